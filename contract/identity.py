@@ -1,0 +1,80 @@
+"""Who a frame is: its id and its place in S3, a pure function of the frame and its position.
+
+A replay therefore overwrites the same object and repeats the same `frame_id`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from contract.frame import Metadata
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a record stands on the stream.
+
+    Attributes:
+        shard_id: Such as `shardId-000000000000`.
+        sequence_number: Unique in its shard; decimal digits.
+        sub_sequence_number: Counts the records that the KPL aggregated into one, from 0.
+        partition_key: As the producer gave it: any text of 1–256 characters.
+        arrived_at: Kinesis' approximate arrival time, in UTC.
+    """
+
+    shard_id: str
+    sequence_number: str
+    partition_key: str
+    arrived_at: datetime
+    sub_sequence_number: int = 0
+
+    @property
+    def sequence(self) -> str:
+        """The sequence number, with the sub-sequence number of an aggregated record."""
+        sub = f".{self.sub_sequence_number}" if self.sub_sequence_number else ""
+        return self.sequence_number + sub
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A frame's names.
+
+    Attributes:
+        frame_id: `{source}/{session}/{index}`, or `{source}/{shard}/{sequence}` for a plain JPEG.
+        source: The camera's name; for a plain JPEG made from its partition key.
+        index: None for a plain JPEG.
+        captured_at: Arrival time for a plain JPEG, which a replay repeats.
+        key: Where the annotated frame goes.
+        quarantine_key: Where its original bytes go if it turns out to be undecodable.
+    """
+
+    frame_id: str
+    source: str
+    index: int | None
+    captured_at: datetime
+    key: str
+    quarantine_key: str
+
+
+def identify(metadata: Metadata | None, position: Position) -> Identity:
+    """Names a frame; without metadata, by its position on the stream."""
+    if metadata is None:
+        source = source_from_partition_key(position.partition_key)
+        name = f"{position.shard_id}-{position.sequence}"
+        frame_id = f"{source}/{position.shard_id}/{position.sequence}"
+        index, time = None, position.arrived_at
+    else:
+        source, index, time = metadata.source, metadata.index, metadata.captured_at
+        name = f"{metadata.session}-{index:09d}"
+        frame_id = f"{source}/{metadata.session}/{index:09d}"
+    day_and_hour = time.astimezone(UTC).isoformat()[:13].replace("T", "/")
+    place = f"{source}/{day_and_hour}/{name}"
+    return Identity(frame_id, source, index, time, f"frames/{place}.jpg", f"quarantine/{place}.bin")
+
+
+def source_from_partition_key(partition_key: str) -> str:
+    """Makes a source's name of any text: what is not allowed in one becomes `_`."""
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", partition_key)[:128]
+    return name if name.strip(".") else "_" * max(1, len(name))

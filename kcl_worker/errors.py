@@ -1,0 +1,44 @@
+"""What ends a worker, each with the exit status that tells an operator why.
+
+    WorkerError
+    ├── SettingsError        2   a variable of the environment is wrong or missing
+    ├── ModelError          10   the model cannot be read or is not the file that was exported
+    ├── DaemonError         11   the MultiLangDaemon could not start or has left
+    ├── ServiceError        12   a stream, bucket or queue is missing or forbidden
+    └── DrainTimeout        13   the grace period ended with frames in flight; none is lost
+
+Whatever else escapes is a bug: status 70, with its traceback in the log.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class WorkerError(Exception):
+    """Ends the worker; its text is one line for an operator."""
+
+    exit_status: ClassVar[int] = 1
+
+
+class SettingsError(WorkerError):
+    exit_status = 2
+
+
+class ModelError(WorkerError):
+    exit_status = 10
+
+
+class DaemonError(WorkerError):
+    exit_status = 11
+
+
+class ServiceError(WorkerError):
+    exit_status = 12
+
+
+class DrainTimeout(WorkerError):
+    exit_status = 13
+
+
+BUG_EXIT_STATUS = 70

@@ -1,0 +1,62 @@
+"""Order and restraint between the concurrent frames of a worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Turns:
+    """Lets the records of a shard announce their outcomes in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._last: asyncio.Event | None = None
+
+    def next(self) -> Turn:
+        turn = Turn(self._last)
+        self._last = turn.over
+        return turn
+
+
+class Turn:
+    """One place in the queue; those behind wait until it was entered and left, or given up."""
+
+    def __init__(self, before: asyncio.Event | None) -> None:
+        self._before = before
+        self.over = asyncio.Event()
+
+    async def __aenter__(self) -> None:
+        if self._before is not None:
+            await self._before.wait()
+            self._before = None  # or the chain would keep every turn of the shard alive
+
+    async def __aexit__(self, *_: object) -> None:
+        self.over.set()
+
+    def give_up(self) -> None:
+        """Lets those behind pass."""
+        self.over.set()
+
+
+class Budget:
+    """Shares out an amount; whoever asks for more than is left waits, first come first served."""
+
+    def __init__(self, amount: int) -> None:
+        self._total = self._left = amount
+        self._changed = asyncio.Condition()
+        self._order = asyncio.Lock()
+
+    @asynccontextmanager
+    async def reserve(self, amount: int) -> AsyncIterator[None]:
+        """Holds a part of the amount; more than there is counts as all of it."""
+        amount = min(amount, self._total)
+        async with self._order, self._changed:
+            await self._changed.wait_for(lambda: self._left >= amount)
+            self._left -= amount
+        try:
+            yield
+        finally:
+            self._left += amount
+            async with self._changed:
+                self._changed.notify_all()

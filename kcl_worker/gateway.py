@@ -1,0 +1,158 @@
+"""Where the record processors connect: records in, outcomes out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from contract import Position
+from kcl_worker import wire
+from kcl_worker.flow import Turns
+from kcl_worker.pipeline import Record
+from kcl_worker.shards import Shard, ShardBoard
+from kcl_worker.wire import Kind, Outcome, WireError
+
+logger = logging.getLogger(__name__)
+
+# Records of one shard that are in the pipeline at once; further ones wait in the socket's buffer
+# and in the record processor, so that a worker's memory does not follow the size of batches.
+WINDOW = 8
+
+Process = Callable[[Record], Awaitable[Outcome]]
+
+
+class Gateway:
+    """Serves the record processors of this task.
+
+    Args:
+        listener: A bound Unix socket in a private folder. Record processors may connect before
+            `serve` runs; they wait in its backlog.
+        process: Carries one record to its outcome; an error that it raises ends the gateway.
+        board: Keeps what is known of each shard.
+    """
+
+    def __init__(self, listener: socket.socket, process: Process, board: ShardBoard) -> None:
+        self._listener, self._process, self._board = listener, process, board
+        self._draining = False
+        self._pids: set[int] = set()
+        self._conversations: set[asyncio.Task[None]] = set()
+        self._failed: asyncio.Future[None] | None = None
+
+    async def serve(self) -> None:
+        """Serves until cancelled, or raises what `process` raised."""
+        self._failed = asyncio.get_running_loop().create_future()
+        server = await asyncio.start_unix_server(self._converse, sock=self._listener)
+        try:
+            await self._failed
+        finally:
+            server.close()
+            for conversation in self._conversations:
+                conversation.cancel()
+            await asyncio.gather(*self._conversations, return_exceptions=True)
+
+    def drain(self) -> None:
+        """Takes no more records: what is in flight is finished, what comes is refused."""
+        self._draining = True
+
+    def kill_processors(self) -> None:
+        """Ends record processors that outlived their daemon, a stopped one included."""
+        for pid in self._pids:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        conversation = asyncio.current_task()
+        assert conversation is not None and self._failed is not None
+        self._conversations.add(conversation)
+        pid = _peer_pid(writer)
+        self._pids.add(pid)
+        try:
+            await self._relay(reader, writer)
+        except WireError as error:
+            logger.error("a record processor broke the protocol: %s", error)
+        except ConnectionError as error:
+            logger.warning("a record processor has gone: %s", error)
+        except BaseExceptionGroup as group:
+            if not self._failed.done():
+                self._failed.set_exception(_first(group))
+        finally:
+            self._conversations.discard(conversation)
+            self._pids.discard(pid)
+            writer.close()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first = await wire.read(reader)
+        if first is None:
+            return
+        if first[0] is not Kind.HELLO:
+            raise WireError(f"{first[0].name} before HELLO")
+        hello = wire.fields(first[1])
+        shard_id = str(hello["shard_id"])
+        window, turns = asyncio.Semaphore(WINDOW), Turns()
+        with self._board.hold(shard_id, hello.get("sequence_number")) as shard:
+            logger.info("shard leased", extra={"shard_id": shard_id})
+            async with asyncio.TaskGroup() as frames:
+                while (received := await wire.read(reader)) is not None:
+                    kind, body = received
+                    if kind is Kind.RECORD:
+                        await window.acquire()
+                        header, data = wire.split_record(body)
+                        record = _record(shard_id, header, data, turns)
+                        frames.create_task(self._settle(record, header["number"], shard, window, writer))
+                    elif kind is Kind.BATCH:
+                        batch = wire.fields(body)
+                        behind = int(batch.get("millis_behind_latest") or 0)
+                        shard.announce(int(batch["records"]), behind, self._board.clock())
+                    elif kind is Kind.SAVED:
+                        shard.checkpoint = str(wire.fields(body)["sequence_number"])
+                        logger.debug("checkpoint", extra={"shard_id": shard_id, "at": shard.checkpoint})
+            logger.info("shard released", extra={"shard_id": shard_id})
+
+    async def _settle(
+        self, record: Record, number: int, shard: Shard, window: asyncio.Semaphore, writer: asyncio.StreamWriter
+    ) -> None:
+        try:
+            if self._draining:
+                record.turn.give_up()
+                outcome = Outcome.REFUSED
+            else:
+                outcome = await self._process(record)
+                shard.settle(self._board.clock(), quarantined=outcome is Outcome.QUARANTINED)
+            writer.write(wire.outcome(number, outcome))
+        finally:
+            window.release()
+
+
+def _record(shard_id: str, header: dict[str, object], data: bytes, turns: Turns) -> Record:
+    try:
+        position = Position(
+            shard_id=shard_id,
+            sequence_number=str(header["sequence_number"]),
+            sub_sequence_number=int(header["sub_sequence_number"]),  # type: ignore[call-overload]
+            partition_key=str(header["partition_key"]),
+            arrived_at=datetime.fromtimestamp(header["arrived_at_ms"] / 1000, UTC),  # type: ignore[operator]
+        )
+    except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
+        raise WireError(f"a malformed record: {error!r}") from None
+    return Record(data, position, turns.next())
+
+
+def _peer_pid(writer: asyncio.StreamWriter) -> int:
+    """The process at the other end, as the kernel knows it."""
+    peer: socket.socket = writer.get_extra_info("socket")
+    if not hasattr(socket, "SO_PEERCRED"):
+        return -1
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[0])
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

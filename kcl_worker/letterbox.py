@@ -1,0 +1,66 @@
+"""Fitting an image into the network's input, and boxes back into the image.
+
+The arithmetic, roundings included, is that of ultralytics' `LetterBox`, whose weights we run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from kcl_worker.detections import Image
+
+PADDING_GREY = 114
+
+
+@dataclass(frozen=True, slots=True)
+class Letterbox:
+    """How an image lies in the network's input.
+
+    Attributes:
+        shape: Height and width of the input, in pixels.
+        content: Height and width of the scaled image in it.
+        top, left: Where the scaled image begins.
+        scale: Input pixels for each pixel of the image.
+    """
+
+    shape: tuple[int, int]
+    content: tuple[int, int]
+    top: int
+    left: int
+    scale: float
+
+    @classmethod
+    def fit(cls, height: int, width: int, size: int, stride: int, *, square: bool = False) -> Letterbox:
+        """Scales the longer side to `size` and pads the other to a multiple of `stride`.
+
+        A 1280x720 image runs at 384x640 then; `square` pads it to 640x640.
+        """
+        scale = min(size / height, size / width)
+        # At least a pixel is left of an image that is a thousand times wider than high.
+        content = max(1, round(height * scale)), max(1, round(width * scale))
+        down, right = size - content[0], size - content[1]
+        if not square:
+            down, right = down % stride, right % stride
+        top, left = round(down / 2 - 0.1), round(right / 2 - 0.1)
+        return cls((content[0] + down, content[1] + right), content, top, left, scale)
+
+    def place(self, image: Image, target: Image) -> None:
+        """Draws the image into one input of the network, [height, width, 3] of uint8."""
+        height, width = self.content
+        window = target[self.top : self.top + height, self.left : self.left + width]
+        if window.shape != target.shape:
+            target.fill(PADDING_GREY)
+        if image.shape[:2] == self.content:
+            window[:] = image
+        else:
+            cv2.resize(image, (width, height), dst=window, interpolation=cv2.INTER_LINEAR)
+
+    def restore(self, xyxy: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+        """Brings boxes [N, 4] from the input back into an image of this size, clipped to it."""
+        boxes = (xyxy - np.float32((self.left, self.top, self.left, self.top))) / np.float32(self.scale)
+        limits = np.float32((width, height, width, height))
+        return np.clip(boxes, np.float32(0), limits).astype(np.float32)

@@ -1,0 +1,69 @@
+"""One form for all logs: a JSON object a line on standard error, whoever of the task wrote it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from datetime import UTC, datetime
+from typing import Any, Final
+
+_STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+# The daemon's lines, as `daemon.py` has logback write them: level, logger, message, tab-separated.
+_DAEMON_LINE: Final = re.compile(r"(TRACE|DEBUG|INFO|WARN|ERROR)\t([^\t]*)\t(.*)", re.DOTALL)
+# How the daemon quotes a line that a record processor wrote to its standard error.
+_CHILD_LINE: Final = re.compile(r"Received error line from subprocess \[(\{.*\})\] for shard (\S+)", re.DOTALL)
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a record as one JSON object; `extra` fields become its keys."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line.update((key, value) for key, value in record.__dict__.items() if key not in _STANDARD)
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, separators=(",", ":"), default=str)
+
+
+def configure(level: str) -> None:
+    """Sends every log of this process to standard error as JSON."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    # Their debug logs are about themselves, and botocore's hold signed headers.
+    for name in ("botocore", "boto3", "urllib3", "s3transfer", "asyncio", "hypercorn.access"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def relay(line: str) -> None:
+    """Logs a line of the daemon's output, or that of a record processor within it, as our own."""
+    match = _DAEMON_LINE.fullmatch(line)
+    if not match:
+        if line.strip():
+            logging.getLogger("kcl").warning(line)
+        return
+    level, logger, text = match.groups()
+    child = _CHILD_LINE.search(text)
+    if child:
+        try:
+            fields = json.loads(child[1])
+            level, logger, text = fields.pop("level"), fields.pop("logger"), fields.pop("message")
+        except (ValueError, KeyError):
+            pass
+        else:
+            fields.setdefault("shard_id", child[2])
+            logging.getLogger(logger).log(_number(level), text, extra=fields)
+            return
+    logging.getLogger("kcl." + logger.rpartition(".")[2]).log(_number(level), "%s", text)
+
+
+def _number(level: str) -> int:
+    return logging.getLevelNamesMapping().get(level.upper(), logging.DEBUG)

@@ -1,0 +1,150 @@
+"""YOLOv8 on OpenVINO."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import threading
+from collections import OrderedDict, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import openvino as ov
+from openvino.preprocess import ColorFormat, PrePostProcessor
+
+from kcl_worker import nms
+from kcl_worker.cpu import thread_count
+from kcl_worker.detections import Detections, Image
+from kcl_worker.detector import Detector
+from kcl_worker.errors import ModelError
+from kcl_worker.letterbox import Letterbox
+
+# A network is compiled for each letterboxed shape. Cameras have few; this bounds the memory that
+# hostile frames of ever new shapes can take.
+MAX_COMPILED_SHAPES: Final = 4
+
+
+class OpenVinoDetector(Detector):
+    """Runs an ONNX export of YOLOv8 (n, s, m, l, x), with a dynamic batch and size, on the CPU.
+
+    Decoded uint8 frames go straight into the graph, which normalises them and swaps their channels.
+
+    Args:
+        model_path: The ONNX file, with the class names and stride that ultralytics writes into it. Where
+            `NAME.onnx.sha256` stands beside it, in the form of `sha256sum`, its hash is checked.
+        confidence_threshold, max_detections: What is kept of an image.
+        image_size: The network's longer side, in pixels.
+        square: Pad to a square instead of to the nearest stride.
+
+    Raises:
+        ModelError: If the file is missing, no such model, or not the one that was exported.
+    """
+
+    def __init__(
+        self,
+        model_path: Path,
+        *,
+        confidence_threshold: float = 0.5,
+        max_detections: int = 100,
+        image_size: int = 640,
+        square: bool = False,
+    ) -> None:
+        self.name = model_path.stem
+        self.parallelism = thread_count()
+        self._image_size, self._square = image_size, square
+        self._confidence_threshold, self._max_detections = confidence_threshold, max_detections
+        self._core = ov.Core()
+        _check_hash(model_path)
+        try:
+            model = self._core.read_model(model_path)
+            names = ast.literal_eval(model.get_rt_info(["framework", "names"]).value)
+            self.class_names = tuple(str(names[number]) for number in range(len(names)))
+            self._stride = int(model.get_rt_info(["framework", "stride"]).value)
+            self._model = _with_preprocessing(model)
+        except (RuntimeError, ValueError, SyntaxError, KeyError, TypeError) as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise ModelError(f"{model_path}: not an ultralytics export of YOLOv8 detection: {reason}") from None
+        self._compiled: OrderedDict[tuple[int, int], ov.CompiledModel] = OrderedDict()
+        self._compiling = threading.Lock()
+        self._local = threading.local()
+
+    def warm_up(self, height: int = 720, width: int = 1280) -> None:
+        """Compiles the network for a camera's shape and runs it once."""
+        self.detect([np.zeros((height, width, 3), np.uint8)])
+
+    def detect(self, images: Sequence[Image]) -> list[Detections]:
+        """Runs images of the same letterboxed shape as one batch."""
+        boxes = [
+            Letterbox.fit(*image.shape[:2], self._image_size, self._stride, square=self._square)
+            for image in images
+        ]
+        by_shape: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for number, letterbox in enumerate(boxes):
+            by_shape[letterbox.shape].append(number)
+        found: list[Detections] = [Detections.empty()] * len(images)
+        for shape, numbers in by_shape.items():
+            batch = np.empty((len(numbers), *shape, 3), np.uint8)
+            for place, number in enumerate(numbers):
+                boxes[number].place(images[number], batch[place])
+            outputs = self._infer(shape, batch)
+            for output, number in zip(outputs, numbers, strict=True):
+                found[number] = self._select(output, boxes[number], images[number])
+        return found
+
+    def _select(self, output: np.ndarray[Any, np.dtype[np.float32]], box: Letterbox, image: Image) -> Detections:
+        xyxy, confidence, class_id = nms.select(output, self._confidence_threshold, self._max_detections)
+        return Detections(box.restore(xyxy, *image.shape[:2]), confidence, class_id)
+
+    def _infer(self, shape: tuple[int, int], batch: Image) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Runs one batch [N, height, width, 3]; the output [N, rows, anchors] lives until the next."""
+        compiled = self._network(shape)
+        requests: dict[int, ov.InferRequest] = self._local.__dict__.setdefault("requests", {})
+        request = requests.get(id(compiled))
+        if request is None:
+            # One request a thread and network; those of networks given up since are dropped.
+            requests.clear()
+            request = requests[id(compiled)] = compiled.create_infer_request()
+        result = request.infer({0: batch}, share_inputs=True, share_outputs=True)
+        return np.asarray(result[0], np.float32)
+
+    def _network(self, shape: tuple[int, int]) -> ov.CompiledModel:
+        with self._compiling:
+            compiled = self._compiled.get(shape)
+            if compiled is None:
+                if len(self._compiled) == MAX_COMPILED_SHAPES:
+                    self._compiled.popitem(last=False)
+                self._model.reshape([-1, *shape, 3])
+                compiled = self._core.compile_model(
+                    self._model,
+                    "CPU",
+                    {
+                        "INFERENCE_PRECISION_HINT": "f32",
+                        "INFERENCE_NUM_THREADS": self.parallelism,
+                        "NUM_STREAMS": self.parallelism,
+                    },
+                )
+                self._compiled[shape] = compiled
+            self._compiled.move_to_end(shape)
+            return compiled
+
+
+def _check_hash(path: Path) -> None:
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model; `make model SIZE=n` exports one")
+    beside = path.with_name(path.name + ".sha256")
+    if beside.is_file():
+        expected = beside.read_text().split()[0]
+        if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+            raise ModelError(f"{path}: its SHA-256 is not the one in {beside.name}; export it again")
+
+
+def _with_preprocessing(model: ov.Model) -> ov.Model:
+    """Puts layout, channel order and scale of uint8 BGR frames into the graph."""
+    steps = PrePostProcessor(model)
+    frame = steps.input()
+    frame.tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC")).set_color_format(ColorFormat.BGR)
+    frame.preprocess().convert_element_type(ov.Type.f32).convert_color(ColorFormat.RGB).scale([255.0] * 3)
+    frame.model().set_layout(ov.Layout("NCHW"))
+    return steps.build()

@@ -1,0 +1,185 @@
+"""The way of a frame, from a record of the stream to its stored outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from contract import Frame, FrameError, Identity, Position, identify
+from contract.frame import format_time
+from contract.message import QuarantineMessage, ResultMessage, Summary
+from kcl_worker import codec
+from kcl_worker.batcher import Batcher, Inference
+from kcl_worker.cpu import thread_count
+from kcl_worker.detections import Detections
+from kcl_worker.detector import Detector
+from kcl_worker.flow import Budget, Turn
+from kcl_worker.metrics import Metrics
+from kcl_worker.settings import Settings
+from kcl_worker.sinks import FrameStore, MessageQueue
+from kcl_worker.wire import Outcome
+
+logger = logging.getLogger(__name__)
+
+# Pixels that are decoded at once, 3 bytes each: two frames of the size allowed by default.
+PIXELS_IN_FLIGHT = 100_000_000
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record of the stream, with its turn among those of its shard."""
+
+    data: bytes
+    position: Position
+    turn: Turn
+
+
+class Pipeline:
+    """Carries records to their outcomes: stored and announced, or quarantined with a reason.
+
+    `process` raises only what ends the worker; a service that is down makes it wait.
+
+    Args:
+        quarantined: Where notices of quarantined records go; None if nobody wants them.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        detector: Detector,
+        batcher: Batcher,
+        frames: FrameStore,
+        results: MessageQueue,
+        quarantined: MessageQueue | None,
+        metrics: Metrics,
+    ) -> None:
+        self._settings, self._detector, self._batcher = settings, detector, batcher
+        self._frames, self._results, self._quarantined = frames, results, quarantined
+        self._metrics = metrics
+        self._pixels = Budget(max(PIXELS_IN_FLIGHT, settings.max_frame_pixels))
+        self._threads = ThreadPoolExecutor(thread_count(), thread_name_prefix="codec")
+
+    async def process(self, record: Record) -> Outcome:
+        """Gives the outcome once it is stored; until then the record must not be checkpointed."""
+        metadata = None
+        try:
+            frame = Frame.parse(
+                record.data,
+                max_pixels=self._settings.max_frame_pixels,
+                max_bytes=self._settings.max_frame_bytes,
+            )
+            metadata = frame.metadata
+            identity = identify(metadata, record.position)
+            async with self._pixels.reserve(frame.width * frame.height):
+                image = await self._compute(lambda: codec.decode(frame))
+                inference = await self._batcher.detect(image)
+                jpeg = await self._compute(lambda: self._picture(image, inference.detections))
+            message = self._message(record.position, identity, image.shape, inference)
+            await self._frames.put(identity.key, jpeg, "image/jpeg")
+            outcome, announced = Outcome.DURABLE, (self._results, message)
+        except FrameError as error:
+            identity = identify(metadata, record.position)
+            notice = self._notice(record, identity, error)
+            await self._frames.put(identity.quarantine_key, record.data, "application/octet-stream")
+            logger.warning("quarantined: %s", error, extra={"frame_id": identity.frame_id})
+            outcome, announced = Outcome.QUARANTINED, (self._quarantined, notice)
+        queue, body = announced
+        async with record.turn:
+            sent = queue.enqueue(body.to_json()) if queue else None
+        if sent:
+            await sent
+        self._count(record.position, identity, body)
+        return outcome
+
+    def _picture(self, image: codec.Image, detections: Detections) -> bytes:
+        codec.annotate(image, detections, self._detector.class_names)
+        return codec.encode(image, self._settings.jpeg_quality)
+
+    async def _compute(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def _message(
+        self, position: Position, identity: Identity, shape: tuple[int, ...], inference: Inference
+    ) -> ResultMessage:
+        height, width = shape[:2]
+        now = format_time(datetime.now(UTC))
+        summary = summarise(inference.detections, self._detector.class_names, width, height)
+        return ResultMessage(
+            bucket=self._settings.s3_bucket_name,
+            key=identity.key,
+            frame_index=identity.index,
+            detections_count=len(summary),
+            summary=summary,
+            timestamp=now,
+            stream_name=self._settings.kinesis_stream_name,
+            frame_id=identity.frame_id,
+            source=identity.source,
+            captured_at=format_time(identity.captured_at),
+            processed_at=now,
+            shard_id=position.shard_id,
+            sequence_number=position.sequence,
+            image_width=width,
+            image_height=height,
+            model=self._detector.name,
+            inference_ms=round(inference.milliseconds, 2),
+        )
+
+    def _notice(self, record: Record, identity: Identity, error: FrameError) -> QuarantineMessage:
+        position = record.position
+        return QuarantineMessage(
+            bucket=self._settings.s3_bucket_name,
+            key=identity.quarantine_key,
+            reason=error.reason,
+            detail=error.detail[:512],
+            frame_id=identity.frame_id,
+            source=identity.source,
+            size=len(record.data),
+            stream_name=self._settings.kinesis_stream_name,
+            shard_id=position.shard_id,
+            sequence_number=position.sequence,
+            arrived_at=format_time(position.arrived_at),
+            quarantined_at=format_time(datetime.now(UTC)),
+        )
+
+    def _count(self, position: Position, identity: Identity, body: ResultMessage | QuarantineMessage) -> None:
+        if isinstance(body, QuarantineMessage):
+            self._metrics.add_quarantined()
+            return
+        latency = (datetime.now(UTC) - identity.captured_at).total_seconds() * 1000
+        self._metrics.add_frame(body.detections_count, body.inference_ms, latency)
+        logger.debug(
+            "processed",
+            extra={
+                "frame_id": identity.frame_id,
+                "shard_id": position.shard_id,
+                "detections": body.detections_count,
+                "inference_ms": body.inference_ms,
+                "latency_ms": round(latency, 1),
+            },
+        )
+
+
+def summarise(
+    detections: Detections, class_names: tuple[str, ...], width: int, height: int
+) -> tuple[Summary, ...]:
+    """Detections as the message states them: boxes as fractions of the image."""
+    rows = []
+    for (x1, y1, x2, y2), confidence, class_id in zip(
+        detections.xyxy.tolist(), detections.confidence.tolist(), detections.class_id.tolist(), strict=True
+    ):
+        bbox = x1 / width, y1 / height, (x2 - x1) / width, (y2 - y1) / height
+        rows.append(
+            Summary.model_construct(
+                class_name=class_names[class_id],
+                conf=round(confidence, 4),
+                bbox=tuple(min(1.0, max(0.0, round(value, 6))) for value in bbox),
+            )
+        )
+    return tuple(rows)

@@ -1,0 +1,101 @@
+"""Where outcomes go: frames to S3, messages to SQS."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import Any, Final
+
+from kcl_worker.aws import Caller, back_off
+from kcl_worker.errors import ServiceError
+
+logger = logging.getLogger(__name__)
+
+# Of SendMessageBatch. A queue may allow larger messages since 2025; ours stay far below.
+MAX_ENTRIES: Final = 10
+MAX_BATCH_BYTES: Final = 256 * 1024
+
+
+class FrameStore:
+    """A bucket."""
+
+    def __init__(self, client: Any, bucket: str, caller: Caller) -> None:
+        self._client, self._bucket, self._call = client, bucket, caller
+
+    async def put(self, key: str, body: bytes, content_type: str) -> None:
+        """Returns when S3 holds the object, however long that takes.
+
+        Raises:
+            ServiceError: If the bucket is missing or closed to us.
+        """
+        await self._call(
+            f"s3 put s3://{self._bucket}/{key}",
+            lambda: self._client.put_object(
+                Bucket=self._bucket, Key=key, Body=body, ContentType=content_type
+            ),
+        )
+
+
+class MessageQueue:
+    """A queue that is sent to in batches, in order, whatever is waiting when the last batch is out.
+
+    `run` must be running for anything to be sent.
+    """
+
+    def __init__(self, client: Any, url: str, caller: Caller) -> None:
+        self._client, self._url, self._call = client, url, caller
+        self._waiting: deque[tuple[str, asyncio.Future[None]]] = deque()
+        self._arrived = asyncio.Event()
+
+    def enqueue(self, body: str) -> asyncio.Future[None]:
+        """Takes a message; the future is done when SQS has it."""
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append((body, future))
+        self._arrived.set()
+        return future
+
+    async def run(self) -> None:
+        """Sends until cancelled.
+
+        Raises:
+            ServiceError: If the queue is missing or closed to us, or refuses a message as malformed.
+        """
+        attempt = 0
+        while True:
+            await self._arrived.wait()
+            batch = self._take()
+            failed = await self._send(batch)
+            for number, (_, future) in enumerate(batch):
+                if number not in failed and not future.done():
+                    future.set_result(None)
+            attempt = attempt + 1 if failed else 0
+            if failed:
+                logger.warning("sqs refused %d of %d messages, attempt %d", len(failed), len(batch), attempt)
+                self._waiting.extendleft(batch[number] for number in sorted(failed, reverse=True))
+                await back_off(attempt)
+            if not self._waiting:
+                self._arrived.clear()
+
+    def _take(self) -> list[tuple[str, asyncio.Future[None]]]:
+        batch: list[tuple[str, asyncio.Future[None]]] = []
+        size = 0
+        while self._waiting and len(batch) < MAX_ENTRIES:
+            size += len(self._waiting[0][0].encode())
+            if batch and size > MAX_BATCH_BYTES:
+                break
+            batch.append(self._waiting.popleft())
+        return batch
+
+    async def _send(self, batch: list[tuple[str, asyncio.Future[None]]]) -> set[int]:
+        """Gives the numbers of the entries that have to be sent again."""
+        entries = [{"Id": str(number), "MessageBody": body} for number, (body, _) in enumerate(batch)]
+        response = await self._call(
+            f"sqs send {self._url}",
+            lambda: self._client.send_message_batch(QueueUrl=self._url, Entries=entries),
+        )
+        failed = response.get("Failed", [])
+        for entry in failed:
+            if entry.get("SenderFault"):
+                raise ServiceError(f"sqs send {self._url}: {entry.get('Code')}: {entry.get('Message')}")
+        return {int(entry["Id"]) for entry in failed}

@@ -1,0 +1,72 @@
+"""What the pipeline needs on the embedded AWS when no Terraform has made it: for the demo and tests."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+
+REGION = "eu-central-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """A stream, a bucket and queues, and how to reach them."""
+
+    endpoint_url: str
+    stream: str
+    bucket: str
+    queue_url: str
+    quarantine_url: str
+
+    @classmethod
+    def create(cls, endpoint_url: str, name: str = "cv2kinesis", shards: int = 1) -> Resources:
+        """Makes them under names derived from one."""
+        make = lambda service: client(service, endpoint_url)  # noqa: E731
+        make("kinesis").create_stream(StreamName=name, ShardCount=shards)
+        bucket = f"processedframes-{name}"
+        make("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+        sqs = make("sqs")
+        results = sqs.create_queue(QueueName=f"{name}-results")["QueueUrl"]
+        quarantine = sqs.create_queue(QueueName=f"{name}-quarantine")["QueueUrl"]
+        return cls(endpoint_url, name, bucket, results, quarantine)
+
+    def client(self, service: str) -> Any:
+        """A client of the embedded AWS."""
+        return client(service, self.endpoint_url)
+
+    def environment(self) -> dict[str, str]:
+        """The environment of the worker and of the CLIs."""
+        return aws_environment(self.endpoint_url) | {
+            "KINESIS_STREAM_NAME": self.stream,
+            "S3_BUCKET_NAME": self.bucket,
+            "SQS_QUEUE_URL": self.queue_url,
+            "QUARANTINE_QUEUE_URL": self.quarantine_url,
+            "KCL_APPLICATION_NAME": self.stream,
+        }
+
+
+def client(service: str, endpoint_url: str) -> Any:
+    """A client with the credentials that the embedded AWS takes from anyone."""
+    return boto3.client(  # type: ignore[call-overload]
+        service,
+        endpoint_url=endpoint_url,
+        region_name=REGION,
+        aws_access_key_id="local",
+        aws_secret_access_key="local",  # noqa: S106
+    )
+
+
+def aws_environment(endpoint_url: str) -> dict[str, str]:
+    """This process's environment, turned to the embedded AWS and away from any real account."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return kept | {
+        "AWS_ENDPOINT_URL": endpoint_url,
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }

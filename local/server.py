@@ -1,0 +1,63 @@
+"""The embedded AWS: moto's services on one loopback port, over HTTP/1.1 and HTTP/2.
+
+    python -m local.server --port 5000
+
+Kinesis' Java client speaks HTTP/2 with prior knowledge, which moto's own server does not;
+hypercorn serves the same WSGI application with both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import socket
+
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+
+from local import kinesis
+
+HOST = "127.0.0.1"
+# PutRecords may carry 10 MiB, which base64 and JSON make a third larger.
+MAX_BODY_BYTES = 24 * 1024 * 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="an embedded AWS on a loopback port")
+    parser.add_argument("--port", type=int, default=0, help="default: any free one")
+    args = parser.parse_args()
+    listener = socket.create_server((HOST, args.port), backlog=256)
+    # Whoever started this process reads the address from this line; it is bound by now.
+    print(f"http://{HOST}:{listener.getsockname()[1]}", flush=True)
+    asyncio.run(_serve(listener))
+
+
+async def _serve(listener: socket.socket) -> None:
+    kinesis.correct()
+    from moto.server import DomainDispatcherApplication, create_backend_app
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    config = Config()
+    config.bind = [f"fd://{listener.fileno()}"]
+    config.wsgi_max_body_size = MAX_BODY_BYTES
+    config.h2_max_inbound_frame_size = 2**20
+    config.keep_alive_timeout = 60
+    config.graceful_timeout = 1
+    config.accesslog = None
+    config.loglevel = "WARNING"
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+
+    async def stopped() -> None:
+        await stop.wait()
+
+    application = DomainDispatcherApplication(create_backend_app)
+    await serve(application, config, shutdown_trigger=stopped, mode="wsgi")  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Exports YOLOv8 weights to the ONNX form that the worker reads.
+
+Needs the extra `model`. `make model SIZE=n` runs it. The export has a dynamic batch, height and
+width, no NMS in the graph, and its class names and stride in its metadata. Beside `NAME.onnx` stands
+`NAME.onnx.sha256`, by which `sha256sum -c` and the worker recognise a file that is not the one exported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SIZES = ("n", "s", "m", "l", "x")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        epilog="example: python -m models.export --size s --weights ~/yolov8s.pt",
+    )
+    parser.add_argument("--size", choices=SIZES, default="n", help="of YOLOv8 (default: n)")
+    parser.add_argument("--weights", type=Path, help="a .pt file; without it ultralytics downloads its own")
+    parser.add_argument("--output", type=Path, help="default: models/yolov8SIZE.onnx")
+    args = parser.parse_args()
+    if args.weights and not args.weights.is_file():
+        sys.exit(f"error: --weights {args.weights}: no such file")
+    weights = args.weights or Path(f"yolov8{args.size}.pt")
+    output = args.output or HERE / f"yolov8{args.size}.onnx"
+    export(weights, output)
+
+
+def export(weights: Path, output: Path, *, half: bool = False) -> None:
+    """Writes `output` and its hash beside it.
+
+    Args:
+        weights: Weights that ultralytics reads, or the name of some that it downloads.
+        output: Where the ONNX file goes.
+        half: Store the weights as fp16; the network still computes in fp32.
+    """
+    from ultralytics import YOLO
+
+    with tempfile.TemporaryDirectory() as folder:
+        # A copy, because ultralytics writes its export beside the weights.
+        source = weights
+        if weights.is_file():
+            source = Path(shutil.copy(weights, folder))
+        model = YOLO(source)
+        exported = Path(model.export(format="onnx", dynamic=True, opset=17, simplify=True, imgsz=640, device="cpu"))
+        if half:
+            store_weights_as_fp16(exported)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(exported, output)
+    digest = hashlib.sha256(output.read_bytes()).hexdigest()
+    output.with_name(output.name + ".sha256").write_text(f"{digest}  {output.name}\n")
+    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, {len(model.names)} classes, sha256 {digest[:12]}…")
+
+
+def store_weights_as_fp16(path: Path) -> None:
+    """Halves the file: every large fp32 tensor becomes an fp16 one behind a cast to fp32."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(path)
+    casts = []
+    for tensor in list(model.graph.initializer):
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < 64:
+            continue
+        name = tensor.name
+        half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{name}.fp16")
+        model.graph.initializer.remove(tensor)
+        model.graph.initializer.append(half)
+        casts.append(helper.make_node("Cast", [half.name], [name], to=TensorProto.FLOAT))
+    for cast in reversed(casts):
+        model.graph.node.insert(0, cast)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+if __name__ == "__main__":
+    main()
