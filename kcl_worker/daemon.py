@@ -30,6 +30,7 @@ _LOGBACK: Final = """\
       <pattern>%level%replace(\t%logger\t%msg %ex{8}){'[\\r\\n]+\\s*', ' | '}%nopex%n</pattern>
     </encoder>
   </appender>
+  <logger name="software.amazon.kinesis.multilang.MultiLangDaemon" level="INFO"/>
   <root level="LEVEL"><appender-ref ref="OUT"/></root>
 </configuration>
 """
@@ -47,6 +48,7 @@ def properties(settings: Settings, record_processor: Path) -> dict[str, str]:
         "applicationName": settings.kcl_application_name,
         "AwsCredentialsProvider": "DefaultCredentialsProvider",
         "regionName": settings.aws_region,
+        "workerIdentifier": settings.worker_id,
         "processingLanguage": "python/3",
         "initialPositionInStream": settings.initial_position,
         "retrievalMode": settings.kinesis_retrieval_mode,
@@ -60,6 +62,13 @@ def properties(settings: Settings, record_processor: Path) -> dict[str, str]:
         # shard may be stuck, because processing rightly waits while S3 or SQS is down.
         "timeoutInSeconds": str(int(settings.stuck_shard_seconds * 2)),
         "metricsLevel": "NONE",
+        "failoverTimeMillis": str(int(settings.kcl_failover_seconds * 1000)),
+        # Leases are assigned so often, and found by their new owner twice as often. KCL's default is
+        # twice the failover time and makes a first start last 40 s; this one costs a scan of two small
+        # tables every two seconds, by one worker.
+        "leaseAssignmentIntervalMillis": "2000",
+        # A worker gets no leases before its first report; the default is 30 s.
+        "workerMetricsReporterFreqInMillis": "2000",
     }
     for service, name in (
         ("kinesis", "kinesisEndpoint"),
@@ -145,7 +154,8 @@ class Daemon:
         # The daemon splits its command at spaces and knows no quotes, so a script holds the path.
         script = self._folder / "record-processor.sh"
         script.write_text(f"exec {shlex.quote(sys.executable)} -m kcl_worker.record_processor\n")
-        level = "DEBUG" if self._settings.log_level == "DEBUG" else "INFO"
+        # At INFO it writes a line a second, for ever.
+        level = "INFO" if self._settings.log_level == "DEBUG" else "WARN"
         (self._folder / "logback.xml").write_text(_LOGBACK.replace("LEVEL", level))
         lines = properties(self._settings, script).items()
         path = self._folder / "daemon.properties"
@@ -160,7 +170,6 @@ class Daemon:
             "-XX:MaxDirectMemorySize=128m",
             "-XX:+UseSerialGC",
             "-XX:TieredStopAtLevel=1",
-            "-Xshare:auto",
             *(["-Daws.cborEnabled=false"] if endpoint_url("kinesis") else []),
             "-cp",
             f"{jars}/*",

@@ -61,6 +61,11 @@ class Gateway:
         """Takes no more records: what is in flight is finished, what comes is refused."""
         self._draining = True
 
+    async def deserted(self) -> None:
+        """Waits until no record processor is connected: each has had its last checkpoint."""
+        while self._conversations:
+            await asyncio.wait(self._conversations)
+
     def kill_processors(self) -> None:
         """Ends record processors that outlived their daemon, a stopped one included."""
         for pid in self._pids:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ class HealthServer:
         config.read_timeout = IDLE_CONNECTION_SECONDS
         config.h11_max_incomplete_size = MAX_HEADER_BYTES
         config.graceful_timeout = 0
-        config.loglevel = "WARNING"
+        config.errorlog = logging.getLogger("hypercorn.error")
         config.include_server_header = False
         await serve(self._answer, config, shutdown_trigger=asyncio.Event().wait)  # type: ignore[arg-type]
 
@@ -98,7 +99,10 @@ class HealthServer:
 
     async def _answer(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] == "lifespan":
-            raise NotImplementedError  # how an application says that it has no lifespan
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
         if scope["type"] != "http":
             return
         if scope["method"] not in ("GET", "HEAD"):

@@ -1,18 +1,28 @@
-"""Seeds the lease table of a new application, so that its first start does not idle.
+"""Shortens the waits that KCL makes at a worker's start and end.
 
-On an empty table KCL waits 1–30 s at random, lest many new workers list the shards at once
-(`Scheduler.shouldInitiateLeaseSync` in KCL 3). Leases that are there already end the wait. Only what
-KCL itself would write on an empty table is written, conditionally, and only for a stream without
-parents and children; everything else is left to KCL.
+**At the start.** On an empty lease table KCL waits 1–30 s at random, lest many new workers list the
+shards at once (`Scheduler.shouldInitiateLeaseSync` in KCL 3). Leases that are there already end the
+wait, so those that KCL would write are written first: conditionally, and only for a stream without
+parents and children. And no worker gets a lease before its first report of metrics, so an empty report
+is made for it.
+
+**At the end.** A worker that leaves keeps its leases until they expire, and for as long as its last
+report is fresh they may even be assigned to it again. After the last checkpoint they are given up, as
+KCL's own `evictLease` does, and the report is removed, so that another worker has them at once.
+
+Nothing here must work: where it fails, KCL does it all itself, slower.
 """
 
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from kcl_worker import aws
 from kcl_worker.aws import error_code
 from kcl_worker.settings import Settings
 
@@ -22,16 +32,67 @@ logger = logging.getLogger(__name__)
 MAX_SHARDS: Final = 50
 
 
-def seed(settings: Settings, kinesis: Any, dynamodb: Any) -> int:
-    """Creates the lease table and its leases if the application has none; gives their number.
+def prepare(settings: Settings) -> None:
+    """Reports this worker, and makes the lease table and its leases if the application has none."""
+    dynamodb = aws.client("dynamodb", settings.aws_region)
+    kinesis = aws.client("kinesis", settings.aws_region)
+    _attempt("this worker is not reported early", lambda: _report(settings, dynamodb))
+    seeded = _attempt("leases are not seeded", lambda: _seed(settings, kinesis, dynamodb))
+    if seeded:
+        logger.info("leases seeded", extra={"shards": seeded})
 
-    Never fails: where it cannot help, KCL does it all itself, slower.
-    """
+
+def release(settings: Settings) -> int:
+    """Gives up this worker's leases; gives their number."""
+    dynamodb = aws.client("dynamodb", settings.aws_region)
+    return _attempt("leases are not released", lambda: _release(settings, dynamodb)) or 0
+
+
+def _attempt(failure: str, work: Callable[[], int]) -> int | None:
     try:
-        return _seed(settings, kinesis, dynamodb)
+        return work()
     except (ClientError, BotoCoreError) as error:
-        logger.warning("leases not seeded, KCL will make them: %s", error_code(error))
+        logger.warning("%s: %s", failure, error_code(error))
+        return None
+
+
+def _report(settings: Settings, dynamodb: Any) -> int:
+    """Writes the empty report that the daemon itself would write two seconds after its start."""
+    report = {
+        "wid": {"S": settings.worker_id},
+        "lut": {"N": str(int(time.time()))},
+        "opr": {"M": {}},
+        "sts": {"M": {}},
+    }
+    try:
+        dynamodb.put_item(TableName=_reports(settings), Item=report)
+    except ClientError as error:
+        if error_code(error) != "ResourceNotFoundException":  # KCL makes the table at the first start
+            raise
         return 0
+    return 1
+
+
+def _release(settings: Settings, dynamodb: Any) -> int:
+    dynamodb.delete_item(TableName=_reports(settings), Key={"wid": {"S": settings.worker_id}})
+    table, mine = settings.kcl_application_name, {":me": {"S": settings.worker_id}}
+    pages = dynamodb.get_paginator("scan").paginate(
+        TableName=table, FilterExpression="leaseOwner = :me", ExpressionAttributeValues=mine
+    )
+    keys = [item["leaseKey"] for page in pages for item in page["Items"]]
+    for key in keys:
+        dynamodb.update_item(
+            TableName=table,
+            Key={"leaseKey": key},
+            UpdateExpression="SET leaseCounter = leaseCounter + :one REMOVE leaseOwner",
+            ConditionExpression="leaseOwner = :me",
+            ExpressionAttributeValues=mine | {":one": {"N": "1"}},
+        )
+    return len(keys)
+
+
+def _reports(settings: Settings) -> str:
+    return f"{settings.kcl_application_name}-WorkerMetricStats"
 
 
 def _seed(settings: Settings, kinesis: Any, dynamodb: Any) -> int:

@@ -13,8 +13,9 @@ _STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "
 
 # The daemon's lines, as `daemon.py` has logback write them: level, logger, message, tab-separated.
 _DAEMON_LINE: Final = re.compile(r"(TRACE|DEBUG|INFO|WARN|ERROR)\t([^\t]*)\t(.*)", re.DOTALL)
-# How the daemon quotes a line that a record processor wrote to its standard error.
-_CHILD_LINE: Final = re.compile(r"Received error line from subprocess \[(\{.*\})\] for shard (\S+)", re.DOTALL)
+# The daemon logs what a record processor writes to standard error, and writes it out once more as it
+# is. The latter is what we read.
+_QUOTED_LINE: Final = "Received error line from subprocess"
 
 
 class JsonFormatter(logging.Formatter):
@@ -44,25 +45,26 @@ def configure(level: str) -> None:
 
 
 def relay(line: str) -> None:
-    """Logs a line of the daemon's output, or that of a record processor within it, as our own."""
+    """Logs a line of the daemon's output, or of a record processor's within it, as our own."""
     match = _DAEMON_LINE.fullmatch(line)
-    if not match:
-        if line.strip():
-            logging.getLogger("kcl").warning(line)
-        return
-    level, logger, text = match.groups()
-    child = _CHILD_LINE.search(text)
-    if child:
-        try:
-            fields = json.loads(child[1])
-            level, logger, text = fields.pop("level"), fields.pop("logger"), fields.pop("message")
-        except (ValueError, KeyError):
-            pass
-        else:
-            fields.setdefault("shard_id", child[2])
-            logging.getLogger(logger).log(_number(level), text, extra=fields)
-            return
-    logging.getLogger("kcl." + logger.rpartition(".")[2]).log(_number(level), "%s", text)
+    if match:
+        level, logger, text = match.groups()
+        if not text.startswith(_QUOTED_LINE):
+            logging.getLogger("kcl." + logger.rpartition(".")[2]).log(_number(level), "%s", text.rstrip())
+    elif line.startswith("{"):
+        _relay_record_processor(line)
+    elif line.strip():
+        logging.getLogger("kcl").warning("%s", line)
+
+
+def _relay_record_processor(line: str) -> None:
+    try:
+        fields = json.loads(line)
+        level, logger, text = fields.pop("level"), fields.pop("logger"), fields.pop("message")
+    except (ValueError, KeyError, AttributeError):
+        logging.getLogger("kcl").warning("%s", line)
+    else:
+        logging.getLogger(logger).log(_number(level), "%s", text, extra=fields)
 
 
 def _number(level: str) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 from typing import Annotated, Final, Literal
+from uuid import uuid4
 
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -49,6 +51,9 @@ class Settings(BaseSettings):
     kcl_application_name: str = Field(
         default="cv2kinesis", pattern=r"^[a-zA-Z0-9_.-]{3,200}$", description="names the lease tables"
     )
+    kcl_failover_seconds: float = Field(
+        default=10, ge=1, le=300, description="after which the leases of a silent worker are taken over"
+    )
     initial_position: Literal["TRIM_HORIZON", "LATEST"] = Field(
         default="TRIM_HORIZON", description="where a shard without a checkpoint begins"
     )
@@ -70,6 +75,8 @@ class Settings(BaseSettings):
     health_port: int = Field(default=8080, ge=0, le=65535, description="port of /health and /status; 0: any free one")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="of the JSON logs")
     metrics_seconds: float = Field(default=10, gt=0, le=300, description="between lines of embedded metrics")
+
+    worker_id: str = Field(default_factory=lambda: f"{socket.gethostname()}-{uuid4().hex[:12]}", description="owns the leases")
 
     @property
     def model_path(self) -> Path:

@@ -1,0 +1,69 @@
+"""The parts between the record processors and AWS, put together."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Coroutine
+from typing import Any
+
+from kcl_worker import aws
+from kcl_worker.batcher import Batcher
+from kcl_worker.detector import Detector
+from kcl_worker.gateway import Gateway
+from kcl_worker.metrics import Metrics
+from kcl_worker.openvino_detector import OpenVinoDetector
+from kcl_worker.pipeline import Pipeline
+from kcl_worker.settings import Settings
+from kcl_worker.shards import ShardBoard
+from kcl_worker.sinks import FrameStore, MessageQueue
+
+
+def load_detector(settings: Settings) -> OpenVinoDetector:
+    """Reads the model and runs it once.
+
+    Raises:
+        ModelError: If it cannot be read.
+    """
+    detector = OpenVinoDetector(
+        settings.model_path,
+        confidence_threshold=settings.confidence_threshold,
+        max_detections=settings.max_detections,
+        image_size=settings.yolo_image_size,
+    )
+    detector.warm_up()
+    return detector
+
+
+class Engine:
+    """Gateway, model and sinks of one task.
+
+    Attributes:
+        gateway: Where record processors connect.
+        services: What has to run for as long as the engine does.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        detector: Detector,
+        listener: socket.socket,
+        board: ShardBoard,
+        metrics: Metrics,
+    ) -> None:
+        caller = aws.Caller()
+        sqs = aws.client("sqs", settings.aws_region)
+        frames = FrameStore(aws.client("s3", settings.aws_region), settings.s3_bucket_name, caller)
+        results = MessageQueue(sqs, settings.sqs_queue_url, caller)
+        batcher = Batcher(detector)
+        queues = [results]
+        quarantined = None
+        if settings.quarantine_queue_url:
+            quarantined = MessageQueue(sqs, settings.quarantine_queue_url, caller)
+            queues.append(quarantined)
+        pipeline = Pipeline(settings, detector, batcher, frames, results, quarantined, metrics)
+        self.gateway = Gateway(listener, pipeline.process, board)
+        self.services: list[Coroutine[Any, Any, None]] = [
+            self.gateway.serve(),
+            batcher.run(),
+            *(queue.run() for queue in queues),
+        ]
