@@ -83,7 +83,7 @@ class Metadata:
     captured_at: datetime
 
     def __post_init__(self) -> None:
-        _check("source", self.source, SOURCE_PATTERN)
+        check_source(self.source)
         _check("session", self.session, SESSION_PATTERN)
         if type(self.index) is not int or not 0 <= self.index <= MAX_INDEX:
             raise FrameError("bad_metadata", f"index {_quote(self.index)}: 0 to {MAX_INDEX} is allowed")
@@ -210,6 +210,15 @@ def parse_time(text: str) -> datetime:
         ValueError: If it is of another form or no such time exists.
     """
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+
+
+def check_source(source: object) -> None:
+    """Checks the name of a camera.
+
+    Raises:
+        FrameError: `bad_metadata`.
+    """
+    _check("source", source, SOURCE_PATTERN)
 
 
 def _read_header(data: bytes) -> tuple[int, int, int]:

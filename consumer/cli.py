@@ -1,0 +1,140 @@
+"""The command line: `consumer watch`, `consumer save DIR`."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import boto3
+import typer
+from botocore.config import Config
+from rich.console import Console
+
+from consumer.errors import ConsumerError
+from consumer.results import Handler, ResultReader, Tally
+from consumer.save import Saver
+from consumer.watch import line
+from contract.message import ResultMessage
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+EXIT_STATUS = """
+[bold]Exit status[/bold]
+
+0 done or Ctrl-C · 1 other error · 2 wrong usage · 3 no such queue · 4 no credentials or not allowed ·
+5 folder cannot be written · 6 service out of reach
+"""
+
+QueueUrl = Annotated[str, typer.Option(envvar="SQS_QUEUE_URL", help="The queue of results.")]
+EndpointUrl = Annotated[
+    str | None, typer.Option(envvar="AWS_ENDPOINT_URL", help="Of an SQS and S3 that are not on AWS.")
+]
+Region = Annotated[str, typer.Option(envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="Of queue and bucket.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Results to read; default: until Ctrl-C.")]
+Idle = Annotated[
+    float | None, typer.Option("--idle-exit", min=0, help="End when no result has come for so many seconds.")
+]
+
+
+@app.callback()
+def main() -> None:
+    """Reads what the pipeline found in each frame."""
+    logging.basicConfig(level="WARNING", format="warning: %(message)s", stream=sys.stderr)
+
+
+@app.command(epilog=f"[bold]Example[/bold]\n\nconsumer watch --queue-url $SQS_QUEUE_URL --json | jq .summary\n{EXIT_STATUS}")
+def watch(
+    queue_url: QueueUrl,
+    limit: Limit = None,
+    idle_exit: Idle = None,
+    endpoint_url: EndpointUrl = None,
+    region: Region = "eu-central-1",
+    as_json: Annotated[bool, typer.Option("--json", help="Print each message as it came, a line each.")] = False,
+) -> None:
+    """Prints a line for each frame as it arrives."""
+    console = Console(highlight=False, soft_wrap=True)
+
+    def handle(result: ResultMessage, body: str) -> None:
+        if as_json:
+            print(body, flush=True)
+        else:
+            console.print(line(result))
+
+    _run(queue_url, handle, limit, idle_exit, endpoint_url, region)
+
+
+@app.command(epilog=f"[bold]Example[/bold]\n\nconsumer save ./frames --queue-url $SQS_QUEUE_URL --limit 100\n{EXIT_STATUS}")
+def save(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Made if it is not there.")],
+    queue_url: QueueUrl,
+    limit: Limit = None,
+    idle_exit: Idle = None,
+    endpoint_url: EndpointUrl = None,
+    region: Region = "eu-central-1",
+) -> None:
+    """Saves annotated frames and their messages to DIR."""
+    try:
+        saver = Saver(_client("s3", endpoint_url, region), folder)
+    except ConsumerError as error:
+        _fail(error)
+    tally = _run(queue_url, saver, limit, idle_exit, endpoint_url, region)
+    print(f"{tally.handled} frames saved to {folder}", file=sys.stderr)
+
+
+def _run(
+    queue_url: str,
+    handle: Handler,
+    limit: int | None,
+    idle_exit: float | None,
+    endpoint_url: str | None,
+    region: str,
+) -> Tally:
+    reader = ResultReader(_client("sqs", endpoint_url, region), queue_url)
+    stop = threading.Event()
+    try:
+        with _interruptible(stop):
+            reader.run(handle, stop, limit=limit, idle_seconds=idle_exit)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output, such as `head`, has enough
+    except ConsumerError as error:
+        _fail(error)
+    return reader.tally
+
+
+def _client(service: str, endpoint_url: str | None, region: str) -> Any:
+    # A receive waits at the queue for some seconds; retries are the reader's.
+    config = Config(
+        region_name=region,
+        retries={"total_max_attempts": 1},
+        connect_timeout=5,
+        read_timeout=30,
+        tcp_keepalive=True,
+    )
+    return boto3.client(service, endpoint_url=endpoint_url, config=config)  # type: ignore[call-overload]
+
+
+@contextmanager
+def _interruptible(stop: threading.Event) -> Iterator[None]:
+    """Has Ctrl-C end the reading after the message in hand, and a second one the process."""
+
+    def on_signal(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        stop.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _fail(error: ConsumerError) -> NoReturn:
+    print(f"error: {error}", file=sys.stderr)
+    raise typer.Exit(error.exit_status)

@@ -1,0 +1,195 @@
+"""The command line: `producer send SOURCE… --stream NAME`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, NoReturn
+
+import boto3
+import typer
+from botocore.config import Config
+from rich.console import Console
+
+from contract.frame import FrameError, check_source
+from producer.encoding import Encoder
+from producer.errors import ProducerError
+from producer.lane import Lane
+from producer.progress import Progress, summary, table
+from producer.sender import Sender, call
+from producer.sources import open_source, source_name
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+INTERRUPTED = 130
+
+EPILOG = """
+[bold]Examples[/bold]
+
+producer send demo --stream cv2kinesis\n
+producer send street.mp4 --stream cv2kinesis --fps 5 --width 1280\n
+producer send rtsp://camera.local/live 0 --stream cv2kinesis --source-id door --source-id desk\n
+producer send 'photos/*.jpg' --stream cv2kinesis --json
+
+[bold]Exit status[/bold]
+
+0 all sent · 1 other error · 2 wrong usage · 3 no such stream · 4 no credentials or not allowed ·
+5 unreadable source · 6 service out of reach · 7 frames refused as too large · 130 interrupted before a file's end
+"""
+
+
+@app.callback()
+def main() -> None:
+    """Puts video frames on a Kinesis Data Stream."""
+
+
+@app.command(epilog=EPILOG, rich_help_panel=None)
+def send(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="A video file, a folder or glob of images, a webcam's index, an RTSP or HTTP URL, or `demo` "
+            "(`demo:3` for another street).",
+        ),
+    ],
+    stream: Annotated[str, typer.Option(envvar="KINESIS_STREAM_NAME", help="The stream's name.")],
+    source_id: Annotated[
+        list[str] | None,
+        typer.Option(help="A source's id, once for each SOURCE; also its partition key. Default: from its name."),
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(min=0, help="Frames a second; 0: as fast as they come. Default: a video's own, a camera's own."),
+    ] = None,
+    width: Annotated[int | None, typer.Option(min=16, help="Scale wider frames down to so many pixels.")] = None,
+    quality: Annotated[
+        int | None, typer.Option(min=1, max=100, help="JPEG quality. Default: 80; JPEG files stay as they are.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Frames of each source at the most.")] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="Begin a file again at its end.")] = False,
+    endpoint_url: Annotated[
+        str | None, typer.Option(envvar="AWS_ENDPOINT_URL", help="Of a Kinesis that is not on AWS.")
+    ] = None,
+    region: Annotated[
+        str, typer.Option(envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="The stream's region.")
+    ] = "eu-central-1",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and nothing else.")] = False,
+) -> None:
+    """Sends each SOURCE's frames until it ends, or until Ctrl-C; then sends what is queued.
+
+    Frames of a file are never dropped. A camera's oldest frame gives way when the stream is slower than it.
+    """
+    try:
+        status = _send(
+            sources, stream, source_id or [], fps, width, quality, limit, loop, endpoint_url, region, as_json
+        )
+    except ProducerError as error:
+        _fail(str(error), error.exit_status)
+    raise typer.Exit(status)
+
+
+def _send(
+    texts: list[str],
+    stream: str,
+    ids: list[str],
+    fps: float | None,
+    width: int | None,
+    quality: int | None,
+    limit: int | None,
+    loop: bool,
+    endpoint_url: str | None,
+    region: str,
+    as_json: bool,
+) -> int:
+    names = _source_ids(texts, ids)
+    opened = [open_source(text, fps or 0) for text in texts]
+    kinesis = _client(endpoint_url, region)
+    encoder = Encoder(quality, width, _record_limit(kinesis, stream))
+    wake = threading.Condition()
+    lanes = []
+    for name, source in zip(names, opened, strict=True):
+        rate = source.native_fps if fps is None and not source.live else fps or 0
+        lanes.append(Lane(name, source, encoder, fps=rate, limit=limit, loop=loop, wake=wake))
+    started = time.monotonic()
+    for lane in lanes:
+        lane.start()
+    with _interruptible(lanes), Progress(lanes, quiet=as_json):
+        Sender(kinesis, stream, lanes, wake).run()
+    seconds = time.monotonic() - started
+    if as_json:
+        print(json.dumps(summary(lanes, seconds, stream)))
+    else:
+        Console().print(table(lanes, seconds))
+    for lane in lanes:
+        if lane.error:
+            raise lane.error
+    if any(lane.counts.refused for lane in lanes):
+        _fail("frames were refused: too large for a record at any quality and size", 7)
+    return 0 if all(lane.complete or lane.live for lane in lanes) else INTERRUPTED
+
+
+def _source_ids(texts: list[str], ids: list[str]) -> list[str]:
+    if ids and len(ids) != len(texts):
+        _fail(f"{len(ids)} times --source-id for {len(texts)} SOURCEs: give one for each, or none", 2)
+    names = list(ids)
+    if not ids:
+        for text in texts:
+            name, number = source_name(text), 2
+            while name in names:
+                name, number = f"{source_name(text)}-{number}", number + 1
+            names.append(name)
+    if len(set(names)) != len(names):
+        _fail("--source-id: the same id twice", 2)
+    for name in names:
+        try:
+            check_source(name)
+        except FrameError as error:
+            _fail(f"--source-id: {error.detail}", 2)
+    return names
+
+
+def _client(endpoint_url: str | None, region: str) -> Any:
+    # Retries are the sender's, entry by entry.
+    config = Config(
+        region_name=region,
+        retries={"total_max_attempts": 1},
+        connect_timeout=5,
+        read_timeout=20,
+        tcp_keepalive=True,
+    )
+    return boto3.client("kinesis", endpoint_url=endpoint_url, config=config)
+
+
+def _record_limit(kinesis: Any, stream: str) -> int:
+    """Bytes of one record: 1 MiB, unless the stream allows more."""
+    described = call(stream, lambda: kinesis.describe_stream_summary(StreamName=stream))
+    return int(described["StreamDescriptionSummary"].get("MaxRecordSizeInKiB") or 1024) * 1024
+
+
+@contextmanager
+def _interruptible(lanes: list[Lane]) -> Iterator[None]:
+    """Has Ctrl-C end the captures, and a second one the process."""
+
+    def stop(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        for lane in lanes:
+            lane.request_stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _fail(text: str, status: int) -> NoReturn:
+    print(f"error: {text}", file=sys.stderr)
+    raise typer.Exit(status)
+

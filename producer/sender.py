@@ -1,0 +1,150 @@
+"""Putting the frames of all lanes on the stream.
+
+A request holds at most one frame of each source, and a source's next frame goes when its last is
+accepted. PutRecords takes some entries of a request and refuses others, and promises no order among
+them, so this is what keeps a source's frames in order through every retry.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from typing import Any, Final
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
+
+from producer.errors import AccessError, ProducerError, StreamError, UnreachableError
+from producer.lane import Lane
+from producer.pacing import Pacer, open_shards
+
+# Of one PutRecords request.
+MAX_ENTRIES: Final = 500
+MAX_REQUEST_BYTES: Final = 10 * 1024 * 1024
+BACKOFF_BASE_SECONDS: Final = 0.05
+BACKOFF_CAP_SECONDS: Final = 5.0
+# A service that cannot be reached for so many attempts in a row ends the producer.
+REQUEST_ATTEMPTS: Final = 8
+_DENIED: Final = frozenset({
+    "AccessDeniedException", "UnrecognizedClientException", "InvalidSignatureException",
+    "ExpiredTokenException", "IncompleteSignature", "MissingAuthenticationTokenException",
+})  # fmt: skip
+
+
+class Sender:
+    """Sends until every lane has ended and its queue is empty.
+
+    Args:
+        kinesis: A client that does not retry by itself.
+        lanes: Their capture threads share `wake`.
+    """
+
+    def __init__(self, kinesis: Any, stream: str, lanes: list[Lane], wake: threading.Condition) -> None:
+        self._kinesis, self._stream, self._lanes, self._wake = kinesis, stream, lanes, wake
+        self._failures = 0
+
+    def run(self) -> None:
+        """Raises:
+        ProducerError: If the stream is missing, closed to us or out of reach.
+        """
+        self._pacer = Pacer(call(self._stream, lambda: open_shards(self._kinesis, self._stream)), time.monotonic())
+        while True:
+            batch, wait = self._choose(time.monotonic())
+            if batch:
+                self._put(batch)
+                continue
+            with self._wake:
+                if all(lane.head() is None and not lane.capturing for lane in self._lanes):
+                    return
+                # A lane that ends without a frame notifies just before its thread is gone.
+                self._wake.wait(min(wait, 0.05 if not self._alive() else 0.5))
+
+    def _alive(self) -> bool:
+        return any(lane.capturing and not lane.complete for lane in self._lanes)
+
+    def _choose(self, now: float) -> tuple[list[tuple[Lane, bytes]], float]:
+        """The heads that may go now, and the seconds until another may."""
+        batch: list[tuple[Lane, bytes]] = []
+        size, wait = 0, 1.0
+        for lane in self._lanes:
+            data = lane.head()
+            if data is None:
+                continue
+            cost = len(data) + len(lane.source_id)
+            pause = max(lane.not_before - now, self._pacer.wait(lane.source_id, cost, now))
+            if pause > 0:
+                wait = min(wait, pause)
+            elif len(batch) < MAX_ENTRIES and size + cost <= MAX_REQUEST_BYTES:
+                batch.append((lane, data))
+                size += cost
+                self._pacer.take(lane.source_id, cost, now)
+        return batch, wait
+
+    def _put(self, batch: list[tuple[Lane, bytes]]) -> None:
+        entries = [{"Data": data, "PartitionKey": lane.source_id} for lane, data in batch]
+        try:
+            response = self._kinesis.put_records(StreamName=self._stream, Records=entries)
+        except (ClientError, BotoCoreError) as error:
+            self._failures += 1
+            if _is_final(error) or self._failures >= REQUEST_ATTEMPTS:
+                raise explain(error, self._stream) from None
+            results: list[dict[str, Any]] = [{"ErrorCode": "RequestFailed"}] * len(batch)
+        else:
+            self._failures = 0
+            results = response["Records"]
+        for (lane, data), result in zip(batch, results, strict=True):
+            if "ErrorCode" in result:
+                self._delay(lane, throttled="Throughput" in result["ErrorCode"])
+            else:
+                lane.accept(len(data))
+
+    @staticmethod
+    def _delay(lane: Lane, *, throttled: bool) -> None:
+        """Holds a lane back, with full jitter."""
+        lane.counts.throttled += throttled
+        lane.head_attempts += 1
+        cap = min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2**lane.head_attempts)
+        lane.not_before = time.monotonic() + random.uniform(0, cap)  # noqa: S311
+
+
+def call(stream: str, work: Any) -> Any:
+    """Makes a call of which a failure ends the producer.
+
+    Raises:
+        ProducerError: One line that says what is wrong.
+    """
+    try:
+        return work()
+    except (ClientError, BotoCoreError) as error:
+        raise explain(error, stream) from None
+
+
+def explain(error: Exception, stream: str) -> ProducerError:
+    """Makes one line of an SDK's error."""
+    if isinstance(error, ClientError):
+        code = error.response.get("Error", {}).get("Code", "Unknown")
+        message = str(error.response.get("Error", {}).get("Message", "")).splitlines()
+        if code == "ResourceNotFoundException":
+            return StreamError(f"stream {stream}: no such stream in this account and region")
+        if code in _DENIED:
+            return AccessError(f"stream {stream}: {code}: {message[0] if message else 'not allowed'}")
+        return ProducerError(f"stream {stream}: {code}: {message[0] if message else ''}")
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        return AccessError("no AWS credentials found: `aws configure`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID")
+    if isinstance(error, EndpointConnectionError):
+        return UnreachableError(f"stream {stream}: {error}")
+    return UnreachableError(f"stream {stream}: {type(error).__name__}: {str(error).splitlines()[0]}")
+
+
+def _is_final(error: Exception) -> bool:
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        return True
+    return isinstance(error, ClientError) and (
+        error.response.get("Error", {}).get("Code") in {"ResourceNotFoundException", "ValidationException"} | _DENIED
+    )
