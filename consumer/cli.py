@@ -48,7 +48,9 @@ def main() -> None:
     logging.basicConfig(level="WARNING", format="warning: %(message)s", stream=sys.stderr)
 
 
-@app.command(epilog=f"[bold]Example[/bold]\n\nconsumer watch --queue-url $SQS_QUEUE_URL --json | jq .summary\n{EXIT_STATUS}")
+@app.command(
+    epilog=f"[bold]Example[/bold]\n\nconsumer watch --queue-url $SQS_QUEUE_URL --json | jq .summary\n{EXIT_STATUS}"
+)
 def watch(
     queue_url: QueueUrl,
     limit: Limit = None,
@@ -69,7 +71,9 @@ def watch(
     _run(queue_url, handle, limit, idle_exit, endpoint_url, region)
 
 
-@app.command(epilog=f"[bold]Example[/bold]\n\nconsumer save ./frames --queue-url $SQS_QUEUE_URL --limit 100\n{EXIT_STATUS}")
+@app.command(
+    epilog=f"[bold]Example[/bold]\n\nconsumer save ./frames --queue-url $SQS_QUEUE_URL --limit 100\n{EXIT_STATUS}"
+)
 def save(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Made if it is not there.")],
     queue_url: QueueUrl,
@@ -116,7 +120,7 @@ def _client(service: str, endpoint_url: str | None, region: str) -> Any:
         read_timeout=30,
         tcp_keepalive=True,
     )
-    return boto3.client(service, endpoint_url=endpoint_url, config=config)  # type: ignore[call-overload]
+    return boto3.client(service, endpoint_url=endpoint_url, config=config)
 
 
 @contextmanager

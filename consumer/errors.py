@@ -1,10 +1,10 @@
 """What ends the consumer, each with the exit status that a script can act on.
 
-    ConsumerError
-    ├── QueueError         3   no such queue
-    ├── AccessError        4   no credentials, or not allowed
-    ├── DiskError          5   the folder cannot be written
-    └── UnreachableError   6   the service cannot be reached
+ConsumerError
+├── QueueError         3   no such queue
+├── AccessError        4   no credentials, or not allowed
+├── DiskError          5   the folder cannot be written
+└── UnreachableError   6   the service cannot be reached
 """
 
 from __future__ import annotations

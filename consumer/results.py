@@ -145,8 +145,7 @@ class ResultReader:
         if not messages:
             return
         entries = [
-            {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]}
-            for number, message in enumerate(messages)
+            {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]} for number, message in enumerate(messages)
         ]
         # An entry that fails comes again and is then known.
         self._call(lambda: self._sqs.delete_message_batch(QueueUrl=self._queue_url, Entries=entries))

@@ -38,9 +38,9 @@ _CAPTURED_AT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.A
 
 _COMMENT: Final = 0xFE
 _START_OF_SCAN: Final = 0xDA
-# Start-of-frame markers: all of C0–CF but the tables DHT, JPG and DAC. ITU-T T.81, table B.1.
+# Start-of-frame markers: all of C0-CF but the tables DHT, JPG and DAC. ITU-T T.81, table B.1.
 _START_OF_FRAME: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-# Markers that stand alone, without a length: TEM and RST0–RST7.
+# Markers that stand alone, without a length: TEM and RST0-RST7.
 _STANDALONE: Final = frozenset({0x01, *range(0xD0, 0xD8)})
 
 Reason = Literal[
@@ -68,8 +68,8 @@ class Metadata:
     """What a producer knows about a frame.
 
     Attributes:
-        source: The camera's name, 1–128 of `A-Z a-z 0-9 . _ -`.
-        session: New at every start of a producer, 1–64 letters and digits.
+        source: The camera's name, 1-128 of `A-Z a-z 0-9 . _ -`.
+        session: New at every start of a producer, 1-64 letters and digits.
         index: Counts the frames of a session from 0.
         captured_at: When the frame was taken, in UTC.
 
@@ -109,9 +109,7 @@ class Metadata:
             FrameError: `bad_metadata`.
         """
         if len(text) > MAX_METADATA_BYTES:
-            raise FrameError(
-                "bad_metadata", f"{len(text)} bytes: at most {MAX_METADATA_BYTES} are allowed"
-            )
+            raise FrameError("bad_metadata", f"{len(text)} bytes: at most {MAX_METADATA_BYTES} are allowed")
         try:
             fields = json.loads(text)
         except UnicodeDecodeError:
@@ -171,9 +169,7 @@ class Frame:
         if width * height == 0:
             raise FrameError("undecodable", f"{width}x{height} pixels in the header")
         if width * height > max_pixels:
-            raise FrameError(
-                "too_many_pixels", f"{width}x{height} pixels: at most {max_pixels} are allowed"
-            )
+            raise FrameError("too_many_pixels", f"{width}x{height} pixels: at most {max_pixels} are allowed")
         # Decoders paint what is missing grey and say nothing, so a cut file is found here. Bytes
         # of 0xFF inside a scan are stuffed, hence this marker cannot occur in the picture itself.
         if data.find(EOI, scan) < 0:

@@ -20,7 +20,7 @@ class Position:
         shard_id: Such as `shardId-000000000000`.
         sequence_number: Unique in its shard; decimal digits.
         sub_sequence_number: Counts the records that the KPL aggregated into one, from 0.
-        partition_key: As the producer gave it: any text of 1–256 characters.
+        partition_key: As the producer gave it: any text of 1-256 characters.
         arrived_at: Kinesis' approximate arrival time, in UTC.
     """
 

@@ -9,26 +9,36 @@ import json
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from contract.frame import Reason
+from contract.frame import Reason, parse_time
 
 SCHEMA_VERSION: Final = 1
 SCHEMAS: Final = Path(__file__).parent
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+# Python's `$` would let a line's end follow; JSON Schema's does not.
+_END = r"$(?!\n)"
+
+
+def _existing(time: str) -> str:
+    parse_time(time)
+    return time
+
+
 Time = Annotated[
     str,
+    AfterValidator(_existing),
     Field(
-        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$",
+        pattern=rf"^\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{{6}}Z{_END}",
         description="ISO 8601, UTC, microseconds",
         examples=["2026-01-01T00:00:00.000000Z"],
     ),
 ]
 # Consumers make file names of keys, so no part of one may be `.` or `..`.
 _PART = r"(?!\.{1,2}/)[A-Za-z0-9._-]{1,128}/"
-FrameKey = Annotated[str, Field(pattern=rf"^frames/(?:{_PART}){{1,4}}[A-Za-z0-9._-]{{1,220}}\.jpg$")]
-QuarantineKey = Annotated[str, Field(pattern=rf"^quarantine/(?:{_PART}){{1,4}}[A-Za-z0-9._-]{{1,220}}\.bin$")]
+FrameKey = Annotated[str, Field(pattern=rf"^frames/(?:{_PART}){{1,4}}[A-Za-z0-9._-]{{1,220}}\.jpg{_END}")]
+QuarantineKey = Annotated[str, Field(pattern=rf"^quarantine/(?:{_PART}){{1,4}}[A-Za-z0-9._-]{{1,220}}\.bin{_END}")]
 
 
 class _Message(BaseModel):
@@ -93,7 +103,7 @@ class QuarantineMessage(_Message):
 
 def schema_files() -> dict[Path, str]:
     """The JSON Schema of each message, by the file that it stands in."""
-    models = {"result-message": ResultMessage, "quarantine-message": QuarantineMessage}
+    models: dict[str, type[BaseModel]] = {"result-message": ResultMessage, "quarantine-message": QuarantineMessage}
     return {
         SCHEMAS / f"{name}.schema.json": json.dumps(
             {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()},

@@ -46,7 +46,7 @@ def client(service: str, region: str) -> Any:
         max_pool_connections=CALLS_IN_FLIGHT,
         tcp_keepalive=True,
     )
-    return boto3.client(service, config=config)  # type: ignore[call-overload]
+    return boto3.client(service, config=config)
 
 
 class Caller:

@@ -39,7 +39,7 @@ class Batcher:
 
     async def detect(self, image: Image) -> Inference:
         """Waits for one image's detections."""
-        future = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Inference] = asyncio.get_running_loop().create_future()
         self._waiting.append((image, future))
         async with self._arrived:
             self._arrived.notify()
@@ -62,9 +62,7 @@ class Batcher:
             batch = await self._take()
             started = time.perf_counter()
             try:
-                found = await loop.run_in_executor(
-                    self._threads, self._detector.detect, [image for image, _ in batch]
-                )
+                found = await loop.run_in_executor(self._threads, self._detector.detect, [image for image, _ in batch])
             finally:
                 self._idle += 1
             milliseconds = (time.perf_counter() - started) * 1000

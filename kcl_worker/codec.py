@@ -39,9 +39,7 @@ def annotate(image: Image, detections: Detections, class_names: Sequence[str]) -
     height, width = image.shape[:2]
     line = max(1, round(max(height, width) / 500))
     scale = max(0.35, max(height, width) / 1800)
-    for xyxy, confidence, class_id in zip(
-        detections.xyxy, detections.confidence, detections.class_id, strict=True
-    ):
+    for xyxy, confidence, class_id in zip(detections.xyxy, detections.confidence, detections.class_id, strict=True):
         x1, y1, x2, y2 = (round(float(value)) for value in xyxy)
         colour = class_colour(int(class_id))
         cv2.rectangle(image, (x1, y1), (x2, y2), colour, line)

@@ -128,7 +128,8 @@ class Daemon:
 
     async def run(self) -> int:
         """Passes its logs on until it ends; gives its exit status."""
-        assert self._process is not None and self._process.stdout is not None
+        assert self._process is not None
+        assert self._process.stdout is not None
         while True:
             try:
                 line = await self._process.stdout.readline()

@@ -28,9 +28,7 @@ class Detections:
     @classmethod
     def empty(cls) -> Detections:
         """Nothing found."""
-        return cls(
-            np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int32)
-        )
+        return cls(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int32))
 
     def __len__(self) -> int:
         return len(self.confidence)

@@ -5,7 +5,7 @@
     ├── ModelError          10   the model cannot be read or is not the file that was exported
     ├── DaemonError         11   the MultiLangDaemon could not start or has left
     ├── ServiceError        12   a stream, bucket or queue is missing or forbidden
-    └── DrainTimeout        13   the grace period ended with frames in flight; none is lost
+    └── DrainError          13   the grace period ended with frames in flight; none is lost
 
 Whatever else escapes is a bug: status 70, with its traceback in the log.
 """
@@ -37,7 +37,7 @@ class ServiceError(WorkerError):
     exit_status = 12
 
 
-class DrainTimeout(WorkerError):
+class DrainError(WorkerError):
     exit_status = 13
 
 

@@ -74,7 +74,8 @@ class Gateway:
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         conversation = asyncio.current_task()
-        assert conversation is not None and self._failed is not None
+        assert conversation is not None
+        assert self._failed is not None
         self._conversations.add(conversation)
         pid = _peer_pid(writer)
         self._pids.add(pid)

@@ -54,7 +54,15 @@ class HealthServer:
         config.graceful_timeout = 0
         config.errorlog = logging.getLogger("hypercorn.error")
         config.include_server_header = False
-        await serve(self._answer, config, shutdown_trigger=asyncio.Event().wait)  # type: ignore[arg-type]
+        # Hypercorn does not survive being cancelled; it ends in good order when it is asked to.
+        closing = asyncio.Event()
+        server = asyncio.create_task(serve(self._answer, config, shutdown_trigger=closing.wait))
+        try:
+            await asyncio.shield(server)
+        except asyncio.CancelledError:
+            closing.set()
+            await server
+            raise
 
     def problem(self) -> str | None:
         """Why this worker should not be trusted with its shards; None if it is well."""
@@ -120,7 +128,7 @@ class HealthServer:
             (b"content-length", str(len(content)).encode()),
             (b"cache-control", b"no-store"),
         ]
-        await send({"type": "http.response.start", "status": code, "headers": headers})  # type: ignore[typeddict-item]
+        await send({"type": "http.response.start", "status": code, "headers": headers})
         if scope["method"] == "HEAD":
             content = b""
         await send({"type": "http.response.body", "body": content, "more_body": False})

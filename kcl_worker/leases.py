@@ -1,6 +1,6 @@
 """Shortens the waits that KCL makes at a worker's start and end.
 
-**At the start.** On an empty lease table KCL waits 1–30 s at random, lest many new workers list the
+**At the start.** On an empty lease table KCL waits 1 to 30 s at random, lest many new workers list the
 shards at once (`Scheduler.shouldInitiateLeaseSync` in KCL 3). Leases that are there already end the
 wait, so those that KCL would write are written first: conditionally, and only for a stream without
 parents and children. And no worker gets a lease before its first report of metrics, so an empty report

@@ -61,6 +61,6 @@ class Letterbox:
 
     def restore(self, xyxy: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
         """Brings boxes [N, 4] from the input back into an image of this size, clipped to it."""
-        boxes = (xyxy - np.float32((self.left, self.top, self.left, self.top))) / np.float32(self.scale)
-        limits = np.float32((width, height, width, height))
-        return np.clip(boxes, np.float32(0), limits).astype(np.float32)
+        offset = np.array((self.left, self.top, self.left, self.top), np.float32)
+        limit = np.array((width, height, width, height), np.float32)
+        return np.asarray(np.clip((xyxy - offset) / np.float32(self.scale), 0, limit), np.float32)

@@ -31,14 +31,12 @@ def select(
     scores = best[candidates]
     class_ids = output[4:, candidates].argmax(axis=0).astype(np.int32)
     centre, size = output[:2, candidates].T, output[2:4, candidates].T
-    boxes = np.concatenate((centre - size / 2, centre + size / 2), axis=1)
+    boxes = np.concatenate((centre - size / 2, centre + size / 2), axis=1).astype(np.float32)
     kept = suppress(boxes, class_ids, max_detections)
     return boxes[kept], scores[kept], class_ids[kept]
 
 
-def suppress(
-    boxes: NDArray[np.float32], class_ids: NDArray[np.int32], limit: int
-) -> NDArray[np.intp]:
+def suppress(boxes: NDArray[np.float32], class_ids: NDArray[np.int32], limit: int) -> NDArray[np.intp]:
     """Class-aware greedy suppression of boxes [N, 4] that come most confident first.
 
     Returns:

@@ -77,7 +77,7 @@ class OpenVinoDetector(Detector):
     def detect(self, images: Sequence[Image]) -> list[Detections]:
         """Runs images of the same letterboxed shape as one batch."""
         boxes = [
-            Letterbox.fit(*image.shape[:2], self._image_size, self._stride, square=self._square)
+            Letterbox.fit(image.shape[0], image.shape[1], self._image_size, self._stride, square=self._square)
             for image in images
         ]
         by_shape: dict[tuple[int, int], list[int]] = defaultdict(list)

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from contract import Frame, FrameError, Identity, Position, identify
+from contract import Frame, FrameError, Identity, Metadata, Position, identify
 from contract.frame import format_time
 from contract.message import QuarantineMessage, ResultMessage, Summary
 from kcl_worker import codec
 from kcl_worker.batcher import Batcher, Inference
 from kcl_worker.cpu import thread_count
-from kcl_worker.detections import Detections
+from kcl_worker.detections import Detections, Image
 from kcl_worker.detector import Detector
 from kcl_worker.flow import Budget, Turn
 from kcl_worker.metrics import Metrics
@@ -68,7 +68,9 @@ class Pipeline:
 
     async def process(self, record: Record) -> Outcome:
         """Gives the outcome once it is stored; until then the record must not be checkpointed."""
-        metadata = None
+        metadata: Metadata | None = None
+        body: ResultMessage | QuarantineMessage
+        queue: MessageQueue | None
         try:
             frame = Frame.parse(
                 record.data,
@@ -81,16 +83,15 @@ class Pipeline:
                 image = await self._compute(lambda: codec.decode(frame))
                 inference = await self._batcher.detect(image)
                 jpeg = await self._compute(lambda: self._picture(image, inference.detections))
-            message = self._message(record.position, identity, image.shape, inference)
             await self._frames.put(identity.key, jpeg, "image/jpeg")
-            outcome, announced = Outcome.DURABLE, (self._results, message)
+            body = self._message(record.position, identity, image.shape, inference)
+            outcome, queue = Outcome.DURABLE, self._results
         except FrameError as error:
             identity = identify(metadata, record.position)
-            notice = self._notice(record, identity, error)
             await self._frames.put(identity.quarantine_key, record.data, "application/octet-stream")
             logger.warning("quarantined: %s", error, extra={"frame_id": identity.frame_id})
-            outcome, announced = Outcome.QUARANTINED, (self._quarantined, notice)
-        queue, body = announced
+            body = self._notice(record, identity, error)
+            outcome, queue = Outcome.QUARANTINED, self._quarantined
         async with record.turn:
             sent = queue.enqueue(body.to_json()) if queue else None
         if sent:
@@ -98,7 +99,7 @@ class Pipeline:
         self._count(record.position, identity, body)
         return outcome
 
-    def _picture(self, image: codec.Image, detections: Detections) -> bytes:
+    def _picture(self, image: Image, detections: Detections) -> bytes:
         codec.annotate(image, detections, self._detector.class_names)
         return codec.encode(image, self._settings.jpeg_quality)
 
@@ -166,9 +167,7 @@ class Pipeline:
         )
 
 
-def summarise(
-    detections: Detections, class_names: tuple[str, ...], width: int, height: int
-) -> tuple[Summary, ...]:
+def summarise(detections: Detections, class_names: tuple[str, ...], width: int, height: int) -> tuple[Summary, ...]:
     """Detections as the message states them: boxes as fractions of the image."""
     rows = []
     for (x1, y1, x2, y2), confidence, class_id in zip(

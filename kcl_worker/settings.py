@@ -41,7 +41,9 @@ class Settings(BaseSettings):
         default="n", description="of YOLOv8; `yolov8m` is accepted too"
     )
     yolo_model_path: Path | None = Field(default=None, description="an ONNX export, instead of models/yolov8SIZE.onnx")
-    yolo_image_size: int = Field(default=640, ge=64, le=2048, multiple_of=32, description="of the network's longer side")
+    yolo_image_size: int = Field(
+        default=640, ge=64, le=2048, multiple_of=32, description="of the network's longer side"
+    )
     confidence_threshold: float = Field(default=0.5, ge=0, le=1, description="least confidence of a detection")
     max_detections: int = Field(default=100, ge=1, le=1000, description="in a frame, the most confident ones")
     jpeg_quality: int = Field(default=85, ge=1, le=100, description="of annotated frames")
@@ -76,7 +78,9 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="of the JSON logs")
     metrics_seconds: float = Field(default=10, gt=0, le=300, description="between lines of embedded metrics")
 
-    worker_id: str = Field(default_factory=lambda: f"{socket.gethostname()}-{uuid4().hex[:12]}", description="owns the leases")
+    worker_id: str = Field(
+        default_factory=lambda: f"{socket.gethostname()}-{uuid4().hex[:12]}", description="owns the leases"
+    )
 
     @property
     def model_path(self) -> Path:
@@ -91,7 +95,7 @@ class Settings(BaseSettings):
             SettingsError: With one line that names the variable, its value and what is allowed.
         """
         try:
-            return cls()
+            return cls()  # type: ignore[call-arg]
         except ValidationError as error:
             raise SettingsError("; ".join(_explain(problem) for problem in error.errors())) from None
 

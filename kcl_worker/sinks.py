@@ -31,9 +31,7 @@ class FrameStore:
         """
         await self._call(
             f"s3 put s3://{self._bucket}/{key}",
-            lambda: self._client.put_object(
-                Bucket=self._bucket, Key=key, Body=body, ContentType=content_type
-            ),
+            lambda: self._client.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=content_type),
         )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kcl_worker.daemon import Daemon
-from kcl_worker.errors import DaemonError, DrainTimeout
+from kcl_worker.errors import DaemonError, DrainError
 from kcl_worker.settings import Settings
 from kcl_worker.shards import ShardBoard
 
@@ -102,17 +102,13 @@ class Worker:
         done = await self._first_of(deserted, hurrying, timeout=self._settings.shutdown_grace_seconds)
         if not done or hurrying in done:
             why = "a second signal" if done else "the grace period is over"
-            raise DrainTimeout(f"{why}; unfinished frames will be read again")
+            raise DrainError(f"{why}; unfinished frames will be read again")
         if not done & {deserted, daemon_run}:
             self._raise_reason(daemon_run)
 
-    async def _first_of(
-        self, *others: asyncio.Task[Any], timeout: float | None = None
-    ) -> set[asyncio.Task[Any]]:
+    async def _first_of(self, *others: asyncio.Task[Any], timeout: float | None = None) -> set[asyncio.Task[Any]]:
         """Waits for one of the worker's own tasks or of the others to end; ends the others."""
-        done, _ = await asyncio.wait(
-            [*others, *self._tasks], timeout=timeout, return_when=asyncio.FIRST_COMPLETED
-        )
+        done, _ = await asyncio.wait([*others, *self._tasks], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         for other in others:
             other.cancel()
         return done

@@ -31,6 +31,7 @@ from moto.kinesis.exceptions import (
     TotalRecordsSizeExceedsLimit,
 )
 from moto.kinesis.utils import compose_shard_iterator, decompose_shard_iterator
+from moto.utilities.utils import md5_hash
 
 MAX_REQUEST_BYTES = 10 * 1024 * 1024
 MAX_RECORD_BYTES = 1024 * 1024
@@ -49,11 +50,10 @@ class Shard(models.Shard):
         self._list: list[models.Record] = []
         self._first = next(_sequence_numbers)
 
-    def get_records(
-        self, last_sequence_id: str, limit: int | None
-    ) -> tuple[list[models.Record], int, int]:
+    def get_records(self, last_sequence_id: str, limit: int | None) -> tuple[list[models.Record], int, int]:
         start = bisect_right(self._keys, int(last_sequence_id))
-        found, size = [], 0
+        found: list[models.Record] = []
+        size = 0
         for record in itertools.islice(self._list, start, start + (limit or 10_000)):
             size += len(record.data) * 3 // 4
             if found and size > MAX_GET_BYTES:
@@ -122,13 +122,11 @@ def _next_id(stream: models.Stream) -> int:
     return max(shard._shard_id for shard in stream.shards.values()) + 1
 
 
-def _get_shard_for_key(
-    self: models.Stream, partition_key: str, explicit_hash_key: str
-) -> models.Shard | None:
+def _get_shard_for_key(self: models.Stream, partition_key: str, explicit_hash_key: str) -> models.Shard | None:
     if not isinstance(partition_key, str) or not 1 <= len(partition_key) <= 256:
         raise InvalidArgumentError("partition_key")
     key = int(
-        explicit_hash_key or models.md5_hash(partition_key.encode()).hexdigest(),
+        explicit_hash_key or md5_hash(partition_key.encode()).hexdigest(),
         10 if explicit_hash_key else 16,
     )
     return next((shard for shard in self.shards.values() if shard.holds(key)), None)  # type: ignore[attr-defined]
@@ -191,9 +189,7 @@ def _child(shard: models.Shard) -> dict[str, Any]:
 
 def _summary(self: models.Stream) -> dict[str, Any]:
     summary = _stock_summary(self)
-    summary["StreamDescriptionSummary"]["OpenShardCount"] = sum(
-        shard.is_open for shard in self.shards.values()
-    )
+    summary["StreamDescriptionSummary"]["OpenShardCount"] = sum(shard.is_open for shard in self.shards.values())
     return summary
 
 

@@ -24,11 +24,12 @@ class Resources:
     @classmethod
     def create(cls, endpoint_url: str, name: str = "cv2kinesis", shards: int = 1) -> Resources:
         """Makes them under names derived from one."""
-        make = lambda service: client(service, endpoint_url)  # noqa: E731
-        make("kinesis").create_stream(StreamName=name, ShardCount=shards)
+        client("kinesis", endpoint_url).create_stream(StreamName=name, ShardCount=shards)
         bucket = f"processedframes-{name}"
-        make("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
-        sqs = make("sqs")
+        client("s3", endpoint_url).create_bucket(
+            Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
+        )
+        sqs = client("sqs", endpoint_url)
         results = sqs.create_queue(QueueName=f"{name}-results")["QueueUrl"]
         quarantine = sqs.create_queue(QueueName=f"{name}-quarantine")["QueueUrl"]
         return cls(endpoint_url, name, bucket, results, quarantine)
@@ -50,7 +51,7 @@ class Resources:
 
 def client(service: str, endpoint_url: str) -> Any:
     """A client with the credentials that the embedded AWS takes from anyone."""
-    return boto3.client(  # type: ignore[call-overload]
+    return boto3.client(
         service,
         endpoint_url=endpoint_url,
         region_name=REGION,

@@ -36,7 +36,7 @@ def main() -> None:
 
 async def _serve(listener: socket.socket) -> None:
     kinesis.correct()
-    from moto.server import DomainDispatcherApplication, create_backend_app
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     config = Config()
@@ -56,7 +56,7 @@ async def _serve(listener: socket.socket) -> None:
         await stop.wait()
 
     application = DomainDispatcherApplication(create_backend_app)
-    await serve(application, config, shutdown_trigger=stopped, mode="wsgi")  # type: ignore[arg-type]
+    await serve(application, config, shutdown_trigger=stopped, mode="wsgi")
 
 
 if __name__ == "__main__":

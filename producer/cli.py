@@ -192,4 +192,3 @@ def _interruptible(lanes: list[Lane]) -> Iterator[None]:
 def _fail(text: str, status: int) -> NoReturn:
     print(f"error: {text}", file=sys.stderr)
     raise typer.Exit(status)
-

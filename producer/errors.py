@@ -1,10 +1,10 @@
 """What ends the producer, each with the exit status that a script can act on.
 
-    ProducerError
-    ├── StreamError        3   no such stream
-    ├── AccessError        4   no credentials, or not allowed
-    ├── SourceError        5   a source cannot be opened or read
-    └── UnreachableError   6   the service cannot be reached
+ProducerError
+├── StreamError        3   no such stream
+├── AccessError        4   no credentials, or not allowed
+├── SourceError        5   a source cannot be opened or read
+└── UnreachableError   6   the service cannot be reached
 """
 
 from __future__ import annotations

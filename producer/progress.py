@@ -20,9 +20,7 @@ class Progress:
         self._lanes = lanes
         self._started = time.monotonic()
         console = Console(stderr=True)
-        self._live = Live(
-            get_renderable=self._table, console=console, refresh_per_second=4, transient=True
-        )
+        self._live = Live(get_renderable=self._table, console=console, refresh_per_second=4, transient=True)
         self._shown = console.is_terminal and not quiet
 
     def __enter__(self) -> Progress:

@@ -231,9 +231,7 @@ class Street:
         return np.asarray(cv2.add(exposed, noise, dtype=cv2.CV_8U), np.uint8)
 
 
-def _person(
-    canvas: _Canvas, x: float, y: float, h: float, phase: float, facing: int, look: int
-) -> None:
+def _person(canvas: _Canvas, x: float, y: float, h: float, phase: float, facing: int, look: int) -> None:
     """Standing on (x, y), h pixels tall; `phase` swings arms and legs."""
     random = np.random.default_rng(look)
     skin, top, legs, hair = _skin(random), _colour(random), _colour(random, 10, 160), _colour(random, 5, 120)
@@ -242,22 +240,28 @@ def _person(
     hip, neck = y - 0.48 * h, y - 0.84 * h
     for side in (-1, 1):
         canvas.line((x + side * 0.04 * h, hip), (x + side * swing, y - 0.02 * h), legs, 0.085 * h * stout)
-        canvas.line((x + side * swing, y - 0.02 * h), (x + side * swing + facing * 0.05 * h, y - 0.02 * h), (30, 30, 30), 0.04 * h)
+        canvas.line(
+            (x + side * swing, y - 0.02 * h),
+            (x + side * swing + facing * 0.05 * h, y - 0.02 * h),
+            (30, 30, 30),
+            0.04 * h,
+        )
     canvas.line((x, neck + 0.05 * h), (x - swing, hip + 0.02 * h), top, 0.06 * h)
     half = 0.115 * h * stout
     torso = [(x - half, neck), (x + half, neck), (x + half * 0.85, hip + 0.03 * h), (x - half * 0.85, hip + 0.03 * h)]
     canvas.polygon(torso, top)
     if random.random() < 0.3:
-        canvas.polygon(_rectangle(x - facing * half * 1.6, neck + 0.03 * h, x - facing * half * 0.7, hip - 0.08 * h), _colour(random))
+        canvas.polygon(
+            _rectangle(x - facing * half * 1.6, neck + 0.03 * h, x - facing * half * 0.7, hip - 0.08 * h),
+            _colour(random),
+        )
     canvas.line((x, neck + 0.05 * h), (x + swing, hip + 0.02 * h), top, 0.06 * h)
     canvas.disc((x + swing, hip + 0.03 * h), 0.03 * h, skin)
     canvas.disc((x, y - 0.92 * h), 0.075 * h, hair)
     canvas.disc((x + facing * 0.015 * h, y - 0.905 * h), 0.062 * h, skin)
 
 
-def _rider(
-    canvas: _Canvas, x: float, y: float, h: float, phase: float, facing: int, look: int
-) -> None:
+def _rider(canvas: _Canvas, x: float, y: float, h: float, phase: float, facing: int, look: int) -> None:
     """Sitting on a bicycle that is h pixels tall and stands on (x, y)."""
     random = np.random.default_rng(look + 1)
     skin, top, legs = _skin(random), _colour(random), _colour(random, 10, 160)
@@ -304,7 +308,7 @@ def _car(canvas: _Canvas, x: float, y: float, h: float, facing: int, look: int) 
     def at(along: float, up: float) -> Point:
         return (x + facing * along * half, up)
 
-    roof = ((-0.95, 0.62) if van else (-0.55, 0.3))
+    roof = (-0.95, 0.62) if van else (-0.55, 0.3)
     canvas.polygon([at(-1, belt), at(-0.98, sill), at(1, sill), at(1, y - 0.42 * h), at(0.62, belt)], paint)
     rear = -0.98 if van else -0.85
     canvas.polygon([at(rear, belt), at(roof[0], top), at(roof[1], top), at(0.62, belt)], paint)
@@ -317,8 +321,13 @@ def _car(canvas: _Canvas, x: float, y: float, h: float, facing: int, look: int) 
     for along in (-0.6, 0.62):
         canvas.disc(at(along, y - 0.2 * h), 0.2 * h, tyre)
         canvas.disc(at(along, y - 0.2 * h), 0.1 * h, (170, 170, 170))
-    canvas.polygon([at(0.93, y - 0.46 * h), at(1, y - 0.42 * h), at(1, y - 0.34 * h), at(0.93, y - 0.34 * h)], (200, 245, 255))
-    canvas.polygon([at(-1, belt + 0.04 * h), at(-0.94, belt + 0.04 * h), at(-0.94, y - 0.4 * h), at(-1, y - 0.4 * h)], (40, 40, 200))
+    canvas.polygon(
+        [at(0.93, y - 0.46 * h), at(1, y - 0.42 * h), at(1, y - 0.34 * h), at(0.93, y - 0.34 * h)], (200, 245, 255)
+    )
+    canvas.polygon(
+        [at(-1, belt + 0.04 * h), at(-0.94, belt + 0.04 * h), at(-0.94, y - 0.4 * h), at(-1, y - 0.4 * h)],
+        (40, 40, 200),
+    )
 
 
 def _film_grain(random: np.random.Generator, width: int, height: int) -> NDArray[np.int16]:

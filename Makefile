@@ -1,0 +1,89 @@
+# What people type. `make` lists it.
+
+PYTHON ?= python3
+VENV := .venv
+MODEL_VENV := .venv-model
+BIN := $(VENV)/bin
+SIZE ?= n
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+# -- setting up -----------------------------------------------------------------------------
+
+.PHONY: setup
+setup: $(VENV)/.ready ## install everything but the extra `model` into .venv
+
+$(VENV)/.ready: requirements/dev.txt pyproject.toml kcl_worker/jars.sha256
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or later is needed, not " + sys.version.split()[0])'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m kcl_worker.jars
+	$(BIN)/python -c 'import subprocess; from kcl_worker.daemon import find_java; subprocess.run([find_java(), "-Xshare:dump"], stdout=subprocess.DEVNULL)'
+	touch $@
+
+.PHONY: setup-model
+setup-model: $(MODEL_VENV)/.ready ## install the extra `model` (torch, ultralytics: 6 GB) into .venv-model
+
+$(MODEL_VENV)/.ready: requirements/model.txt
+	test -x $(MODEL_VENV)/bin/python || $(PYTHON) -m venv $(MODEL_VENV)
+	$(MODEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/model.txt
+	touch $@
+
+# -- the main job ---------------------------------------------------------------------------
+
+.PHONY: demo
+demo: setup ## run the whole pipeline on an embedded AWS; MODEL=file.onnx SOURCE=video choose others
+	@$(BIN)/python -m local.demo $(if $(MODEL),--model '$(MODEL)') $(if $(SOURCE),--source '$(SOURCE)')
+
+.PHONY: local
+local: setup ## run the embedded AWS alone, with a stream, a bucket and queues to play with
+	@$(BIN)/python -m local.playground $(if $(PORT),--port $(PORT))
+
+.PHONY: model
+model: setup-model ## export YOLOv8 of SIZE=n|s|m|l|x, from WEIGHTS=file.pt or ultralytics' own download
+	@$(MODEL_VENV)/bin/python -m models.export --size $(SIZE) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
+
+.PHONY: demo-model
+demo-model: setup-model ## train the built-in demo model again (an hour on two cores)
+	@$(MODEL_VENV)/bin/python -m models.train
+
+# -- working on it --------------------------------------------------------------------------
+
+.PHONY: test
+test: setup ## run all tests that this machine can run
+	$(BIN)/python -m pytest -n auto
+
+.PHONY: check
+check: setup ## format, lint, types and fast tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n auto tests/unit
+
+.PHONY: format
+format: setup ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: schema
+schema: setup ## write the messages' JSON Schemas anew
+	$(BIN)/python -m contract.message
+
+.PHONY: bench
+bench: setup-model ## measure the engine against ultralytics, the start, and memory
+	$(MODEL_VENV)/bin/python -m benchmarks
+
+.PHONY: lock
+lock: ## pin all requirements anew, with hashes (needs uv)
+	for extra in dev model; do uv pip compile pyproject.toml --extra $$extra --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links --overrides requirements/overrides.txt -o requirements/$$extra.txt; done
+	uv pip compile pyproject.toml --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links -o requirements/worker.txt
+
+.PHONY: clean
+clean: ## remove what was made here
+	rm -rf $(VENV) $(MODEL_VENV) demo-output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,71 @@
+"""JPEGs of all kinds, good and bad."""
+
+from __future__ import annotations
+
+import io
+from functools import cache
+
+import numpy as np
+from PIL import Image
+
+from producer.street import Street
+
+
+@cache
+def street_jpeg(width: int = 320, height: int = 180, seed: int = 3, quality: int = 85) -> bytes:
+    """A drawn street as a baseline JPEG."""
+    return encode(rgb(width, height, seed), quality=quality)
+
+
+def rgb(width: int = 320, height: int = 180, seed: int = 3) -> Image.Image:
+    """A drawn street."""
+    return Image.fromarray(np.ascontiguousarray(Street(seed, width, height).frame(2.0)[..., ::-1]))
+
+
+def encode(image: Image.Image, format: str = "JPEG", **options: object) -> bytes:
+    """An image file."""
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def grey() -> bytes:
+    return encode(rgb().convert("L"))
+
+
+def cmyk() -> bytes:
+    return encode(rgb().convert("CMYK"))
+
+
+def progressive() -> bytes:
+    return encode(rgb(), progressive=True)
+
+
+def rotated() -> bytes:
+    """320x180 in the file, 180x320 when shown."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encode(rgb(), exif=exif)
+
+
+def png() -> bytes:
+    return encode(rgb(), "PNG")
+
+
+def resized_header(jpeg: bytes, width: int, height: int) -> bytes:
+    """Another size in the header than in the picture."""
+    start = jpeg.index(b"\xff\xc0")
+    return jpeg[: start + 5] + height.to_bytes(2, "big") + width.to_bytes(2, "big") + jpeg[start + 9 :]
+
+
+def with_comment(jpeg: bytes, text: bytes) -> bytes:
+    """A comment straight after SOI, whatever is in it."""
+    return jpeg[:2] + b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text + jpeg[2:]
+
+
+def big(size: int = 1024 * 1024 - 200) -> bytes:
+    """A JPEG of noise, nearly as large as a record may be."""
+    noise = np.random.default_rng(0).integers(0, 256, (1000, 1000, 3), np.uint8)
+    data = encode(Image.fromarray(noise), quality=80)
+    assert len(data) < size
+    return data[:-2] + b"\x00" * (size - len(data)) + data[-2:]

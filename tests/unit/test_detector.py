@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kcl_worker import nms
+from kcl_worker.detections import Image
+from kcl_worker.errors import ModelError
+from kcl_worker.letterbox import Letterbox
+from kcl_worker.openvino_detector import MAX_COMPILED_SHAPES, OpenVinoDetector
+from local.processes import ROOT
+
+DEMO_MODEL = ROOT / "models" / "street.onnx"
+
+
+def photograph(reference: Path, name: str) -> Image:
+    image = cv2.imread(str(reference / name))
+    assert image is not None
+    return np.asarray(image, np.uint8)
+
+
+@pytest.mark.parametrize("confidence", [0.25, 0.5])
+@pytest.mark.parametrize("rect", [True, False])
+@pytest.mark.parametrize("name", ["bus.jpg", "zidane.jpg"])
+def test_the_reference_is_reproduced(reference: Path, name: str, rect: bool, confidence: float) -> None:
+    expected = json.loads((reference / "reference_detections.json").read_text())
+    wanted = expected["images"][name][f"rect={rect},conf={confidence}"]
+    detector = OpenVinoDetector(reference / "yolov8n.onnx", confidence_threshold=confidence, square=not rect)
+    [found] = detector.detect([photograph(reference, name)])
+    assert [detector.class_names[number] for number in found.class_id] == [box["class"] for box in wanted]
+    np.testing.assert_allclose(found.xyxy, [box["xyxy"] for box in wanted], atol=1)
+    np.testing.assert_allclose(found.confidence, [box["confidence"] for box in wanted], atol=0.005)
+
+
+def test_a_batch_finds_what_its_images_give_alone(reference: Path) -> None:
+    detector = OpenVinoDetector(reference / "yolov8n.onnx", confidence_threshold=0.25)
+    bus, zidane = photograph(reference, "bus.jpg"), photograph(reference, "zidane.jpg")
+    images = [zidane, bus, np.ascontiguousarray(zidane[:, ::-1]), zidane, bus]
+    together = detector.detect(images)
+    for image, found in zip(images, together, strict=True):
+        [alone] = detector.detect([image])
+        # To the bit: a replay in another batch must draw the same picture.
+        np.testing.assert_array_equal(found.xyxy, alone.xyxy)
+        np.testing.assert_array_equal(found.confidence, alone.confidence)
+
+
+def test_the_most_confident_detections_are_kept(reference: Path) -> None:
+    bus = photograph(reference, "bus.jpg")
+    [all_of_them] = OpenVinoDetector(reference / "yolov8n.onnx", confidence_threshold=0.25).detect([bus])
+    [two] = OpenVinoDetector(reference / "yolov8n.onnx", confidence_threshold=0.25, max_detections=2).detect([bus])
+    np.testing.assert_array_equal(two.confidence, all_of_them.confidence[:2])
+
+
+def test_ever_new_shapes_do_not_pile_up() -> None:
+    detector = OpenVinoDetector(DEMO_MODEL)
+    for height in range(64, 64 + 32 * (MAX_COMPILED_SHAPES + 3), 32):
+        detector.detect([np.zeros((height, 640, 3), np.uint8)])
+    assert len(detector._compiled) == MAX_COMPILED_SHAPES
+
+
+def test_extreme_shapes_are_detected_in() -> None:
+    detector = OpenVinoDetector(DEMO_MODEL)
+    for shape in ((1, 1, 3), (1, 4000, 3), (4000, 1, 3), (31, 33, 3)):
+        [found] = detector.detect([np.zeros(shape, np.uint8)])
+        assert found.xyxy.shape == (len(found), 4)
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such model"):
+        OpenVinoDetector(tmp_path / "missing.onnx")
+    (tmp_path / "text.onnx").write_text("hello")
+    with pytest.raises(ModelError, match="not an ultralytics export"):
+        OpenVinoDetector(tmp_path / "text.onnx")
+
+
+def test_a_model_that_is_not_the_one_exported_is_refused(tmp_path: Path) -> None:
+    shutil.copy(DEMO_MODEL, tmp_path / "m.onnx")
+    (tmp_path / "m.onnx.sha256").write_text("0" * 64 + "  m.onnx\n")
+    with pytest.raises(ModelError, match="SHA-256"):
+        OpenVinoDetector(tmp_path / "m.onnx")
+
+
+def test_letterboxes_of_usual_cameras() -> None:
+    assert Letterbox.fit(720, 1280, 640, 32).shape == (384, 640)
+    assert Letterbox.fit(1080, 810, 640, 32).shape == (640, 480)
+    assert Letterbox.fit(720, 1280, 640, 32, square=True).shape == (640, 640)
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.booleans())
+def test_a_letterbox_holds_its_image_and_brings_boxes_back(height: int, width: int, square: bool) -> None:
+    box = Letterbox.fit(height, width, 640, 32, square=square)
+    assert box.shape[0] % 32 == box.shape[1] % 32 == 0
+    assert max(box.shape) == 640
+    whole = np.array([[box.left, box.top, box.left + box.content[1], box.top + box.content[0]]], np.float32)
+    # Within the rounding of the scaled image to whole pixels.
+    np.testing.assert_allclose(
+        box.restore(whole, height, width), [[0, 0, width, height]], atol=0.51 / box.scale + 1e-3
+    )
+
+
+boxes = st.lists(
+    st.tuples(st.integers(0, 60), st.integers(0, 60), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2)),
+    max_size=30,
+)
+
+
+@given(boxes, st.integers(1, 30))
+def test_suppression_is_that_of_the_definition(rows: list[tuple[int, int, int, int, int]], limit: int) -> None:
+    xyxy = np.array([(x, y, x + w, y + h) for x, y, w, h, _ in rows], np.float32).reshape(-1, 4)
+    classes = np.array([row[4] for row in rows], np.int32)
+    kept: list[int] = []
+    for index in range(len(rows)):
+        if all(classes[k] != classes[index] or iou(xyxy[k], xyxy[index]) <= nms.IOU_THRESHOLD for k in kept):
+            kept.append(index)
+    assert nms.suppress(xyxy, classes, limit).tolist() == kept[:limit]
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:  # type: ignore[type-arg]
+    width = max(0.0, float(min(a[2], b[2]) - max(a[0], b[0])))
+    height = max(0.0, float(min(a[3], b[3]) - max(a[1], b[1])))
+    shared = width * height
+    return shared / float((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)

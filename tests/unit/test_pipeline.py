@@ -1,0 +1,393 @@
+"""The way of a frame through the worker, on the embedded AWS, with a detector that is told what to find."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from botocore.exceptions import ClientError
+
+from contract import Metadata, Position, embed
+from contract.message import QuarantineMessage, ResultMessage
+from kcl_worker import wire
+from kcl_worker.aws import Caller
+from kcl_worker.batcher import MAX_BATCH, Batcher
+from kcl_worker.detections import Detections, Image
+from kcl_worker.detector import Detector
+from kcl_worker.errors import ServiceError
+from kcl_worker.flow import Budget, Turns
+from kcl_worker.gateway import WINDOW, Gateway
+from kcl_worker.metrics import Metrics
+from kcl_worker.pipeline import Pipeline, Record
+from kcl_worker.settings import Settings
+from kcl_worker.shards import ShardBoard
+from kcl_worker.sinks import FrameStore, MessageQueue
+from kcl_worker.wire import Kind, Outcome
+from local.resources import Resources
+from tests import pictures
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Oracle(Detector):
+    """Finds one cat in the upper left quarter of every image, and remembers its batches."""
+
+    name, class_names, parallelism = "oracle", ("cat",), 2
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def detect(self, images: Sequence[Image]) -> list[Detections]:
+        self.batches.append(len(images))
+        self.gate.wait()
+        return [self._cat(*image.shape[:2]) for image in images]
+
+    @staticmethod
+    def _cat(height: int, width: int) -> Detections:
+        box = np.array([[0, 0, width / 2, height / 2]], np.float32)
+        return Detections(box, np.array([0.75], np.float32), np.array([0], np.int32))
+
+
+def settings_for(resources: Resources, **changes: Any) -> Settings:
+    values = {
+        "kinesis_stream_name": resources.stream,
+        "s3_bucket_name": resources.bucket,
+        "sqs_queue_url": resources.queue_url,
+        "quarantine_queue_url": resources.quarantine_url,
+    }
+    return Settings(**values | changes)
+
+
+@asynccontextmanager
+async def running(
+    resources: Resources, sqs: Any = None, **changes: Any
+) -> AsyncIterator[tuple[Pipeline, Oracle, Metrics]]:
+    """A pipeline with all that has to run for it."""
+    settings, caller, oracle = settings_for(resources, **changes), Caller(), Oracle()
+    metrics = Metrics(settings.kinesis_stream_name, ShardBoard(), StringIO())
+    sqs = sqs or resources.client("sqs")
+    results = MessageQueue(sqs, settings.sqs_queue_url, caller)
+    quarantined = MessageQueue(sqs, settings.quarantine_queue_url, caller)
+    frames = FrameStore(resources.client("s3"), settings.s3_bucket_name, caller)
+    batcher = Batcher(oracle)
+    pipeline = Pipeline(settings, oracle, batcher, frames, results, quarantined, metrics)
+    services = [asyncio.create_task(work) for work in (batcher.run(), results.run(), quarantined.run())]
+    try:
+        yield pipeline, oracle, metrics
+    finally:
+        for service in services:
+            service.cancel()
+        outcomes = await asyncio.gather(*services, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+
+
+def record(data: bytes, number: int = 1, turns: Turns | None = None) -> Record:
+    position = Position("shardId-000000000000", str(number), "cam/1", NOW)
+    return Record(data, position, (turns or Turns()).next())
+
+
+def frame(number: int) -> bytes:
+    return embed(pictures.street_jpeg(), Metadata("cam", "s", number, NOW))
+
+
+def messages(resources: Resources, url: str) -> list[str]:
+    sqs, bodies = resources.client("sqs"), []
+    while received := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
+        bodies += [message["Body"] for message in received]
+        for message in received:
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return bodies
+
+
+def stored(resources: Resources, key: str) -> bytes:
+    body: bytes = resources.client("s3").get_object(Bucket=resources.bucket, Key=key)["Body"].read()
+    return body
+
+
+async def test_a_frame_is_stored_then_announced(resources: Resources) -> None:
+    async with running(resources) as (pipeline, _, metrics):
+        assert await pipeline.process(record(frame(17))) is Outcome.DURABLE
+    [body] = messages(resources, resources.queue_url)
+    result = ResultMessage.model_validate_json(body)
+    assert (result.frame_id, result.frame_index) == ("cam/s/000000017", 17)
+    assert json.loads(body)["summary"] == [{"class": "cat", "conf": 0.75, "bbox": [0.0, 0.0, 0.5, 0.5]}]
+    assert result.timestamp == result.processed_at
+    assert (result.image_width, result.image_height) == (320, 180)
+    assert stored(resources, result.key).startswith(b"\xff\xd8")
+    assert (metrics.frames, metrics.detections, metrics.quarantined) == (1, 1, 0)
+
+
+async def test_a_replay_writes_the_same_object_and_the_same_frame_id(resources: Resources) -> None:
+    async with running(resources) as (pipeline, _, _):
+        await pipeline.process(record(frame(1)))
+        key = "frames/cam/2026-01-01/00/s-000000001.jpg"
+        first = stored(resources, key)
+        await pipeline.process(record(frame(1), number=2))
+    assert stored(resources, key) == first
+    ids = {ResultMessage.model_validate_json(body).frame_id for body in messages(resources, resources.queue_url)}
+    assert ids == {"cam/s/000000001"}
+
+
+async def test_a_plain_jpeg_is_known_by_its_position(resources: Resources) -> None:
+    async with running(resources) as (pipeline, _, _):
+        assert await pipeline.process(record(pictures.street_jpeg(), number=42)) is Outcome.DURABLE
+    [body] = messages(resources, resources.queue_url)
+    result = ResultMessage.model_validate_json(body)
+    assert result.frame_id == "cam_1/shardId-000000000000/42"
+    assert (result.frame_index, result.captured_at) == (None, "2026-01-01T00:00:00.000000Z")
+
+
+GOOD = {
+    "grey": pictures.grey,
+    "cmyk": pictures.cmyk,
+    "progressive": pictures.progressive,
+    "rotated": pictures.rotated,
+    "a megabyte": pictures.big,
+}
+BAD: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "empty": ("empty", lambda: b""),
+    "text": ("not_jpeg", lambda: b"hello"),
+    "png": ("not_jpeg", pictures.png),
+    "truncated": ("truncated", lambda: pictures.street_jpeg()[:3000]),
+    "huge": ("too_many_pixels", lambda: pictures.resized_header(pictures.street_jpeg(), 65535, 65535)),
+    "no tables": ("undecodable", lambda: pictures.street_jpeg().replace(b"\xff\xdb", b"\xff\xec")),
+    "metadata not json": ("bad_metadata", lambda: pictures.with_comment(pictures.street_jpeg(), b"{x")),
+    "metadata not utf-8": ("bad_metadata", lambda: pictures.with_comment(pictures.street_jpeg(), b'{"v\xff')),
+    "metadata 64 KB": ("bad_metadata", lambda: pictures.with_comment(pictures.street_jpeg(), b"{" * 65_000)),
+    "metadata escapes": (
+        "bad_metadata",
+        lambda: pictures.with_comment(
+            pictures.street_jpeg(),
+            b'{"v":1,"source":"../../x","session":"s","index":0,"captured_at":"2026-01-01T00:00:00.000000Z"}',
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", GOOD)
+async def test_unusual_frames_are_processed(resources: Resources, kind: str) -> None:
+    async with running(resources) as (pipeline, _, _):
+        assert await pipeline.process(record(GOOD[kind]())) is Outcome.DURABLE
+
+
+@pytest.mark.parametrize("kind", BAD)
+async def test_bad_records_are_quarantined_with_reason_and_bytes(resources: Resources, kind: str) -> None:
+    reason, make = BAD[kind]
+    async with running(resources) as (pipeline, _, metrics):
+        assert await pipeline.process(record(make())) is Outcome.QUARANTINED
+        assert await pipeline.process(record(frame(1), number=2)) is Outcome.DURABLE
+    [body] = messages(resources, resources.quarantine_url)
+    notice = QuarantineMessage.model_validate_json(body)
+    assert notice.reason == reason
+    assert notice.key.startswith("quarantine/cam_1/")
+    assert stored(resources, notice.key) == make()
+    assert metrics.quarantined == 1
+
+
+async def test_announcements_keep_the_order_of_the_shard(resources: Resources) -> None:
+    turns = Turns()
+    async with running(resources) as (pipeline, _, _):
+        # Large frames first: they take longest.
+        work = [record(pictures.street_jpeg(1280, 720) if n < 3 else pictures.grey(), n, turns) for n in range(12)]
+        await asyncio.gather(*(pipeline.process(one) for one in work))
+    numbers = [json.loads(body)["sequence_number"] for body in messages(resources, resources.queue_url)]
+    assert numbers == [str(n) for n in range(12)]
+
+
+class FlakySqs:
+    """An SQS that refuses entries in all the ways it has, before it takes them."""
+
+    def __init__(self, sqs: Any, failures: int) -> None:
+        self._sqs, self.failures, self.calls = sqs, failures, 0
+
+    def send_message_batch(self, QueueUrl: str, Entries: list[dict[str, str]]) -> Any:  # noqa: N803
+        self.calls += 1
+        if self.calls > self.failures:
+            return self._sqs.send_message_batch(QueueUrl=QueueUrl, Entries=Entries)
+        if self.calls % 2:
+            raise ClientError({"Error": {"Code": "ServiceUnavailable"}}, "SendMessageBatch")
+        first, *rest = Entries
+        if rest:
+            self._sqs.send_message_batch(QueueUrl=QueueUrl, Entries=rest)
+        return {"Failed": [{"Id": first["Id"], "SenderFault": False, "Code": "InternalError"}]}
+
+
+async def test_what_sqs_refuses_is_sent_again_and_nothing_twice(resources: Resources) -> None:
+    flaky = FlakySqs(resources.client("sqs"), failures=4)
+    async with running(resources, flaky) as (pipeline, _, _):
+        outcomes = await asyncio.gather(*(pipeline.process(record(frame(n), n)) for n in range(25)))
+    assert set(outcomes) == {Outcome.DURABLE}
+    ids = [json.loads(body)["frame_index"] for body in messages(resources, resources.queue_url)]
+    assert sorted(ids) == list(range(25))
+    assert flaky.calls > 4
+
+
+async def test_a_message_that_sqs_calls_malformed_ends_the_worker() -> None:
+    class Refusing:
+        def send_message_batch(self, **_: Any) -> Any:
+            return {"Failed": [{"Id": "0", "SenderFault": True, "Code": "InvalidMessageContents"}]}
+
+    queue = MessageQueue(Refusing(), "https://queue", Caller())
+    queue.enqueue("body")
+    with pytest.raises(ServiceError, match="InvalidMessageContents"):
+        await queue.run()
+
+
+async def test_a_missing_bucket_ends_the_worker(resources: Resources) -> None:
+    async with running(resources, s3_bucket_name="there-is-no-such-bucket") as (pipeline, _, _):
+        with pytest.raises(ServiceError, match="NoSuchBucket"):
+            await pipeline.process(record(frame(1)))
+
+
+async def test_frames_of_all_shards_are_batched_fairly() -> None:
+    oracle = Oracle()
+    batcher = Batcher(oracle)
+    service = asyncio.create_task(batcher.run())
+    image = np.zeros((8, 8, 3), np.uint8)
+    oracle.gate.clear()
+    waiting = [asyncio.create_task(batcher.detect(image)) for _ in range(2)]
+    await asyncio.sleep(0.05)  # both threads are busy now
+    waiting += [asyncio.create_task(batcher.detect(image)) for _ in range(12)]
+    await asyncio.sleep(0.05)
+    oracle.gate.set()
+    assert all(len(inference.detections) == 1 for inference in await asyncio.gather(*waiting))
+    assert oracle.batches[:2] == [1, 1]
+    assert max(oracle.batches) > 1
+    assert max(oracle.batches) <= MAX_BATCH
+    service.cancel()
+    await asyncio.gather(service, return_exceptions=True)
+
+
+async def test_a_failing_detector_ends_the_batcher() -> None:
+    oracle = Oracle()
+    oracle.detect = lambda images: 1 / 0  # type: ignore[assignment, method-assign, return-value]
+    batcher = Batcher(oracle)
+    waiting = asyncio.create_task(batcher.detect(np.zeros((8, 8, 3), np.uint8)))
+    with pytest.raises(ZeroDivisionError):
+        await batcher.run()
+    waiting.cancel()
+
+
+async def test_the_budget_is_never_overdrawn_and_serves_in_order() -> None:
+    budget, order, most, held = Budget(10), [], 0, 0
+
+    async def take(name: int, amount: int) -> None:
+        nonlocal most, held
+        async with budget.reserve(amount):
+            order.append(name)
+            held += min(amount, 10)
+            most = max(most, held)
+            await asyncio.sleep(0.001)
+            held -= min(amount, 10)
+
+    await asyncio.gather(*(take(n, amount) for n, amount in enumerate((6, 4, 8, 99, 1, 1))))
+    assert order == [0, 1, 2, 3, 4, 5]
+    assert most <= 10
+
+
+class Shard:
+    """A record processor's side of the socket."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    def send(self, *numbers: int) -> None:
+        self.writer.write(wire.message(Kind.BATCH, {"records": len(numbers), "millis_behind_latest": 9}))
+        for place, number in enumerate(numbers):
+            header = {"number": place, "sequence_number": str(number), "sub_sequence_number": 0}
+            header |= {"partition_key": "k", "arrived_at_ms": 0}
+            here, there = socket.socketpair()
+            with here, there:
+                wire.send_record(here, header, b"data")
+                self.writer.write(there.recv(65536))
+
+    async def outcome(self) -> tuple[int, Outcome]:
+        data = await asyncio.wait_for(self.reader.readexactly(10), 5)
+        return int.from_bytes(data[5:9], "big"), Outcome(data[9])
+
+
+@asynccontextmanager
+async def gateway_with(
+    process: Callable[[Record], Awaitable[Outcome]], folder: Path
+) -> AsyncIterator[tuple[Gateway, ShardBoard, Shard, asyncio.Task[None]]]:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(folder / "g"))
+    listener.listen()
+    board = ShardBoard()
+    gateway = Gateway(listener, process, board)
+    service = asyncio.create_task(gateway.serve())
+    reader, writer = await asyncio.open_unix_connection(folder / "g")
+    writer.write(wire.message(Kind.HELLO, {"shard_id": "shardId-7", "sequence_number": None}))
+    try:
+        yield gateway, board, Shard(reader, writer), service
+    finally:
+        writer.close()
+        service.cancel()
+        await asyncio.gather(service, return_exceptions=True)
+
+
+async def test_a_shard_has_at_most_a_window_in_flight_and_drains(tmp_path: Path) -> None:
+    in_flight, most = 0, 0
+    release = asyncio.Event()
+
+    async def process(one: Record) -> Outcome:
+        nonlocal in_flight, most
+        in_flight += 1
+        most = max(most, in_flight)
+        await release.wait()
+        in_flight -= 1
+        return Outcome.DURABLE
+
+    async with gateway_with(process, tmp_path) as (gateway, board, shard, _):
+        shard.send(*range(WINDOW + 4))
+        while in_flight < WINDOW:
+            await asyncio.sleep(0.01)
+        [held] = board.held()
+        assert (held.shard_id, held.pending, held.millis_behind_latest) == ("shardId-7", WINDOW + 4, 9)
+        gateway.drain()
+        release.set()
+        outcomes = dict([await shard.outcome() for _ in range(WINDOW + 4)])
+        # What was in flight is finished, what was not is refused.
+        assert [outcomes[n] for n in range(WINDOW)] == [Outcome.DURABLE] * WINDOW
+        assert [outcomes[n] for n in range(WINDOW, WINDOW + 4)] == [Outcome.REFUSED] * 4
+        assert most == WINDOW
+        shard.writer.close()
+        await asyncio.wait_for(gateway.deserted(), 5)
+        assert board.held() == []
+
+
+async def test_an_error_of_the_pipeline_ends_the_gateway(tmp_path: Path) -> None:
+    async def process(one: Record) -> Outcome:
+        raise ServiceError("the bucket is gone")
+
+    async with gateway_with(process, tmp_path) as (_, _, shard, service):
+        shard.send(1)
+        with pytest.raises(ServiceError, match="gone"):
+            await asyncio.wait_for(service, 5)
+
+
+async def test_a_peer_that_breaks_the_protocol_is_dropped_alone(tmp_path: Path) -> None:
+    async def process(one: Record) -> Outcome:
+        return Outcome.DURABLE
+
+    async with gateway_with(process, tmp_path) as (_, _, shard, _):
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "g")
+        writer.write(b"\xff" * 100)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+        shard.send(1)
+        assert await shard.outcome() == (0, Outcome.DURABLE)

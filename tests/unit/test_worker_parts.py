@@ -1,0 +1,255 @@
+"""The small parts of the worker: board, health, metrics, logs, daemon's files, CPU quota, jars, leases."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kcl_worker import cpu, daemon, jars, leases, logs
+from kcl_worker.health import HealthServer, State
+from kcl_worker.metrics import Metrics
+from kcl_worker.settings import Settings
+from kcl_worker.shards import ShardBoard
+from local.resources import Resources
+
+ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_KINESIS", "AWS_ENDPOINT_URL_DYNAMODB")
+
+
+def settings(**changes: Any) -> Settings:
+    values = {
+        "kinesis_stream_name": "cv2kinesis",
+        "s3_bucket_name": "processedframes-1",
+        "sqs_queue_url": "https://sqs/q",
+        "health_host": "127.0.0.1",
+        "health_port": 0,
+    }
+    return Settings(**values | changes)
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_shard_is_stuck_when_it_has_records_and_makes_no_progress() -> None:
+    clock = Clock()
+    board = ShardBoard(clock)
+    with board.hold("shardId-0", None) as shard:
+        clock.now += 1000
+        assert board.stuck(60) == []  # idle, not stuck
+        shard.announce(2, 500, clock())
+        clock.now += 59
+        assert board.stuck(60) == []
+        shard.settle(clock(), quarantined=False)
+        clock.now += 61
+        assert board.stuck(60) == [shard]
+        shard.settle(clock(), quarantined=True)
+        assert board.stuck(60) == []
+        assert (shard.frames, shard.quarantined, shard.pending) == (1, 1, 0)
+    assert board.held() == []
+
+
+async def get(server: HealthServer, path: str, method: str = "GET") -> tuple[int, dict[str, Any]]:
+    def ask() -> tuple[int, dict[str, Any]]:
+        request = urllib.request.Request(f"http://127.0.0.1:{server.port}{path}", method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=5) as response:
+                return response.status, json.loads(response.read() or b"{}")
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read() or b"{}")
+
+    return await asyncio.to_thread(ask)
+
+
+async def test_health_is_200_only_when_all_is_well() -> None:
+    clock = Clock()
+    board = ShardBoard(clock)
+    state = State()
+    server = HealthServer(settings(stuck_shard_seconds=60), state, board, Metrics("s", board, io.StringIO()))
+    service = asyncio.create_task(server.run())
+    assert (await get(server, "/health"))[1]["reason"] == "the model is not loaded yet"
+    state.model = "yolov8n"
+    assert await get(server, "/health") == (503, {"status": "unhealthy", "reason": "the KCL daemon does not run"})
+    state.daemon_alive = lambda: True
+    assert await get(server, "/health") == (200, {"status": "ok"})
+    assert await get(server, "/health", "HEAD") == (200, {})
+    with board.hold("shardId-0", "17") as shard:
+        shard.announce(3, 1500, clock())
+        status = (await get(server, "/status"))[1]
+        assert status["healthy"]
+        assert status["model"] == "yolov8n"
+        assert status["version"]
+        [held] = status["shards"]
+        assert held["shard_id"] == "shardId-0"
+        assert (held["pending"], held["millis_behind_latest"], held["checkpoint"]) == (3, 1500, "17")
+        clock.now += 61
+        code, body = await get(server, "/health")
+        assert (code, body["reason"]) == (503, "no progress for 60 s on shardId-0")
+    state.draining = True
+    assert (await get(server, "/health"))[1]["reason"] == "shutting down"
+    assert (await get(server, "/frames"))[0] == 404
+    assert (await get(server, "/health", "POST"))[0] == 405
+    service.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await service
+
+
+def test_metrics_are_lines_of_the_embedded_format() -> None:
+    board, output = ShardBoard(), io.StringIO()
+    metrics = Metrics("cv2kinesis", board, output)
+    metrics.flush()
+    assert output.getvalue() == ""
+    with board.hold("shardId-0", None) as shard:
+        shard.millis_behind_latest = 1200
+        for number in range(250):
+            metrics.add_frame(2, 10.0 + number, 300.0)
+        metrics.add_quarantined()
+        metrics.flush()
+    lines = [json.loads(line) for line in output.getvalue().splitlines()]
+    assert [len(line["InferenceTime"]) for line in lines] == [100, 100, 50]
+    first = lines[0]
+    assert (first["Frames"], first["Detections"], first["Quarantined"]) == (250, 500, 1)
+    assert first["MillisBehindLatest"] == [1200.0]
+    declared = first["_aws"]["CloudWatchMetrics"][0]
+    assert declared["Namespace"] == "cv2kinesis"
+    assert {metric["Name"] for metric in declared["Metrics"]} == set(first) - {"_aws", "StreamName"}
+    assert all("Frames" not in line for line in lines[1:])
+    assert metrics.frames_per_second() == 25
+
+
+def test_all_logs_have_one_form(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("INFO")
+    try:
+        logging.getLogger("a").info("ours %d", 1, extra={"frame_id": "x"})
+        logs.relay("WARN\tsoftware.amazon.kinesis.coordinator.Scheduler\ttheirs ")
+        logs.relay('{"level": "info", "logger": "record_processor", "message": "a child\'s", "shard_id": "s"}')
+        logs.relay("ERROR\tx.LineReaderTask\tReceived error line from subprocess [{...}] for shard s")
+        logs.relay("Picked up JAVA_TOOL_OPTIONS")
+        logs.relay("{not json")
+    finally:
+        logging.getLogger().handlers.clear()
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [(line["level"], line["logger"], line["message"]) for line in lines] == [
+        ("info", "a", "ours 1"),
+        ("warning", "kcl.Scheduler", "theirs"),
+        ("info", "record_processor", "a child's"),
+        ("warning", "kcl", "Picked up JAVA_TOOL_OPTIONS"),
+        ("warning", "kcl", "{not json"),
+    ]
+    assert lines[0]["frame_id"] == "x"
+    assert lines[2]["shard_id"] == "s"
+
+
+def test_the_daemon_is_told_what_keeps_frames_safe(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ENDPOINTS:
+        monkeypatch.delenv(name, raising=False)
+    values = daemon.properties(settings(shutdown_grace_seconds=30, kcl_properties="maxRecords=7; a = b"), Path("/x/p.sh"))
+    assert 0 < int(values["shutdownGraceMillis"]) < 30_000
+    assert int(values["timeoutInSeconds"]) > 0
+    assert (values["maxRecords"], values["a"]) == ("7", "b")
+    assert values["initialPositionInStream"] == "TRIM_HORIZON"
+    assert not any("ndpoint" in name for name in values)
+
+
+def test_endpoints_follow_the_sdks_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:2")
+    values = daemon.properties(settings(), Path("/x/p.sh"))
+    assert values["kinesisEndpoint"] == "http://127.0.0.1:1"
+    assert values["dynamoDBEndpoint"] == "http://127.0.0.1:2"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("50000 100000", 0.5), ("max 100000", None), ("150000 100000", 1.5), ("junk", None)]
+)
+def test_the_quota_of_a_cgroup(tmp_path: Path, text: str, expected: float | None) -> None:
+    (tmp_path / "cpu.max").write_text(text)
+    cores = cpu.available_cpus(tmp_path / "none")
+    assert cpu.available_cpus(tmp_path) == min(cores, expected or cores)
+    assert cpu.thread_count(tmp_path) >= 1
+
+
+def test_the_older_cgroup_is_read_too(tmp_path: Path) -> None:
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("50000\n")
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
+    assert cpu.available_cpus(tmp_path) == 0.5
+
+
+def test_the_jars_are_those_that_were_checked_in() -> None:
+    assert jars.main() == 0
+
+
+def test_a_jar_that_changed_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a.jar").write_bytes(b"a")
+    (tmp_path / "b.jar").write_bytes(b"b")
+    hashes = tmp_path / "hashes"
+    hashes.write_text(f"{'0' * 64}  a.jar\n{'1' * 64}  c.jar\n")
+    assert jars.check(tmp_path, hashes) == ["a.jar: another content", "b.jar: not expected", "c.jar: missing"]
+
+
+@pytest.fixture
+def on_embedded_aws(monkeypatch: pytest.MonkeyPatch, resources: Resources) -> Settings:
+    for name, value in resources.environment().items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    return settings(kinesis_stream_name=resources.stream, kcl_application_name=resources.stream)
+
+
+def test_leases_are_seeded_once_and_never_over_those_of_others(resources: Resources, on_embedded_aws: Settings) -> None:
+    dynamodb = resources.client("dynamodb")
+    leases.prepare(on_embedded_aws)
+    [lease] = dynamodb.scan(TableName=resources.stream)["Items"]
+    assert lease["leaseKey"]["S"] == "shardId-000000000000"
+    assert lease["checkpoint"]["S"] == "TRIM_HORIZON"
+    moved = lease | {"checkpoint": {"S": "17"}, "leaseOwner": {"S": "other"}}
+    dynamodb.put_item(TableName=resources.stream, Item=moved)
+    leases.prepare(on_embedded_aws)
+    assert dynamodb.scan(TableName=resources.stream)["Items"] == [moved]
+
+
+def test_a_stream_that_was_resharded_is_left_to_kcl(resources: Resources, on_embedded_aws: Settings) -> None:
+    resources.client("kinesis").split_shard(
+        StreamName=resources.stream, ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**127)
+    )
+    leases.prepare(on_embedded_aws)
+    assert resources.client("dynamodb").scan(TableName=resources.stream)["Items"] == []
+
+
+def test_only_our_own_leases_are_released(resources: Resources, on_embedded_aws: Settings) -> None:
+    dynamodb, reports = resources.client("dynamodb"), f"{resources.stream}-WorkerMetricStats"
+    leases.prepare(on_embedded_aws)
+    dynamodb.create_table(
+        TableName=reports,
+        KeySchema=[{"AttributeName": "wid", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "wid", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    leases.prepare(on_embedded_aws)
+    assert dynamodb.scan(TableName=reports)["Count"] == 1
+    for key, owner in (("a", on_embedded_aws.worker_id), ("b", "other")):
+        item = {"leaseKey": {"S": key}, "leaseOwner": {"S": owner}, "leaseCounter": {"N": "5"}}
+        dynamodb.put_item(TableName=resources.stream, Item=item)
+    assert leases.release(on_embedded_aws) == 1
+    items = {item["leaseKey"]["S"]: item for item in dynamodb.scan(TableName=resources.stream)["Items"]}
+    assert items["a"] == {"leaseKey": {"S": "a"}, "leaseCounter": {"N": "6"}}
+    assert items["b"]["leaseOwner"]["S"] == "other"
+    assert dynamodb.scan(TableName=reports)["Count"] == 0
+
+
+def test_without_dynamodb_the_worker_starts_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    leases.prepare(settings())
+    assert leases.release(settings()) == 0
