@@ -1,0 +1,340 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from botocore.exceptions import ClientError
+
+from contract import Frame, Metadata
+from local.processes import ROOT
+from local.resources import Resources
+from producer.encoding import Encoder
+from producer.errors import SourceError, UnreachableError
+from producer.lane import QUEUE_FRAMES, Lane
+from producer.pacing import Pacer, Shard, TokenBucket, open_shards
+from producer.sender import MAX_REQUEST_BYTES, REQUEST_ATTEMPTS, Sender
+from producer.sources import DemoSource, ImageSource, Picture, Source, VideoSource, open_source, source_name
+from tests import pictures
+
+HALF = 2**127
+
+
+class Pictures(Source):
+    """So many small pictures, live or not."""
+
+    def __init__(self, number: int, live: bool = False, pause: float = 0) -> None:
+        self.number, self.live, self._pause = number, live, pause
+
+    def pictures(self) -> Iterator[Picture]:
+        for _ in range(self.number):
+            time.sleep(self._pause)
+            yield Picture(jpeg=pictures.street_jpeg(64, 64))
+
+
+class Kinesis:
+    """Remembers what it takes; refuses what it is told to refuse."""
+
+    def __init__(self, refuse: Any = lambda number, entry: False) -> None:
+        self.requests: list[list[dict[str, Any]]] = []
+        self.taken: list[tuple[str, int]] = []
+        self._refuse = refuse
+
+    def list_shards(self, **_: Any) -> dict[str, Any]:
+        whole = {"StartingHashKey": "0", "EndingHashKey": str(2 * HALF - 1)}
+        return {"Shards": [{"ShardId": "s", "HashKeyRange": whole, "SequenceNumberRange": {}}]}
+
+    def put_records(self, StreamName: str, Records: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
+        self.requests.append(Records)
+        results = []
+        for entry in Records:
+            if self._refuse(len(self.requests), entry):
+                results.append({"ErrorCode": "ProvisionedThroughputExceededException"})
+                continue
+            metadata = Frame.parse(entry["Data"]).metadata
+            assert metadata
+            self.taken.append((metadata.source, metadata.index))
+            results.append({"SequenceNumber": "1", "ShardId": "s"})
+        return {"FailedRecordCount": 0, "Records": results}
+
+
+def lanes_of(*sources: Source, limit: int | None = None) -> tuple[list[Lane], threading.Condition]:
+    wake = threading.Condition()
+    lanes = [
+        Lane(f"cam-{number}", source, Encoder(), fps=0, limit=limit, loop=False, wake=wake)
+        for number, source in enumerate(sources)
+    ]
+    for lane in lanes:
+        lane.start()
+    return lanes, wake
+
+
+def test_each_source_keeps_its_order_through_refusals() -> None:
+    random = np.random.default_rng(1)
+    kinesis = Kinesis(lambda number, entry: random.random() < 0.3)
+    lanes, wake = lanes_of(Pictures(40), Pictures(40), Pictures(40))
+    Sender(kinesis, "s", lanes, wake).run()
+    for lane in lanes:
+        assert [index for source, index in kinesis.taken if source == lane.source_id] == list(range(40))
+        assert lane.counts.sent == lane.counts.captured == 40
+        assert lane.counts.throttled > 0
+        assert lane.counts.dropped == 0
+    for request in kinesis.requests:
+        assert len({entry["PartitionKey"] for entry in request}) == len(request)
+        assert sum(len(entry["Data"]) for entry in request) <= MAX_REQUEST_BYTES
+
+
+def test_a_request_that_fails_is_sent_again() -> None:
+    class Failing(Kinesis):
+        def put_records(self, **request: Any) -> dict[str, Any]:
+            if len(self.requests) < 3:
+                self.requests.append([])
+                raise ClientError({"Error": {"Code": "InternalFailure"}}, "PutRecords")
+            return super().put_records(**request)
+
+    kinesis = Failing()
+    lanes, wake = lanes_of(Pictures(3))
+    Sender(kinesis, "s", lanes, wake).run()
+    assert [index for _, index in kinesis.taken] == [0, 1, 2]
+
+
+def test_a_service_that_stays_away_ends_the_producer() -> None:
+    class Away(Kinesis):
+        def put_records(self, **request: Any) -> dict[str, Any]:
+            self.requests.append([])
+            raise ClientError({"Error": {"Code": "ServiceUnavailable", "Message": "away"}}, "PutRecords")
+
+    kinesis = Away()
+    lanes, wake = lanes_of(Pictures(1))
+    with pytest.raises(Exception, match="ServiceUnavailable"):
+        Sender(kinesis, "s", lanes, wake).run()
+    assert len(kinesis.requests) == REQUEST_ATTEMPTS
+    assert UnreachableError.exit_status == 6
+
+
+def test_a_live_source_drops_its_oldest_frames_and_counts_them() -> None:
+    lanes, _ = lanes_of(Pictures(QUEUE_FRAMES + 20, live=True))
+    [lane] = lanes
+    while lane.capturing:
+        time.sleep(0.01)
+    assert lane.counts.dropped == 20
+    kept = []
+    while (data := lane.head()) is not None:
+        metadata = Frame.parse(data).metadata
+        assert metadata
+        kept.append(metadata.index)
+        lane.accept(len(data))
+    assert kept == [0, *range(21, QUEUE_FRAMES + 20)]
+
+
+def test_a_file_waits_for_room_and_drops_nothing() -> None:
+    lanes, wake = lanes_of(Pictures(QUEUE_FRAMES * 3))
+    time.sleep(0.3)
+    assert lanes[0].counts.captured <= QUEUE_FRAMES + 1
+    kinesis = Kinesis()
+    Sender(kinesis, "s", lanes, wake).run()
+    assert len(kinesis.taken) == QUEUE_FRAMES * 3
+
+
+def test_a_bucket_lets_its_rate_pass() -> None:
+    bucket, now, passed = TokenBucket(100, 0.0), 0.0, 0
+    while now < 10:
+        wait = bucket.wait(30, now)
+        if wait <= 0:
+            bucket.take(30, now)
+            passed += 30
+        now += max(wait, 0.001)
+    assert 1000 <= passed <= 1130  # ten seconds and one burst
+
+
+def test_a_frame_larger_than_a_seconds_worth_passes_and_is_paid_for() -> None:
+    bucket = TokenBucket(100, 0.0)
+    assert bucket.wait(250, 0.0) == 0
+    bucket.take(250, 0.0)
+    assert bucket.wait(100, 0.0) == pytest.approx(2.5)
+
+
+def test_shards_are_paced_apart() -> None:
+    pacer = Pacer([Shard("a", 0, HALF - 1), Shard("b", HALF, 2 * HALF - 1)], 0.0)
+    keys = {pacer.shard_of(f"k{number}"): f"k{number}" for number in range(20)}
+    for _ in range(3):
+        pacer.take(keys["a"], 1_000_000, 0.0)
+    assert pacer.wait(keys["a"], 1000, 0.0) > 1
+    assert pacer.wait(keys["b"], 1000, 0.0) == 0
+
+
+def test_keys_go_where_kinesis_puts_them(resources: Resources) -> None:
+    kinesis = resources.client("kinesis")
+    kinesis.split_shard(
+        StreamName=resources.stream, ShardToSplit="shardId-000000000000", NewStartingHashKey=str(HALF)
+    )
+    shards = open_shards(kinesis, resources.stream)
+    assert [shard.shard_id for shard in shards] == ["shardId-000000000001", "shardId-000000000002"]
+    pacer = Pacer(shards, 0.0)
+    for number in range(20):
+        key = f"camera {number}"
+        assert kinesis.put_record(StreamName=resources.stream, PartitionKey=key, Data=b"x")["ShardId"] == pacer.shard_of(key)
+
+
+
+
+def encode(encoder: Encoder, picture: Picture) -> Frame | None:
+
+
+
+
+    data = encoder.encode(picture, Metadata("cam", "s", 0, datetime.now(UTC)))
+    if data is None:
+        return None
+    assert len(data) + len("cam") <= encoder.max_bytes
+    return Frame.parse(data)
+
+
+def test_jpeg_files_stay_as_they_are() -> None:
+    jpeg = pictures.progressive()
+    frame = encode(Encoder(), Picture(jpeg=jpeg))
+    assert frame
+    assert frame.jpeg.endswith(jpeg[2:])
+
+
+def test_width_scales_down_but_never_up() -> None:
+    picture = Picture(jpeg=pictures.street_jpeg(320, 180))
+    small, large = encode(Encoder(width=160), picture), encode(Encoder(width=1000), picture)
+    assert small
+    assert large
+    assert (small.width, small.height) == (160, 90)
+    assert (large.width, large.height) == (320, 180)
+
+
+def test_a_frame_over_the_limit_loses_quality_then_size() -> None:
+    noise = Picture(np.random.default_rng(0).integers(0, 256, (600, 800, 3), np.uint8))
+    whole = encode(Encoder(), noise)
+    assert whole
+    coarser = encode(Encoder(max_bytes=len(whole.jpeg) // 2), noise)
+    assert coarser
+    assert (coarser.width, coarser.height) == (800, 600)
+    smaller = encode(Encoder(max_bytes=len(whole.jpeg) // 20), noise)
+    assert smaller
+    assert smaller.width < 800
+    assert encode(Encoder(max_bytes=2000), noise) is None
+
+
+def test_sources_are_told_apart(tmp_path: Path, jpeg: bytes) -> None:
+    (tmp_path / "b.jpg").write_bytes(jpeg)
+    (tmp_path / "a.png").write_bytes(pictures.png())
+    (tmp_path / "notes.txt").write_text("no image")
+    video = tmp_path / "v.avi"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 64))
+    for level in range(5):
+        writer.write(np.full((64, 64, 3), level * 50, np.uint8))
+    writer.release()
+    assert isinstance(open_source("demo"), DemoSource)
+    assert isinstance(open_source("demo:7"), DemoSource)
+    folder = open_source(str(tmp_path))
+    assert isinstance(folder, ImageSource)
+    assert [picture.jpeg is None for picture in folder.pictures()] == [True, False]  # a.png, b.jpg
+    assert len(list(open_source(f"{tmp_path}/*.jpg").pictures())) == 1
+    film = open_source(str(video))
+    assert isinstance(film, VideoSource)
+    assert film.native_fps == 25
+    assert [round(float(picture.pixels().mean()), -1) for picture in film.pictures()] == [0, 50, 100, 150, 200]
+    for text in ("missing.mp4", str(tmp_path / "notes.txt"), "97", "rtsp://127.0.0.1:9/x", f"{tmp_path}/*.gif"):
+        with pytest.raises(SourceError):
+            open_source(text)
+
+
+def test_names_are_made_of_sources() -> None:
+    assert source_name("demo:3") == "demo-3"
+    assert source_name("0") == "webcam-0"
+    assert source_name("films/the street.mp4") == "the-street"
+    assert source_name("rtsp://user:secret@cam.local:554/live?x=1") == "cam.local-554-live"
+    assert source_name("photos/*.jpg") == "source"
+
+
+def run(resources: Resources, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "producer", "send", *arguments],
+        env=resources.environment() | env,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def frames_on(resources: Resources) -> list[Frame]:
+    kinesis = resources.client("kinesis")
+    iterator = kinesis.get_shard_iterator(
+        StreamName=resources.stream, ShardId="shardId-000000000000", ShardIteratorType="TRIM_HORIZON"
+    )["ShardIterator"]
+    return [Frame.parse(record["Data"]) for record in kinesis.get_records(ShardIterator=iterator)["Records"]]
+
+
+def test_the_command_sends_several_sources(resources: Resources, tmp_path: Path, jpeg: bytes) -> None:
+    (tmp_path / "photo.jpg").write_bytes(jpeg)
+    done = run(resources, "demo", str(tmp_path / "photo.jpg"), "--limit", "3", "--fps", "0", "--loop", "--json")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["sent"] == 6
+    assert {name: counts["sent"] for name, counts in summary["sources"].items()} == {"demo": 3, "photo": 3}
+    sent = [frame.metadata for frame in frames_on(resources)]
+    assert sorted((m.source, m.index) for m in sent if m) == [(s, i) for s in ("demo", "photo") for i in range(3)]
+    assert {m.session for m in sent if m} == {c["session"] for c in summary["sources"].values()}
+
+
+def test_errors_are_one_line_and_a_status(resources: Resources, tmp_path: Path) -> None:
+    for arguments, status, text in (
+        (("missing.mp4",), 5, "missing.mp4: no such file"),
+        (("demo", "--stream", "nobody"), 3, "stream nobody: no such stream"),
+        (("demo", "--source-id", "../x"), 2, "--source-id"),
+        (("demo", "demo", "--source-id", "a"), 2, "1 times --source-id for 2 SOURCEs"),
+        (("demo", "--endpoint-url", "http://127.0.0.1:9"), 6, "stream"),
+    ):
+        done = run(resources, *arguments)
+        assert done.returncode == status, done.stderr
+        [line] = done.stderr.splitlines()
+        assert line.startswith("error: ")
+        assert text in line
+
+
+def test_without_credentials_it_says_so(resources: Resources, tmp_path: Path) -> None:
+    env = resources.environment() | {"HOME": str(tmp_path)}
+    del env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"]
+    done = subprocess.run(
+        [sys.executable, "-m", "producer", "send", "demo"], env=env, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 4
+    assert done.stderr.startswith("error: no AWS credentials")
+
+
+def test_ctrl_c_sends_what_is_queued_and_says_that_the_file_is_not_finished(resources: Resources) -> None:
+    producer = subprocess.Popen(
+        [sys.executable, "-m", "producer", "send", "demo", "--fps", "20", "--json"],
+        env=resources.environment(),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 30
+    while not frames_on(resources) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.kill(producer.pid, signal.SIGINT)
+    output, errors = producer.communicate(timeout=30)
+    assert producer.returncode == 130, errors
+    summary = json.loads(output)
+    assert summary["sent"] == len(frames_on(resources)) > 0
+    assert summary["sources"]["demo"]["captured"] == summary["sent"]
+    assert "Traceback" not in errors
