@@ -151,6 +151,11 @@ class Daemon:
             assert self._process is not None
             self._process.kill()
 
+    async def ended(self) -> None:
+        """Waits until the process is gone."""
+        if self._process is not None:
+            await self._process.wait()
+
     def _write_files(self) -> Path:
         # The daemon splits its command at spaces and knows no quotes, so a script holds the path.
         script = self._folder / "record-processor.sh"

@@ -8,7 +8,8 @@ is made for it.
 
 **At the end.** A worker that leaves keeps its leases until they expire, and for as long as its last
 report is fresh they may even be assigned to it again. After the last checkpoint they are given up, as
-KCL's own `evictLease` does, and the report is removed, so that another worker has them at once.
+KCL's own `evictLease` does, and the report and the leader's lock are removed, so that another worker
+has them at once.
 
 Nothing here must work: where it fails, KCL does it all itself, slower.
 """
@@ -22,7 +23,7 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from kcl_worker import aws
+from kcl_worker import aws, leader
 from kcl_worker.aws import error_code
 from kcl_worker.settings import Settings
 
@@ -43,9 +44,11 @@ def prepare(settings: Settings) -> None:
 
 
 def release(settings: Settings) -> int:
-    """Gives up this worker's leases; gives their number."""
+    """Gives up this worker's leases; gives their number. Its daemon must have ended."""
     dynamodb = aws.client("dynamodb", settings.aws_region)
-    return _attempt("leases are not released", lambda: _release(settings, dynamodb)) or 0
+    released = _attempt("leases are not released", lambda: _release(settings, dynamodb))
+    logger.info("leases released", extra={"shards": released or 0})
+    return released or 0
 
 
 def _attempt(failure: str, work: Callable[[], int]) -> int | None:
@@ -74,6 +77,7 @@ def _report(settings: Settings, dynamodb: Any) -> int:
 
 
 def _release(settings: Settings, dynamodb: Any) -> int:
+    leader.free(dynamodb, f"{settings.kcl_application_name}-CoordinatorState", settings.worker_id)
     dynamodb.delete_item(TableName=_reports(settings), Key={"wid": {"S": settings.worker_id}})
     table, mine = settings.kcl_application_name, {":me": {"S": settings.worker_id}}
     pages = dynamodb.get_paginator("scan").paginate(

@@ -49,16 +49,16 @@ class Worker:
             try:
                 await self._work(daemon, listener)
             finally:
-                daemon.kill()
-                await self._end_tasks()
+                await self._end(daemon)
 
     async def _work(self, daemon: Daemon, listener: socket.socket) -> None:
         # -- start-up: the daemon's seconds pass while our libraries and the model load
         await daemon.start()
         daemon_run = self._spawn(daemon.run())
-        from kcl_worker import leases
+        from kcl_worker import aws, leases
         from kcl_worker.engine import Engine, load_detector
         from kcl_worker.health import HealthServer, State
+        from kcl_worker.leader import LeaderWatch
         from kcl_worker.metrics import Metrics
 
         board = ShardBoard()
@@ -73,6 +73,7 @@ class Worker:
         engine = Engine(self._settings, detector, listener, board, metrics)
         for service in engine.services:
             self._spawn(service)
+        self._spawn(LeaderWatch(self._settings, aws.client("dynamodb", self._settings.aws_region)).run())
         state.model = detector.name
         self._log_start(detector.name, detector.parallelism, health.port)
         try:
@@ -86,9 +87,7 @@ class Worker:
             engine.gateway.drain()
             daemon.terminate()
             await self._drain(engine, daemon_run)
-            daemon.kill()
-            released = await asyncio.to_thread(leases.release, self._settings)
-            logger.info("stopped", extra={"frames": metrics.frames, "leases_released": released})
+            logger.info("drained", extra={"frames": metrics.frames})
         finally:
             engine.gateway.kill_processors()
 
@@ -125,10 +124,16 @@ class Worker:
         self._tasks.append(task)
         return task
 
-    async def _end_tasks(self) -> None:
+    async def _end(self, daemon: Daemon) -> None:
+        """Ends what still runs, however it came to this; then others may have our leases."""
+        from kcl_worker import leases
+
+        daemon.kill()
+        await daemon.ended()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(leases.release, self._settings)
 
     def _on_signal(self) -> None:
         (self._hurry if self._stop.is_set() else self._stop).set()

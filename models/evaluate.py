@@ -13,9 +13,7 @@ from producer.street import Label
 IOU_THRESHOLDS = np.arange(0.5, 1.0, 0.05)
 
 
-def mean_average_precision(
-    pairs: Iterable[tuple[Detections, list[Label]]], classes: int
-) -> NDArray[np.float64]:
+def mean_average_precision(pairs: Iterable[tuple[Detections, list[Label]]], classes: int) -> NDArray[np.float64]:
     """Compares what was found with what is there.
 
     Args:

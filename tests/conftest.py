@@ -46,4 +46,3 @@ def reference() -> Path:
 def jpeg() -> bytes:
     """A plain JPEG of a drawn street, 320x180."""
     return street_jpeg()
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from functools import cache
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -22,10 +23,10 @@ def rgb(width: int = 320, height: int = 180, seed: int = 3) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(Street(seed, width, height).frame(2.0)[..., ::-1]))
 
 
-def encode(image: Image.Image, format: str = "JPEG", **options: object) -> bytes:
+def encode(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
     """An image file."""
     buffer = io.BytesIO()
-    image.save(buffer, format, **options)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 

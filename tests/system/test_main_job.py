@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,7 +76,9 @@ class Pipeline:
 
     def objects(self, prefix: str) -> list[str]:
         pages = self.resources.client("s3").get_paginator("list_objects_v2")
-        return [o["Key"] for p in pages.paginate(Bucket=self.resources.bucket, Prefix=prefix) for o in p.get("Contents", [])]
+        return [
+            o["Key"] for p in pages.paginate(Bucket=self.resources.bucket, Prefix=prefix) for o in p.get("Contents", [])
+        ]
 
     def object(self, key: str) -> bytes:
         body: bytes = self.resources.client("s3").get_object(Bucket=self.resources.bucket, Key=key)["Body"].read()
@@ -85,20 +86,22 @@ class Pipeline:
 
 
 @pytest.fixture
-def pipeline(aws: Aws, name: str, reference: Path, tmp_path: Path) -> Iterator[Pipeline]:
+def pipeline(aws: Aws, name: str, reference: Path, tmp_path: Path) -> Pipeline:
     resources = Resources.create(aws.url, name, shards=2)
     env = resources.environment() | {
         "YOLO_MODEL_PATH": str(reference / "yolov8n.onnx"),
         "CONFIDENCE_THRESHOLD": "0.25",
         "CHECKPOINT_SECONDS": "1",
     }
-    yield Pipeline(resources, env, tmp_path)
+    return Pipeline(resources, env, tmp_path)
 
 
 def test_the_main_job(pipeline: Pipeline, reference: Path) -> None:
     photographs = [argument for name in PHOTOGRAPHS for argument in (str(reference / name),)]
     ids = [argument for name in (*PHOTOGRAPHS, "street") for argument in ("--source-id", Path(name).stem)]
-    sent = pipeline.produce(*photographs, str(reference / "vtest.avi"), *ids, "--limit", str(VIDEO_FRAMES), "--fps", "0")
+    sent = pipeline.produce(
+        *photographs, str(reference / "vtest.avi"), *ids, "--limit", str(VIDEO_FRAMES), "--fps", "0"
+    )
     total = VIDEO_FRAMES + len(PHOTOGRAPHS)
     assert sent["sent"] == total
 
@@ -165,7 +168,8 @@ def assert_objects(pipeline: Pipeline, messages: list[dict[str, Any]]) -> None:
     for message in messages:
         jsonschema.validate(message, schema)
         assert re.fullmatch(
-            rf"frames/{message['source']}/\d{{4}}-\d\d-\d\d/\d\d/[0-9a-z]+-{message['frame_index']:09d}\.jpg", message["key"]
+            rf"frames/{message['source']}/\d{{4}}-\d\d-\d\d/\d\d/[0-9a-z]+-{message['frame_index']:09d}\.jpg",
+            message["key"],
         )
         image = cv2.imdecode(np.frombuffer(pipeline.object(message["key"]), np.uint8), cv2.IMREAD_COLOR)
         assert image is not None
@@ -191,7 +195,7 @@ def test_bad_records_do_not_stop_their_shard(pipeline: Pipeline, reference: Path
         assert worker.stop() == 0
     assert len(messages) == len(good)
     assert {message["source"] for message in messages} == {"any_tool"}
-    notices = []
+    notices: list[QuarantineMessage] = []
     sqs, url = pipeline.resources.client("sqs"), pipeline.resources.quarantine_url
     deadline = time.monotonic() + 10
     while len(notices) < len(bad) and time.monotonic() < deadline:

@@ -100,9 +100,7 @@ def test_a_letterbox_holds_its_image_and_brings_boxes_back(height: int, width: i
     assert max(box.shape) == 640
     whole = np.array([[box.left, box.top, box.left + box.content[1], box.top + box.content[0]]], np.float32)
     # Within the rounding of the scaled image to whole pixels.
-    np.testing.assert_allclose(
-        box.restore(whole, height, width), [[0, 0, width, height]], atol=0.51 / box.scale + 1e-3
-    )
+    np.testing.assert_allclose(box.restore(whole, height, width), [[0, 0, width, height]], atol=0.51 / box.scale + 1e-3)
 
 
 boxes = st.lists(
@@ -122,7 +120,7 @@ def test_suppression_is_that_of_the_definition(rows: list[tuple[int, int, int, i
     assert nms.suppress(xyxy, classes, limit).tolist() == kept[:limit]
 
 
-def iou(a: np.ndarray, b: np.ndarray) -> float:  # type: ignore[type-arg]
+def iou(a: np.ndarray, b: np.ndarray) -> float:
     width = max(0.0, float(min(a[2], b[2]) - max(a[0], b[0])))
     height = max(0.0, float(min(a[3], b[3]) - max(a[1], b[1])))
     shared = width * height

@@ -97,11 +97,11 @@ def test_each_source_keeps_its_order_through_refusals() -> None:
 
 def test_a_request_that_fails_is_sent_again() -> None:
     class Failing(Kinesis):
-        def put_records(self, **request: Any) -> dict[str, Any]:
+        def put_records(self, StreamName: str, Records: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
             if len(self.requests) < 3:
                 self.requests.append([])
                 raise ClientError({"Error": {"Code": "InternalFailure"}}, "PutRecords")
-            return super().put_records(**request)
+            return super().put_records(StreamName, Records)
 
     kinesis = Failing()
     lanes, wake = lanes_of(Pictures(3))
@@ -111,7 +111,7 @@ def test_a_request_that_fails_is_sent_again() -> None:
 
 def test_a_service_that_stays_away_ends_the_producer() -> None:
     class Away(Kinesis):
-        def put_records(self, **request: Any) -> dict[str, Any]:
+        def put_records(self, StreamName: str, Records: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
             self.requests.append([])
             raise ClientError({"Error": {"Code": "ServiceUnavailable", "Message": "away"}}, "PutRecords")
 
@@ -176,23 +176,18 @@ def test_shards_are_paced_apart() -> None:
 
 def test_keys_go_where_kinesis_puts_them(resources: Resources) -> None:
     kinesis = resources.client("kinesis")
-    kinesis.split_shard(
-        StreamName=resources.stream, ShardToSplit="shardId-000000000000", NewStartingHashKey=str(HALF)
-    )
+    kinesis.split_shard(StreamName=resources.stream, ShardToSplit="shardId-000000000000", NewStartingHashKey=str(HALF))
     shards = open_shards(kinesis, resources.stream)
     assert [shard.shard_id for shard in shards] == ["shardId-000000000001", "shardId-000000000002"]
     pacer = Pacer(shards, 0.0)
     for number in range(20):
         key = f"camera {number}"
-        assert kinesis.put_record(StreamName=resources.stream, PartitionKey=key, Data=b"x")["ShardId"] == pacer.shard_of(key)
-
-
+        assert kinesis.put_record(StreamName=resources.stream, PartitionKey=key, Data=b"x")[
+            "ShardId"
+        ] == pacer.shard_of(key)
 
 
 def encode(encoder: Encoder, picture: Picture) -> Frame | None:
-
-
-
 
     data = encoder.encode(picture, Metadata("cam", "s", 0, datetime.now(UTC)))
     if data is None:
@@ -313,7 +308,12 @@ def test_without_credentials_it_says_so(resources: Resources, tmp_path: Path) ->
     env = resources.environment() | {"HOME": str(tmp_path)}
     del env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"]
     done = subprocess.run(
-        [sys.executable, "-m", "producer", "send", "demo"], env=env, cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "producer", "send", "demo"],
+        env=env,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 4
     assert done.stderr.startswith("error: no AWS credentials")

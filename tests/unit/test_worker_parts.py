@@ -15,6 +15,7 @@ import pytest
 
 from kcl_worker import cpu, daemon, jars, leases, logs
 from kcl_worker.health import HealthServer, State
+from kcl_worker.leader import LeaderWatch
 from kcl_worker.metrics import Metrics
 from kcl_worker.settings import Settings
 from kcl_worker.shards import ShardBoard
@@ -24,7 +25,7 @@ ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_KINESIS", "AWS_ENDPOINT_URL_D
 
 
 def settings(**changes: Any) -> Settings:
-    values = {
+    values: dict[str, Any] = {
         "kinesis_stream_name": "cv2kinesis",
         "s3_bucket_name": "processedframes-1",
         "sqs_queue_url": "https://sqs/q",
@@ -153,7 +154,9 @@ def test_all_logs_have_one_form(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_daemon_is_told_what_keeps_frames_safe(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ENDPOINTS:
         monkeypatch.delenv(name, raising=False)
-    values = daemon.properties(settings(shutdown_grace_seconds=30, kcl_properties="maxRecords=7; a = b"), Path("/x/p.sh"))
+    values = daemon.properties(
+        settings(shutdown_grace_seconds=30, kcl_properties="maxRecords=7; a = b"), Path("/x/p.sh")
+    )
     assert 0 < int(values["shutdownGraceMillis"]) < 30_000
     assert int(values["timeoutInSeconds"]) > 0
     assert (values["maxRecords"], values["a"]) == ("7", "b")
@@ -229,12 +232,8 @@ def test_a_stream_that_was_resharded_is_left_to_kcl(resources: Resources, on_emb
 def test_only_our_own_leases_are_released(resources: Resources, on_embedded_aws: Settings) -> None:
     dynamodb, reports = resources.client("dynamodb"), f"{resources.stream}-WorkerMetricStats"
     leases.prepare(on_embedded_aws)
-    dynamodb.create_table(
-        TableName=reports,
-        KeySchema=[{"AttributeName": "wid", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "wid", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
+    create_table(resources, reports, "wid")
+    create_table(resources, f"{resources.stream}-CoordinatorState", "key")
     leases.prepare(on_embedded_aws)
     assert dynamodb.scan(TableName=reports)["Count"] == 1
     for key, owner in (("a", on_embedded_aws.worker_id), ("b", "other")):
@@ -245,6 +244,48 @@ def test_only_our_own_leases_are_released(resources: Resources, on_embedded_aws:
     assert items["a"] == {"leaseKey": {"S": "a"}, "leaseCounter": {"N": "6"}}
     assert items["b"]["leaseOwner"]["S"] == "other"
     assert dynamodb.scan(TableName=reports)["Count"] == 0
+
+
+def create_table(resources: Resources, name: str, key: str) -> None:
+    """As KCL creates its tables."""
+    resources.client("dynamodb").create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+
+
+def test_the_lock_of_a_dead_leader_is_freed(resources: Resources, on_embedded_aws: Settings) -> None:
+    dynamodb, clock = resources.client("dynamodb"), Clock()
+    locks, reports = (f"{resources.stream}-{name}" for name in ("CoordinatorState", "WorkerMetricStats"))
+    create_table(resources, locks, "key")
+    create_table(resources, reports, "wid")
+    watch = LeaderWatch(on_embedded_aws, dynamodb, clock)
+    assert not watch.check()  # there is no leader
+
+    def elect(owner: str) -> None:
+        dynamodb.put_item(TableName=locks, Item={"key": {"S": "Leader"}, "ownerName": {"S": owner}})
+
+    def report(owner: str, time: int) -> None:
+        dynamodb.put_item(TableName=reports, Item={"wid": {"S": owner}, "lut": {"N": str(time)}})
+
+    elect("other")
+    for second in range(30):  # it lives
+        report("other", second)
+        assert not watch.check()
+        clock.now += 2
+    for _ in range(4):  # and falls silent
+        assert not watch.check()
+        clock.now += 2
+    clock.now += 2
+    assert watch.check()
+    assert dynamodb.scan(TableName=locks)["Count"] == 0
+
+    elect(on_embedded_aws.worker_id)  # our own lock is not ours to judge
+    for _ in range(3):
+        assert not watch.check()
+        clock.now += 60
 
 
 def test_without_dynamodb_the_worker_starts_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

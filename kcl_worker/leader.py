@@ -1,0 +1,94 @@
+"""Frees the leader's lock of a worker that died.
+
+One worker of an application assigns the leases of all. It holds a lock in the table of coordinator
+state, whose duration, two minutes, is a constant of KCL 3 (`DynamoDBLockBasedLeaderDecider`): when a
+leader is killed, nobody gets leases for so long, a lone worker's own successor included.
+
+Every worker also reports its metrics every two seconds. So here is a shorter test of death: the
+leader's report has not changed for the failover time, by our own clock. Then the lock is deleted, on
+condition that it is still the very one that was seen; the next leader is elected at once. A leader that
+was only slow finds its lock gone and stands for election again; two leaders for a moment do no harm,
+because every assignment is itself conditional.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from kcl_worker.aws import error_code
+from kcl_worker.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+LOCK_KEY: Final = {"key": {"S": "Leader"}}
+CHECKS_PER_FAILOVER: Final = 4
+
+
+class LeaderWatch:
+    """Watches the leader of this application.
+
+    Args:
+        clock: Seconds that never go back.
+    """
+
+    def __init__(self, settings: Settings, dynamodb: Any, clock: Callable[[], float] = time.monotonic) -> None:
+        self._locks = f"{settings.kcl_application_name}-CoordinatorState"
+        self._reports = f"{settings.kcl_application_name}-WorkerMetricStats"
+        self._me, self._patience = settings.worker_id, settings.kcl_failover_seconds
+        self._dynamodb, self._clock = dynamodb, clock
+        self._seen: tuple[str, str | None] | None = None
+        self._since = 0.0
+
+    async def run(self) -> None:
+        """Checks until cancelled; what fails is tried again at the next check."""
+        while True:
+            await asyncio.sleep(self._patience / CHECKS_PER_FAILOVER)
+            try:
+                await asyncio.to_thread(self.check)
+            except (ClientError, BotoCoreError) as error:
+                logger.debug("the leader was not checked: %s", error_code(error))
+
+    def check(self) -> bool:
+        """Looks once; gives whether the lock of a dead leader was freed."""
+        lock = self._item(self._locks, LOCK_KEY)
+        owner = lock.get("ownerName", {}).get("S")
+        if owner is None or owner == self._me:
+            self._seen = None
+            return False
+        sign = owner, self._item(self._reports, {"wid": {"S": owner}}).get("lut", {}).get("N")
+        if sign != self._seen:
+            self._seen, self._since = sign, self._clock()
+            return False
+        if self._clock() - self._since < self._patience:
+            return False
+        freed = free(self._dynamodb, self._locks, owner)
+        if freed:
+            logger.warning("the leader gave no sign of life; its lock is freed", extra={"leader": owner})
+        self._seen = None
+        return freed
+
+    def _item(self, table: str, key: dict[str, Any]) -> dict[str, Any]:
+        item: dict[str, Any] = self._dynamodb.get_item(TableName=table, Key=key).get("Item", {})
+        return item
+
+
+def free(dynamodb: Any, table: str, owner: str) -> bool:
+    """Deletes the leader's lock if it is still this owner's."""
+    try:
+        dynamodb.delete_item(
+            TableName=table,
+            Key=LOCK_KEY,
+            ConditionExpression="ownerName = :owner",
+            ExpressionAttributeValues={":owner": {"S": owner}},
+        )
+    except ClientError as error:
+        if error_code(error) != "ConditionalCheckFailedException":
+            raise
+        return False
+    return True

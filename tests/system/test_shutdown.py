@@ -1,0 +1,134 @@
+"""How a worker ends: in good order, in a hurry, or because a part of it died."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from contract.message import ResultMessage
+from local.processes import ROOT, Aws, Process, Worker
+from local.resources import Resources
+
+FRAMES = 100
+
+
+@pytest.fixture
+def backlog(aws: Aws, name: str) -> Resources:
+    """A stream on which more waits than a worker does in a moment."""
+    resources = Resources.create(aws.url, name)
+    arguments = ("send", "demo", "--limit", str(FRAMES), "--fps", "0", "--width", "480", "--json")
+    with Process("producer", *arguments, env=resources.environment()) as producer:
+        assert producer.process.wait(60) == 0
+    return resources
+
+
+@pytest.fixture
+def worker(backlog: Resources, tmp_path: Path) -> Iterator[Worker]:
+    with start(backlog, tmp_path) as worker:
+        worker.wait_for(lambda: worker.get("/status")[1]["frames"] >= 10, "ten frames")
+        yield worker
+
+
+def start(resources: Resources, folder: Path) -> Worker:
+    environment = resources.environment() | {
+        "YOLO_MODEL_PATH": str(ROOT / "models" / "street.onnx"),
+        "CHECKPOINT_SECONDS": "300",  # none but the last one
+        "KCL_FAILOVER_SECONDS": "3",
+    }
+    return Worker(environment, folder / "worker.log")
+
+
+def received(resources: Resources) -> Counter[str]:
+    """The frame ids of all messages on the queue."""
+    sqs, ids = resources.client("sqs"), Counter[str]()
+    while messages := sqs.receive_message(QueueUrl=resources.queue_url, MaxNumberOfMessages=10).get("Messages"):
+        ids.update(ResultMessage.model_validate_json(message["Body"]).frame_id for message in messages)
+        for message in messages:
+            sqs.delete_message(QueueUrl=resources.queue_url, ReceiptHandle=message["ReceiptHandle"])
+    return ids
+
+
+def complete(resources: Resources, seen: set[str]) -> bool:
+    """Whether every frame has been seen; adds what has come."""
+    seen.update(received(resources))
+    return len(seen) == FRAMES
+
+
+def gone(pids: list[int], seconds: float = 15) -> bool:
+    deadline = time.monotonic() + seconds
+    while any(Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def descendants(pid: int) -> dict[str, int]:
+    """The processes below one, by what they are."""
+    found: dict[str, int] = {}
+    # Children are listed by the thread that started them.
+    lists = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    for child in " ".join(lists).split():
+        command = Path(f"/proc/{child}/cmdline").read_bytes()
+        found["daemon" if b"MultiLangDaemon" in command else "record processor"] = int(child)
+        found |= descendants(int(child))
+    return found
+
+
+def test_sigterm_under_load_finishes_what_is_in_flight_and_the_next_repeats_nothing(
+    backlog: Resources, worker: Worker, tmp_path: Path
+) -> None:
+    pids = list(descendants(worker.process.pid).values())
+    assert worker.stop() == 0
+    assert worker.log()[-1]["message"] == "leases released"
+    assert gone(pids)
+    first = received(backlog)
+    assert 10 <= len(first) < FRAMES
+    with start(backlog, tmp_path) as second:
+        second.wait_for(lambda: second.get("/status")[1]["frames"] >= FRAMES - len(first), "the rest")
+        assert second.stop() == 0
+    both = first + received(backlog)
+    assert len(both) == FRAMES
+    assert set(both.values()) == {1}
+
+
+def test_a_second_signal_cuts_short_and_nothing_is_lost(backlog: Resources, worker: Worker, tmp_path: Path) -> None:
+    pids = list(descendants(worker.process.pid).values())
+    os.kill(worker.process.pid, signal.SIGTERM)
+    os.kill(worker.process.pid, signal.SIGINT)
+    assert worker.process.wait(20) in (0, 13)  # 0 if all had been finished in between
+    assert gone(pids)
+    seen: set[str] = set()
+    with start(backlog, tmp_path) as second:
+        second.wait_for(lambda: complete(backlog, seen), "every frame", timeout=90)
+
+
+@pytest.mark.parametrize(("part", "status"), [("daemon", 11), ("record processor", 11)])
+def test_a_part_that_dies_takes_the_task_down_and_says_so(worker: Worker, part: str, status: int) -> None:
+    processes = descendants(worker.process.pid)
+    os.kill(processes[part], signal.SIGKILL)
+    assert worker.process.wait(40) == status
+    last = worker.log()[-1]
+    assert last["exit_status"] == status
+    assert "daemon has left" in last["message"]
+    assert gone(list(processes.values()))
+
+
+def test_a_killed_worker_leaves_nobody_behind_and_its_successor_takes_over_soon(
+    backlog: Resources, worker: Worker, tmp_path: Path
+) -> None:
+    processes = descendants(worker.process.pid)
+    assert set(processes) == {"daemon", "record processor"}
+    worker.process.kill()
+    assert gone(list(processes.values()))
+    seen = set(received(backlog))
+    with start(backlog, tmp_path) as second:
+        # It was its own leader, and KCL alone would wait for two minutes.
+        second.wait_for_shards(1, timeout=60)
+        second.wait_for(lambda: complete(backlog, seen), "every frame")
