@@ -76,8 +76,9 @@ schema: setup ## write the messages' JSON Schemas anew
 	$(BIN)/python -m contract.message
 
 .PHONY: bench
-bench: setup-model ## measure the engine against ultralytics, the start, and memory
-	$(MODEL_VENV)/bin/python -m benchmarks
+bench: setup setup-model ## measure the engine against ultralytics, the start, and memory
+	$(MODEL_VENV)/bin/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.start
 
 .PHONY: lock
 lock: ## pin all requirements anew, with hashes (needs uv)

@@ -6,11 +6,16 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+import simplejpeg
 
 from contract.frame import Frame, FrameError
 from kcl_worker.detections import Detections, Image
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_EXIF = b"Exif\0\0"
+
+# Frames are what runs in parallel here; OpenCV's own threads would only compete for the same cores.
+cv2.setNumThreads(1)
 
 
 def decode(frame: Frame) -> Image:
@@ -19,6 +24,13 @@ def decode(frame: Frame) -> Image:
     Raises:
         FrameError: `undecodable`.
     """
+    # OpenCV knows every kind of JPEG, libjpeg-turbo by itself decodes the usual kind three times as fast
+    # to the very same pixels.
+    if _EXIF not in frame.jpeg:
+        try:
+            return np.asarray(simplejpeg.decode_jpeg(frame.jpeg, "BGR", strict=False), np.uint8)
+        except ValueError:
+            pass
     try:
         image = cv2.imdecode(np.frombuffer(frame.jpeg, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:

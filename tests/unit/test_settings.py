@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kcl_worker import reference
 from kcl_worker.errors import SettingsError
 from kcl_worker.settings import Settings
 from local.processes import ROOT
@@ -83,3 +84,8 @@ def test_a_missing_model_is_named(tmp_path: Path) -> None:
     )
     assert done.returncode == 10
     assert "none.onnx: no such model" in done.stderr.splitlines()[-1]
+
+
+def test_the_readme_lists_every_variable() -> None:
+    text = reference.README.read_text()
+    assert reference.with_table(text) == text, "out of date: python -m kcl_worker.reference"

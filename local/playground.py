@@ -1,0 +1,46 @@
+"""`make local`: the embedded AWS alone, with a stream, a bucket and queues to play with."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+
+from local.processes import Aws
+from local.resources import Resources
+
+EXPORTED = (
+    "AWS_ENDPOINT_URL",
+    "AWS_REGION",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "KINESIS_STREAM_NAME",
+    "S3_BUCKET_NAME",
+    "SQS_QUEUE_URL",
+    "QUARANTINE_QUEUE_URL",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="an embedded AWS with the pipeline's resources")
+    parser.add_argument("--port", type=int, default=4566, help="default: 4566")
+    parser.add_argument("--shards", type=int, default=2, help="of the stream (default: 2)")
+    args = parser.parse_args()
+    try:
+        server = Aws(args.port)
+    except RuntimeError:
+        parser.exit(1, f"error: port {args.port} is taken; PORT=… chooses another\n")
+    with server:
+        resources = Resources.create(server.url, shards=args.shards)
+        print("# The embedded AWS runs until Ctrl-C. In another terminal:")
+        environment = resources.environment()
+        for name in EXPORTED:
+            print(f"export {name}={shlex.quote(environment[name])}")
+        print("# .venv/bin/python -m kcl_worker   producer send demo   consumer watch", flush=True)
+        try:
+            server.process.wait()
+        except KeyboardInterrupt:
+            print()
+
+
+if __name__ == "__main__":
+    main()
