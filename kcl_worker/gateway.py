@@ -81,17 +81,23 @@ class Gateway:
         self._pids.add(pid)
         try:
             await self._relay(reader, writer)
-        except WireError as error:
-            logger.error("a record processor broke the protocol: %s", error)
-        except ConnectionError as error:
-            logger.warning("a record processor has gone: %s", error)
-        except BaseExceptionGroup as group:
-            if not self._failed.done():
-                self._failed.set_exception(_first(group))
+        except asyncio.CancelledError:
+            pass  # by `serve`, at its end; asyncio would log the cancellation of a conversation as an error
+        except Exception as error:
+            self._judge(_first(error))
         finally:
             self._conversations.discard(conversation)
             self._pids.discard(pid)
             writer.close()
+
+    def _judge(self, error: BaseException) -> None:
+        """A peer's failure ends its conversation, which is read again; ours ends the gateway."""
+        if isinstance(error, WireError):
+            logger.error("a record processor broke the protocol: %s", error)
+        elif isinstance(error, ConnectionError):
+            logger.warning("a record processor has gone: %s", error)
+        elif self._failed is not None and not self._failed.done():
+            self._failed.set_exception(error)
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         first = await wire.read(reader)
@@ -100,7 +106,7 @@ class Gateway:
         if first[0] is not Kind.HELLO:
             raise WireError(f"{first[0].name} before HELLO")
         hello = wire.fields(first[1])
-        shard_id = str(hello["shard_id"])
+        shard_id = wire.text(hello, "shard_id")
         window, turns = asyncio.Semaphore(WINDOW), Turns()
         with self._board.hold(shard_id, hello.get("sequence_number")) as shard:
             logger.info("shard leased", extra={"shard_id": shard_id})
@@ -111,13 +117,14 @@ class Gateway:
                         await window.acquire()
                         header, data = wire.split_record(body)
                         record = _record(shard_id, header, data, turns)
-                        frames.create_task(self._settle(record, header["number"], shard, window, writer))
+                        number = wire.number(header, "number")
+                        frames.create_task(self._settle(record, number, shard, window, writer))
                     elif kind is Kind.BATCH:
                         batch = wire.fields(body)
-                        behind = int(batch.get("millis_behind_latest") or 0)
-                        shard.announce(int(batch["records"]), behind, self._board.clock())
+                        records, behind = (wire.number(batch, name) for name in ("records", "millis_behind_latest"))
+                        shard.announce(records, behind, self._board.clock())
                     elif kind is Kind.SAVED:
-                        shard.checkpoint = str(wire.fields(body)["sequence_number"])
+                        shard.checkpoint = wire.text(wire.fields(body), "sequence_number")
                         logger.debug("checkpoint", extra={"shard_id": shard_id, "at": shard.checkpoint})
             logger.info("shard released", extra={"shard_id": shard_id})
 
@@ -137,16 +144,18 @@ class Gateway:
 
 
 def _record(shard_id: str, header: dict[str, object], data: bytes, turns: Turns) -> Record:
+    milliseconds = wire.number(header, "arrived_at_ms")
     try:
-        position = Position(
-            shard_id=shard_id,
-            sequence_number=str(header["sequence_number"]),
-            sub_sequence_number=int(header["sub_sequence_number"]),  # type: ignore[call-overload]
-            partition_key=str(header["partition_key"]),
-            arrived_at=datetime.fromtimestamp(header["arrived_at_ms"] / 1000, UTC),  # type: ignore[operator]
-        )
-    except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
-        raise WireError(f"a malformed record: {error!r}") from None
+        arrived_at = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        raise WireError(f"no such time: {milliseconds} ms") from None
+    position = Position(
+        shard_id=shard_id,
+        sequence_number=wire.text(header, "sequence_number"),
+        sub_sequence_number=wire.number(header, "sub_sequence_number"),
+        partition_key=wire.text(header, "partition_key"),
+        arrived_at=arrived_at,
+    )
     return Record(data, position, turns.next())
 
 
@@ -159,6 +168,5 @@ def _peer_pid(writer: asyncio.StreamWriter) -> int:
     return int(struct.unpack("3i", credentials)[0])
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+def _first(error: BaseException) -> BaseException:
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error

@@ -74,7 +74,7 @@ class FrameRelay(RecordProcessorBase):  # type: ignore[misc]
         self._tell(
             Kind.BATCH,
             records=len(records),
-            millis_behind_latest=process_records_input.millis_behind_latest,
+            millis_behind_latest=process_records_input.millis_behind_latest or 0,
         )
         places: list[Checkpoint] = []
         for number, record in enumerate(records):

@@ -94,6 +94,30 @@ def fields(body: bytes) -> dict[str, Any]:
     return decoded
 
 
+def text(message: dict[str, Any], name: str) -> str:
+    """A field that is text.
+
+    Raises:
+        WireError: If it is missing or something else.
+    """
+    value = message.get(name)
+    if not isinstance(value, str):
+        raise WireError(f"{name} is text, not {value!r}")
+    return value
+
+
+def number(message: dict[str, Any], name: str) -> int:
+    """A field that is a whole number from 0 on.
+
+    Raises:
+        WireError: If it is missing or something else.
+    """
+    value = message.get(name)
+    if type(value) is not int or value < 0:
+        raise WireError(f"{name} is a whole number from 0 on, not {value!r}")
+    return value
+
+
 def outcome(number: int, result: Outcome) -> bytes:
     """Encodes an OUTCOME."""
     return _HEAD.pack(Kind.OUTCOME, _OUTCOME.size) + _OUTCOME.pack(number, result)

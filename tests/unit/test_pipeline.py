@@ -380,13 +380,31 @@ async def test_an_error_of_the_pipeline_ends_the_gateway(tmp_path: Path) -> None
             await asyncio.wait_for(service, 5)
 
 
-async def test_a_peer_that_breaks_the_protocol_is_dropped_alone(tmp_path: Path) -> None:
+HELLO = wire.message(Kind.HELLO, {"shard_id": "shardId-8", "sequence_number": None})
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        b"\xff" * 100,
+        wire.message(Kind.BATCH, {}),
+        wire.message(Kind.HELLO, {"shard_id": 7}),
+        HELLO + b"\x03\x00\x00\xff\xffcut",
+        HELLO + wire.message(Kind.BATCH, {"records": "many"}),
+        HELLO + wire.message(Kind.BATCH, {"records": -1, "millis_behind_latest": 0}),
+        HELLO + wire.message(Kind.SAVED, {}),
+        HELLO + wire.message(Kind.RECORD, {}),
+        HELLO + bytes([Kind.RECORD]) + (6).to_bytes(4, "big") + (2).to_bytes(4, "big") + b"{}",
+    ],
+)
+async def test_a_peer_that_breaks_the_protocol_is_dropped_alone(tmp_path: Path, nonsense: bytes) -> None:
     async def process(one: Record) -> Outcome:
         return Outcome.DURABLE
 
     async with gateway_with(process, tmp_path) as (_, _, shard, _):
         reader, writer = await asyncio.open_unix_connection(tmp_path / "g")
-        writer.write(b"\xff" * 100)
+        writer.write(nonsense)
+        writer.write_eof()
         assert await asyncio.wait_for(reader.read(), 5) == b""
         writer.close()
         shard.send(1)
