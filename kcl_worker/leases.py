@@ -25,6 +25,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from kcl_worker import aws, leader
 from kcl_worker.aws import error_code
+from kcl_worker.errors import ServiceError
 from kcl_worker.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,11 @@ MAX_SHARDS: Final = 50
 
 
 def prepare(settings: Settings) -> None:
-    """Reports this worker, and makes the lease table and its leases if the application has none."""
+    """Reports this worker, and makes the lease table and its leases if the application has none.
+
+    Raises:
+        ServiceError: If the stream is missing or closed to us. KCL would try again for ever.
+    """
     dynamodb = aws.client("dynamodb", settings.aws_region)
     kinesis = aws.client("kinesis", settings.aws_region)
     _attempt("this worker is not reported early", lambda: _report(settings, dynamodb))
@@ -100,16 +105,25 @@ def _reports(settings: Settings) -> str:
 
 
 def _seed(settings: Settings, kinesis: Any, dynamodb: Any) -> int:
-    table = settings.kcl_application_name
+    table, shards = settings.kcl_application_name, _shards(settings.kinesis_stream_name, kinesis)
     if not _create(dynamodb, table) and dynamodb.scan(TableName=table, Limit=1)["Items"]:
         return 0
-    listed = kinesis.list_shards(StreamName=settings.kinesis_stream_name, MaxResults=MAX_SHARDS + 1)
-    shards = listed["Shards"]
     if len(shards) > MAX_SHARDS or any("ParentShardId" in shard for shard in shards):
         return 0
     for shard in shards:
         _put(dynamodb, table, shard, settings.initial_position)
     return len(shards)
+
+
+def _shards(stream: str, kinesis: Any) -> list[dict[str, Any]]:
+    """The first shards of the stream, one more than are seeded."""
+    try:
+        shards: list[dict[str, Any]] = kinesis.list_shards(StreamName=stream, MaxResults=MAX_SHARDS + 1)["Shards"]
+    except ClientError as error:
+        if error_code(error) in aws.PERMANENT:
+            raise ServiceError(f"stream {stream}: {error_code(error)}: {error}") from None
+        raise
+    return shards
 
 
 def _create(dynamodb: Any, table: str) -> bool:

@@ -132,3 +132,12 @@ def test_a_killed_worker_leaves_nobody_behind_and_its_successor_takes_over_soon(
         # It was its own leader, and KCL alone would wait for two minutes.
         second.wait_for_shards(1, timeout=60)
         second.wait_for(lambda: complete(backlog, seen), "every frame")
+
+
+def test_a_missing_stream_ends_the_worker_and_is_named(aws: Aws, name: str, tmp_path: Path) -> None:
+    resources = Resources.create(aws.url, name)
+    environment = resources.environment() | {"KINESIS_STREAM_NAME": "nobody"}
+    environment |= {"YOLO_MODEL_PATH": str(ROOT / "models" / "street.onnx")}
+    with Worker(environment, tmp_path / "worker.log") as worker:
+        assert worker.process.wait(30) == 12
+        assert worker.log()[-1]["message"].startswith("stream nobody: ResourceNotFoundException")
