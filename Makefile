@@ -53,11 +53,17 @@ model: setup-model ## export YOLOv8 of SIZE=n|s|m|l|x, from WEIGHTS=file.pt or u
 demo-model: setup-model ## train the built-in demo model again (an hour on two cores)
 	@$(MODEL_VENV)/bin/python -m models.train
 
+# -- the infrastructure ---------------------------------------------------------------------
+
+.PHONY: synth
+synth: setup ## synthesise the Terraform of ENVIRONMENT (dev) into cdktf.out/ (needs node)
+	@$(BIN)/python main.py
+
 # -- working on it --------------------------------------------------------------------------
 
 .PHONY: test
 test: setup ## run all tests that this machine can run
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 .PHONY: check
 check: setup ## format, lint, types and fast tests
@@ -82,7 +88,7 @@ bench: setup setup-model ## measure the engine against ultralytics, the start, a
 
 .PHONY: lock
 lock: ## pin all requirements anew, with hashes (needs uv)
-	for extra in dev model; do uv pip compile pyproject.toml --extra $$extra --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links --overrides requirements/overrides.txt -o requirements/$$extra.txt; done
+	for extra in "dev --extra infra" model; do uv pip compile pyproject.toml --extra $$extra --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links --overrides requirements/overrides.txt -o requirements/$${extra%% *}.txt; done
 	uv pip compile pyproject.toml --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links -o requirements/worker.txt
 
 .PHONY: clean

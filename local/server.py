@@ -13,11 +13,13 @@ import asyncio
 import logging
 import signal
 import socket
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-from local import kinesis
+from local import kinesis, policies
 
 HOST = "127.0.0.1"
 # PutRecords may carry 10 MiB, which base64 and JSON make a third larger.
@@ -36,6 +38,7 @@ def main() -> None:
 
 async def _serve(listener: socket.socket) -> None:
     kinesis.correct()
+    policies.correct()
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -43,7 +46,9 @@ async def _serve(listener: socket.socket) -> None:
     config.bind = [f"fd://{listener.fileno()}"]
     config.wsgi_max_body_size = MAX_BODY_BYTES
     config.h2_max_inbound_frame_size = 2**20
-    config.keep_alive_timeout = 60
+    # Clients reuse connections that were idle for minutes; one that closes under a request makes them
+    # repeat it, though it was carried out.
+    config.keep_alive_timeout = 3600
     config.graceful_timeout = 1
     config.accesslog = None
     config.loglevel = "WARNING"
@@ -55,8 +60,18 @@ async def _serve(listener: socket.socket) -> None:
     async def stopped() -> None:
         await stop.wait()
 
-    application = DomainDispatcherApplication(create_backend_app)
+    application = _never_empty(DomainDispatcherApplication(create_backend_app))
     await serve(application, config, shutdown_trigger=stopped, mode="wsgi")
+
+
+def _never_empty(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """Gives every response a body, if only one of no bytes: hypercorn 0.18 answers one without, such as
+    S3's HeadBucket, with a status of 500."""
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        return list(application(environ, start_response)) or [b""]
+
+    return answer
 
 
 if __name__ == "__main__":

@@ -1,0 +1,26 @@
+"""Synthesis: from a configuration to Terraform."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cdktf import App
+
+from stacks.config import Config
+from stacks.pipeline import PipelineStack
+from stacks.state import StateStack
+
+
+def synthesise(config: Config, environment: str, account: str | None, folder: Path) -> Path:
+    """Writes the stacks of an environment; gives the folder of the pipeline's.
+
+    Args:
+        account: The AWS account, which names the bucket of the state; without it the pipeline's state
+            is a local file and the state's own stack is left out.
+    """
+    app = App(outdir=str(folder))
+    if account:
+        StateStack(app, "state", config, account)
+    PipelineStack(app, environment, config, account)
+    app.synth()
+    return folder / "stacks" / environment

@@ -1,0 +1,166 @@
+"""The VPC: public subnets for the load balancer, private ones for the tasks, and their way out."""
+
+from __future__ import annotations
+
+from cdktf import Fn, TerraformStack
+from cdktf_cdktf_provider_aws.data_aws_availability_zones import DataAwsAvailabilityZones
+from cdktf_cdktf_provider_aws.default_security_group import DefaultSecurityGroup
+from cdktf_cdktf_provider_aws.eip import Eip
+from cdktf_cdktf_provider_aws.internet_gateway import InternetGateway
+from cdktf_cdktf_provider_aws.nat_gateway import NatGateway
+from cdktf_cdktf_provider_aws.route import Route
+from cdktf_cdktf_provider_aws.route_table import RouteTable
+from cdktf_cdktf_provider_aws.route_table_association import RouteTableAssociation
+from cdktf_cdktf_provider_aws.security_group import SecurityGroup
+from cdktf_cdktf_provider_aws.subnet import Subnet
+from cdktf_cdktf_provider_aws.vpc import Vpc
+from cdktf_cdktf_provider_aws.vpc_endpoint import VpcEndpoint
+from cdktf_cdktf_provider_aws.vpc_security_group_egress_rule import VpcSecurityGroupEgressRule
+from cdktf_cdktf_provider_aws.vpc_security_group_ingress_rule import VpcSecurityGroupIngressRule
+
+from stacks.config import Config
+
+ANYWHERE = "0.0.0.0/0"
+WORKER_PORT = 8080
+# What a task calls: with `egress = "endpoints"` each has an interface in the private subnets.
+INTERFACES = ("kinesis-streams", "sqs", "logs", "monitoring", "ssm", "ecr.api", "ecr.dkr", "sts")
+GATEWAYS = ("s3", "dynamodb")
+
+
+class Network:
+    """Subnets over several zones, and the security groups of load balancer and tasks.
+
+    Attributes:
+        public, private: Ids of the subnets.
+        balancer_group, task_group: Ids of the security groups.
+    """
+
+    def __init__(self, stack: TerraformStack, config: Config) -> None:
+        self._stack, self._config = stack, config
+        network = config.network
+        self.vpc = Vpc(
+            stack,
+            "vpc",
+            cidr_block=network.cidr,
+            enable_dns_support=True,
+            enable_dns_hostnames=True,
+            tags={"Name": config.name("cv2kinesis")},
+        )
+        DefaultSecurityGroup(stack, "default-group", vpc_id=self.vpc.id)  # without rules: nothing may use it
+        zones = DataAwsAvailabilityZones(stack, "zones", state="available")
+        gateway = InternetGateway(stack, "internet-gateway", vpc_id=self.vpc.id)
+        outward = RouteTable(stack, "public-routes", vpc_id=self.vpc.id)
+        Route(
+            stack, "public-default", route_table_id=outward.id, destination_cidr_block=ANYWHERE, gateway_id=gateway.id
+        )
+        blocks = network.subnets()
+        self.public: list[str] = []
+        self.private: list[str] = []
+        self._private_routes: list[RouteTable] = []
+        for number in range(network.zones):
+            zone = Fn.element(zones.names, number)
+            public = self._subnet(f"public-{number}", blocks[number], zone, outward)
+            self.public.append(public.id)
+            inward = RouteTable(stack, f"private-routes-{number}", vpc_id=self.vpc.id)
+            self._private_routes.append(inward)
+            self.private.append(self._subnet(f"private-{number}", blocks[network.zones + number], zone, inward).id)
+        self._groups()
+        self._way_out(gateway)
+
+    def _subnet(self, id_: str, block: str, zone: str, routes: RouteTable) -> Subnet:
+        subnet = Subnet(
+            self._stack,
+            id_,
+            vpc_id=self.vpc.id,
+            cidr_block=block,
+            availability_zone=zone,
+            tags={"Name": self._config.name(f"cv2kinesis-{id_}")},
+        )
+        RouteTableAssociation(self._stack, f"{id_}-routes", subnet_id=subnet.id, route_table_id=routes.id)
+        return subnet
+
+    def _way_out(self, gateway: InternetGateway) -> None:
+        stack, egress = self._stack, self._config.network.egress
+        for service in GATEWAYS:
+            self._endpoint(service, kind="Gateway", route_table_ids=[table.id for table in self._private_routes])
+        if egress == "endpoints":
+            group = self._group("endpoints", "the services' endpoints")
+            self._ingress("endpoints-from-tasks", group, 443, "tasks", group_id=self.task_group)
+            for service in INTERFACES:
+                self._endpoint(
+                    service,
+                    kind="Interface",
+                    subnet_ids=self.private,
+                    security_group_ids=[group],
+                    private_dns_enabled=True,
+                )
+            return
+        gateways = []
+        for number in range(len(self.private) if egress == "nat-per-zone" else 1):
+            address = Eip(stack, f"nat-address-{number}", domain="vpc")
+            gateways.append(
+                NatGateway(
+                    stack,
+                    f"nat-{number}",
+                    allocation_id=address.id,
+                    subnet_id=self.public[number],
+                    depends_on=[gateway],
+                )
+            )
+        for number, table in enumerate(self._private_routes):
+            Route(
+                stack,
+                f"private-default-{number}",
+                route_table_id=table.id,
+                destination_cidr_block=ANYWHERE,
+                nat_gateway_id=gateways[number % len(gateways)].id,
+            )
+
+    def _endpoint(self, service: str, *, kind: str, **arguments: object) -> None:
+        VpcEndpoint(
+            self._stack,
+            f"endpoint-{service.replace('.', '-')}",
+            vpc_id=self.vpc.id,
+            service_name=f"com.amazonaws.{self._config.region}.{service}",
+            vpc_endpoint_type=kind,
+            **arguments,  # type: ignore[arg-type]
+        )
+
+    def _groups(self) -> None:
+        certificate = self._config.network.certificate_arn
+        self.balancer_group = self._group("balancer", "the load balancer")
+        self.task_group = self._group("tasks", "the worker's tasks")
+        self._ingress("balancer-from-anywhere", self.balancer_group, 80, "anyone, for /health", cidr=ANYWHERE)
+        if certificate:
+            self._ingress("balancer-tls", self.balancer_group, 443, "anyone, for /health", cidr=ANYWHERE)
+        self._ingress(
+            "tasks-from-balancer", self.task_group, WORKER_PORT, "the load balancer", group_id=self.balancer_group
+        )
+        self._egress("balancer-to-tasks", self.balancer_group, WORKER_PORT, "the tasks", group_id=self.task_group)
+        self._egress("tasks-to-services", self.task_group, 443, "AWS, over TLS", cidr=ANYWHERE)
+
+    def _group(self, id_: str, what: str) -> str:
+        group = SecurityGroup(
+            self._stack,
+            f"{id_}-group",
+            name=self._config.name(f"cv2kinesis-{id_}"),
+            description=what,
+            vpc_id=self.vpc.id,
+        )
+        return str(group.id)
+
+    def _ingress(
+        self, id_: str, group: str, port: int, who: str, *, cidr: str | None = None, group_id: str | None = None
+    ) -> None:
+        VpcSecurityGroupIngressRule(
+            self._stack, id_, security_group_id=group, ip_protocol="tcp", from_port=port, to_port=port,
+            description=f"from {who}", cidr_ipv4=cidr, referenced_security_group_id=group_id,
+        )  # fmt: skip
+
+    def _egress(
+        self, id_: str, group: str, port: int, who: str, *, cidr: str | None = None, group_id: str | None = None
+    ) -> None:
+        VpcSecurityGroupEgressRule(
+            self._stack, id_, security_group_id=group, ip_protocol="tcp", from_port=port, to_port=port,
+            description=f"to {who}", cidr_ipv4=cidr, referenced_security_group_id=group_id,
+        )  # fmt: skip

@@ -1,0 +1,58 @@
+"""The pipeline's stack: all parts of one environment."""
+
+from __future__ import annotations
+
+from cdktf import S3Backend, TerraformOutput, TerraformStack
+from cdktf_cdktf_provider_aws.data_aws_caller_identity import DataAwsCallerIdentity
+from cdktf_cdktf_provider_aws.provider import AwsProvider, AwsProviderDefaultTags
+from constructs import Construct
+
+from stacks.config import Config
+from stacks.leases import LeaseTables
+from stacks.network import Network
+from stacks.registry import Registry
+from stacks.service import Service
+from stacks.state import state_bucket_name
+from stacks.storage import Storage
+from stacks.stream import Stream
+
+
+class PipelineStack(TerraformStack):
+    """Everything that one environment needs, with its state in S3.
+
+    Args:
+        account: Of the state's bucket; None keeps the state in a local file, for tests.
+    """
+
+    def __init__(self, scope: Construct, id_: str, config: Config, account: str | None = None) -> None:
+        super().__init__(scope, id_)
+        tags = {"project": "cv2kinesis", "environment": id_, **config.tags}
+        AwsProvider(self, "aws", region=config.region, default_tags=[AwsProviderDefaultTags(tags=tags)])
+        if account:
+            S3Backend(
+                self,
+                bucket=state_bucket_name(account, config.region),
+                key=f"{id_}/terraform.tfstate",
+                region=config.region,
+                encrypt=True,
+            )
+            self.add_override("terraform.backend.s3.use_lockfile", True)
+        caller = DataAwsCallerIdentity(self, "caller")
+        stream, network = Stream(self, config), Network(self, config)
+        storage, tables = Storage(self, config, caller.account_id), LeaseTables(self, config)
+        registry = Registry(self, config)
+        service = Service(self, config, caller.account_id, network, stream, storage, tables, registry)
+        scheme = "https" if config.network.certificate_arn else "http"
+        for name, value in {
+            "LoadBalancerURL": f"{scheme}://{service.balancer.dns_name}/health",
+            "S3BucketName": storage.bucket.bucket,
+            "SQSQueueURL": storage.results.url,
+            "QuarantineQueueURL": storage.quarantine.url,
+            "KinesisStreamName": stream.name,
+            "RepositoryURL": registry.repository.repository_url,
+            "ClusterName": service.cluster.name,
+            "ServiceName": service.service.name,
+            "LogGroupName": service.log_group,
+            "Region": config.region,
+        }.items():
+            TerraformOutput(self, name, value=value)

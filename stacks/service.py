@@ -1,0 +1,246 @@
+"""The worker's Fargate service behind a load balancer that forwards `/health` alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cdktf import Fn, TerraformStack
+from cdktf_cdktf_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
+from cdktf_cdktf_provider_aws.ecs_cluster import EcsCluster, EcsClusterSetting
+from cdktf_cdktf_provider_aws.ecs_service import (
+    EcsService,
+    EcsServiceDeploymentCircuitBreaker,
+    EcsServiceLoadBalancer,
+    EcsServiceNetworkConfiguration,
+)
+from cdktf_cdktf_provider_aws.ecs_task_definition import (
+    EcsTaskDefinition,
+    EcsTaskDefinitionRuntimePlatform,
+    EcsTaskDefinitionVolume,
+)
+from cdktf_cdktf_provider_aws.lb import Lb
+from cdktf_cdktf_provider_aws.lb_listener import (
+    LbListener,
+    LbListenerDefaultAction,
+    LbListenerDefaultActionFixedResponse,
+    LbListenerDefaultActionRedirect,
+)
+from cdktf_cdktf_provider_aws.lb_listener_rule import (
+    LbListenerRule,
+    LbListenerRuleAction,
+    LbListenerRuleCondition,
+    LbListenerRuleConditionPathPattern,
+)
+from cdktf_cdktf_provider_aws.lb_target_group import LbTargetGroup, LbTargetGroupHealthCheck
+from cdktf_cdktf_provider_aws.ssm_parameter import SsmParameter
+
+from stacks import iam
+from stacks.config import Config
+from stacks.leases import LeaseTables
+from stacks.network import WORKER_PORT, Network
+from stacks.registry import Registry
+from stacks.storage import Storage
+from stacks.stream import Stream
+
+CONTAINER = "worker"
+# Longer than the grace period, so that a worker ends by itself; Fargate allows 120.
+STOP_TIMEOUT_MARGIN_SECONDS = 10
+NON_ROOT = "10001:10001"
+HEALTH_COMMAND = ["CMD", "python", "-m", "kcl_worker.healthcheck"]
+
+
+class Service:
+    """Cluster, task definition, service and load balancer, under the names in its users' commands."""
+
+    def __init__(
+        self,
+        stack: TerraformStack,
+        config: Config,
+        account: str,
+        network: Network,
+        stream: Stream,
+        storage: Storage,
+        tables: LeaseTables,
+        registry: Registry,
+    ) -> None:
+        self._stack, self._config = stack, config
+        logs = CloudwatchLogGroup(
+            stack,
+            "logs",
+            name=config.name("/ecs/videoPipeline"),
+            retention_in_days=config.service.log_retention_days,
+        )
+        self.log_group = logs.name
+        parameters = self._parameters(stream, storage, tables)
+        self.task_role = iam.task_role(stack, config, account, stream, tables, storage)
+        arns = [parameter.arn for parameter in parameters.values()]
+        execution = iam.execution_role(stack, config, account, registry, logs.arn, arns)
+        self.cluster = EcsCluster(
+            stack,
+            "cluster",
+            name=config.name("VideoPipelineStack-Cluster"),
+            setting=[EcsClusterSetting(name="containerInsights", value="enabled")],
+        )
+        service = config.service
+        self.definition = EcsTaskDefinition(
+            stack,
+            "task-definition",
+            family=config.name("videoPipeline"),
+            cpu=str(service.cpu),
+            memory=str(service.memory),
+            network_mode="awsvpc",
+            requires_compatibilities=["FARGATE"],
+            runtime_platform=EcsTaskDefinitionRuntimePlatform(
+                cpu_architecture=service.architecture, operating_system_family="LINUX"
+            ),
+            task_role_arn=self.task_role.arn,
+            execution_role_arn=execution.arn,
+            # Of the read-only root file system only this can be written: sockets, the daemon's files.
+            volume=[EcsTaskDefinitionVolume(name="scratch")],
+            container_definitions=Fn.jsonencode([self._container(registry, parameters)]),
+        )
+        target = self._balancer(network)
+        self.service = EcsService(
+            stack,
+            "service",
+            name=config.name("VideoPipelineStack-Service"),
+            cluster=self.cluster.arn,
+            task_definition=self.definition.arn,
+            launch_type="FARGATE",
+            desired_count=max(service.min_tasks, 1),
+            health_check_grace_period_seconds=120,
+            deployment_minimum_healthy_percent=0,
+            deployment_maximum_percent=200,
+            deployment_circuit_breaker=EcsServiceDeploymentCircuitBreaker(enable=True, rollback=True),
+            propagate_tags="SERVICE",
+            network_configuration=EcsServiceNetworkConfiguration(
+                subnets=network.private, security_groups=[network.task_group], assign_public_ip=False
+            ),
+            load_balancer=[
+                EcsServiceLoadBalancer(
+                    target_group_arn=target.arn, container_name=CONTAINER, container_port=WORKER_PORT
+                )
+            ],
+            depends_on=[self.listener],
+        )
+
+    def _parameters(self, stream: Stream, storage: Storage, tables: LeaseTables) -> dict[str, SsmParameter]:
+        """The worker's environment, in Systems Manager Parameter Store."""
+        service = self._config.service
+        values = {
+            "KINESIS_STREAM_NAME": stream.name,
+            "S3_BUCKET_NAME": storage.bucket.bucket,
+            "SQS_QUEUE_URL": storage.results.url,
+            "QUARANTINE_QUEUE_URL": storage.quarantine.url,
+            "KCL_APPLICATION_NAME": tables.application,
+            "YOLO_MODEL_SIZE": service.model_size,
+            "CONFIDENCE_THRESHOLD": f"{service.confidence_threshold:g}",
+            "MAX_DETECTIONS": str(service.max_detections),
+            "SHUTDOWN_GRACE_SECONDS": str(service.shutdown_grace_seconds),
+        }
+        return {
+            name: SsmParameter(
+                self._stack,
+                f"parameter-{name.lower().replace('_', '-')}",
+                name=f"/{self._config.name('cv2kinesis')}/{name}",
+                type="String",
+                value=value,
+            )
+            for name, value in values.items()
+        }
+
+    def _container(self, registry: Registry, parameters: dict[str, SsmParameter]) -> dict[str, Any]:
+        config = self._config
+        return {
+            "name": CONTAINER,
+            "image": f"{registry.repository.repository_url}:{config.service.image_tag}",
+            "essential": True,
+            "user": NON_ROOT,
+            "readonlyRootFilesystem": True,
+            "linuxParameters": {"initProcessEnabled": True},
+            "stopTimeout": config.service.shutdown_grace_seconds + STOP_TIMEOUT_MARGIN_SECONDS,
+            "mountPoints": [{"sourceVolume": "scratch", "containerPath": "/tmp", "readOnly": False}],  # noqa: S108
+            "portMappings": [{"containerPort": WORKER_PORT, "protocol": "tcp"}],
+            "environment": [{"name": "AWS_REGION", "value": config.region}],
+            "secrets": [{"name": name, "valueFrom": parameter.arn} for name, parameter in parameters.items()],
+            "healthCheck": {
+                "command": HEALTH_COMMAND,
+                "interval": 15,
+                "timeout": 5,
+                "retries": 3,
+                "startPeriod": 60,
+            },
+            "logConfiguration": {
+                "logDriver": "awslogs",
+                "options": {
+                    "awslogs-group": self.log_group,
+                    "awslogs-region": config.region,
+                    "awslogs-stream-prefix": CONTAINER,
+                },
+            },
+        }
+
+    def _balancer(self, network: Network) -> LbTargetGroup:
+        stack, certificate = self._stack, self._config.network.certificate_arn
+        self.balancer = Lb(
+            stack,
+            "balancer",
+            name=self._config.name("cv2kinesis"),
+            load_balancer_type="application",
+            internal=False,
+            security_groups=[network.balancer_group],
+            subnets=network.public,
+            drop_invalid_header_fields=True,
+        )
+        target = LbTargetGroup(
+            stack,
+            "target",
+            name=self._config.name("cv2kinesis"),
+            port=WORKER_PORT,
+            protocol="HTTP",
+            target_type="ip",
+            vpc_id=network.vpc.id,
+            deregistration_delay="10",
+            health_check=LbTargetGroupHealthCheck(
+                path="/health", matcher="200", interval=15, timeout=5, healthy_threshold=2, unhealthy_threshold=4
+            ),
+        )
+        nothing = LbListenerDefaultAction(
+            type="fixed-response",
+            fixed_response=LbListenerDefaultActionFixedResponse(
+                content_type="text/plain", message_body="/health is here", status_code="404"
+            ),
+        )
+        if certificate:
+            LbListener(
+                stack,
+                "listener-http",
+                load_balancer_arn=self.balancer.arn,
+                port=80,
+                protocol="HTTP",
+                default_action=[
+                    LbListenerDefaultAction(
+                        type="redirect",
+                        redirect=LbListenerDefaultActionRedirect(port="443", protocol="HTTPS", status_code="HTTP_301"),
+                    )
+                ],
+            )
+        self.listener = LbListener(
+            stack,
+            "listener",
+            load_balancer_arn=self.balancer.arn,
+            port=443 if certificate else 80,
+            protocol="HTTPS" if certificate else "HTTP",
+            certificate_arn=certificate or None,
+            ssl_policy="ELBSecurityPolicy-TLS13-1-2-2021-06" if certificate else None,
+            default_action=[nothing],
+        )
+        LbListenerRule(
+            stack,
+            "health-rule",
+            listener_arn=self.listener.arn,
+            priority=1,
+            condition=[LbListenerRuleCondition(path_pattern=LbListenerRuleConditionPathPattern(values=["/health"]))],
+            action=[LbListenerRuleAction(type="forward", target_group_arn=target.arn)],
+        )
+        return target

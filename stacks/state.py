@@ -1,0 +1,27 @@
+"""The bucket that holds the state of all environments; applied once, its own state is a local file."""
+
+from __future__ import annotations
+
+from cdktf import TerraformOutput, TerraformStack
+from cdktf_cdktf_provider_aws.provider import AwsProvider, AwsProviderDefaultTags
+from constructs import Construct
+
+from stacks.config import Config
+from stacks.storage import private_bucket
+
+
+def state_bucket_name(account: str, region: str) -> str:
+    """One bucket for an account and region."""
+    return f"cv2kinesis-terraform-state-{account}-{region}"
+
+
+class StateStack(TerraformStack):
+    """A versioned, encrypted, private bucket. Every environment's state lies in it under its own key."""
+
+    def __init__(self, scope: Construct, id_: str, config: Config, account: str) -> None:
+        super().__init__(scope, id_)
+        AwsProvider(
+            self, "aws", region=config.region, default_tags=[AwsProviderDefaultTags(tags={"project": "cv2kinesis"})]
+        )
+        bucket = private_bucket(self, "state", state_bucket_name(account, config.region), versioning=True)
+        TerraformOutput(self, "StateBucketName", value=bucket.bucket)

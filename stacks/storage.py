@@ -1,0 +1,124 @@
+"""Where outcomes go: the bucket of frames, the queues of results and quarantine."""
+
+from __future__ import annotations
+
+from cdktf import Fn, TerraformStack
+from cdktf_cdktf_provider_aws.s3_bucket import S3Bucket
+from cdktf_cdktf_provider_aws.s3_bucket_lifecycle_configuration import (
+    S3BucketLifecycleConfiguration,
+    S3BucketLifecycleConfigurationRule,
+    S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload,
+    S3BucketLifecycleConfigurationRuleExpiration,
+    S3BucketLifecycleConfigurationRuleFilter,
+    S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_policy import S3BucketPolicy
+from cdktf_cdktf_provider_aws.s3_bucket_public_access_block import S3BucketPublicAccessBlock
+from cdktf_cdktf_provider_aws.s3_bucket_server_side_encryption_configuration import (
+    S3BucketServerSideEncryptionConfigurationA,
+    S3BucketServerSideEncryptionConfigurationRuleA,
+    S3BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultA,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_versioning import (
+    S3BucketVersioningA,
+    S3BucketVersioningVersioningConfiguration,
+)
+from cdktf_cdktf_provider_aws.sqs_queue import SqsQueue
+from cdktf_cdktf_provider_aws.sqs_queue_policy import SqsQueuePolicy
+
+from stacks.config import Config
+from stacks.policies import deny_insecure
+
+DAY_SECONDS = 24 * 3600
+QUEUE_RETENTION_SECONDS = 14 * DAY_SECONDS
+
+
+def private_bucket(
+    stack: TerraformStack, id_: str, name: str, *, versioning: bool, force_destroy: bool = False
+) -> S3Bucket:
+    """A bucket that is encrypted (AES-256), closed to the public and reached over TLS alone."""
+    bucket = S3Bucket(stack, id_, bucket=name, force_destroy=force_destroy)
+    encryption = S3BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultA(
+        sse_algorithm="AES256"
+    )
+    S3BucketServerSideEncryptionConfigurationA(
+        stack,
+        f"{id_}-encryption",
+        bucket=bucket.id,
+        rule=[S3BucketServerSideEncryptionConfigurationRuleA(apply_server_side_encryption_by_default=encryption)],
+    )
+    block = S3BucketPublicAccessBlock(
+        stack,
+        f"{id_}-public-access",
+        bucket=bucket.id,
+        block_public_acls=True,
+        block_public_policy=True,
+        ignore_public_acls=True,
+        restrict_public_buckets=True,
+    )
+    document = deny_insecure(stack, f"{id_}-tls", "s3:*", [bucket.arn, f"{bucket.arn}/*"])
+    S3BucketPolicy(stack, f"{id_}-policy", bucket=bucket.id, policy=document.json, depends_on=[block])
+    if versioning:
+        S3BucketVersioningA(
+            stack,
+            f"{id_}-versioning",
+            bucket=bucket.id,
+            versioning_configuration=S3BucketVersioningVersioningConfiguration(status="Enabled"),
+        )
+    return bucket
+
+
+class Storage:
+    """Frames in S3, results and notices of quarantine in SQS."""
+
+    def __init__(self, stack: TerraformStack, config: Config, account: str) -> None:
+        storage = config.storage
+        name = storage.bucket.replace("{account}", account).replace("{region}", config.region) + config.suffix
+        self.bucket = private_bucket(stack, "frames", name, versioning=storage.versioning)
+        S3BucketLifecycleConfiguration(
+            stack,
+            "frames-lifecycle",
+            bucket=self.bucket.id,
+            rule=[
+                S3BucketLifecycleConfigurationRule(
+                    id="expire",
+                    status="Enabled",
+                    filter=[S3BucketLifecycleConfigurationRuleFilter(prefix="")],
+                    expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=storage.expiry_days)],
+                    noncurrent_version_expiration=[
+                        S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(
+                            noncurrent_days=storage.expiry_days
+                        )
+                    ],
+                    abort_incomplete_multipart_upload=[
+                        S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload(days_after_initiation=1)
+                    ],
+                )
+            ],
+        )
+        self.dead_letters = self._queue(stack, "dead-letters", config.name(f"{storage.queue}-dlq"))
+        self.results = self._queue(
+            stack,
+            "results",
+            config.name(storage.queue),
+            redrive_policy=Fn.jsonencode(
+                {"deadLetterTargetArn": self.dead_letters.arn, "maxReceiveCount": storage.max_receives}
+            ),
+        )
+        self.quarantine = self._queue(stack, "quarantine", config.name(f"{storage.queue}-quarantine"))
+
+    @staticmethod
+    def _queue(stack: TerraformStack, id_: str, name: str, redrive_policy: str | None = None) -> SqsQueue:
+        queue = SqsQueue(
+            stack,
+            id_,
+            name=name,
+            visibility_timeout_seconds=300,
+            message_retention_seconds=QUEUE_RETENTION_SECONDS,
+            receive_wait_time_seconds=20,
+            sqs_managed_sse_enabled=True,
+            redrive_policy=redrive_policy,
+        )
+        document = deny_insecure(stack, f"{id_}-tls", "sqs:*", [queue.arn])
+        SqsQueuePolicy(stack, f"{id_}-policy", queue_url=queue.url, policy=document.json)
+        return queue

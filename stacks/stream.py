@@ -1,0 +1,26 @@
+"""The Kinesis Data Stream."""
+
+from __future__ import annotations
+
+from cdktf import TerraformStack
+from cdktf_cdktf_provider_aws.kinesis_stream import KinesisStream, KinesisStreamStreamModeDetails
+
+from stacks.config import Config
+
+
+class Stream:
+    """The stream that cameras write and workers read; encrypted with the service's own KMS key."""
+
+    def __init__(self, stack: TerraformStack, config: Config) -> None:
+        stream = config.stream
+        self.resource = KinesisStream(
+            stack,
+            "stream",
+            name=config.name(stream.name),
+            shard_count=stream.shards if stream.mode == "PROVISIONED" else None,
+            stream_mode_details=KinesisStreamStreamModeDetails(stream_mode=stream.mode),
+            retention_period=stream.retention_hours,
+            encryption_type="KMS",
+            kms_key_id="alias/aws/kinesis",
+        )
+        self.name, self.arn = self.resource.name, self.resource.arn

@@ -1,0 +1,91 @@
+"""Synthesis in this process (needs node), Terraform against the embedded AWS (needs terraform)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.processes import Aws
+from local.resources import aws_environment
+from stacks.config import Config
+
+Synth = Callable[..., dict[str, Any]]
+ACCOUNT = "123456789012"  # the embedded AWS's
+
+
+@pytest.fixture
+def synth(tmp_path: Path) -> Synth:
+    """Synthesises a configuration; gives the stack's JSON."""
+    if not shutil.which("node"):
+        pytest.skip("node is not installed; CDK for Terraform needs it")
+    from stacks.app import synthesise
+
+    def run(values: dict[str, Any] | None = None, account: str | None = None) -> dict[str, Any]:
+        folder = synthesise(Config.of(values or {}), "test", account, tmp_path / "cdktf.out")
+        stack: dict[str, Any] = json.loads((folder / "cdk.tf.json").read_text())
+        return stack
+
+    return run
+
+
+class Terraform:
+    """The real terraform in a synthesised stack's folder, on the embedded AWS."""
+
+    def __init__(self, folder: Path, aws: Aws) -> None:
+        self._folder = folder
+        self._env = aws_environment(aws.url) | {"TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
+
+    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Runs a command; fails the test with its output when it fails."""
+        done = subprocess.run(
+            ["terraform", *arguments], cwd=self._folder, env=self._env, capture_output=True, text=True, check=False
+        )
+        if check and done.returncode:
+            pytest.fail(f"terraform {arguments[0]}: {done.stdout[-3000:]}{done.stderr[-3000:]}")
+        return done
+
+    def init(self) -> None:
+        """Installs the provider; skips where it is not to be had."""
+        done = self.run("init", "-input=false", "-no-color", check=False)
+        if done.returncode and "provider" in done.stderr:
+            pytest.skip("the AWS provider cannot be installed: " + done.stderr.strip().splitlines()[0])
+        assert done.returncode == 0, done.stderr
+
+    def apply(self, *arguments: str) -> None:
+        self.run("apply", "-auto-approve", "-input=false", "-no-color", *arguments)
+
+    def planned(self) -> dict[str, dict[str, Any]]:
+        """What a plan would change: by address, the actions and the attributes that differ."""
+        self.run("plan", "-input=false", "-no-color", "-out=plan")
+        plan = json.loads(self.run("show", "-json", "plan").stdout)
+        changes = {}
+        for change in plan["resource_changes"]:
+            actions = change["change"]["actions"]
+            if actions in (["no-op"], ["read"]):
+                continue
+            before, after = change["change"]["before"] or {}, change["change"]["after"] or {}
+            unknown = change["change"]["after_unknown"] or {}
+            names = {name for name in {*before, *after} if before.get(name) != after.get(name)} | set(unknown)
+            changes[change["address"]] = {"actions": actions, "attributes": {n for n in names if n != "id"}}
+        return changes
+
+    def outputs(self) -> dict[str, str]:
+        decoded = json.loads(self.run("output", "-json").stdout)
+        return {name: output["value"] for name, output in decoded.items()}
+
+    def state(self) -> list[str]:
+        return self.run("state", "list").stdout.split()
+
+
+@pytest.fixture
+def terraform(tmp_path: Path, aws: Aws) -> Callable[[str], Terraform]:
+    """Terraform in the folder of a stack that was synthesised."""
+    if not shutil.which("terraform"):
+        pytest.skip("terraform is not installed")
+    return lambda stack: Terraform(tmp_path / "cdktf.out" / "stacks" / stack, aws)

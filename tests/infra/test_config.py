@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.processes import ROOT
+from stacks.config import Config, ConfigError
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "environments").glob("*.toml")), ids=lambda path: path.stem)
+def test_the_examples_are_valid(path: Path) -> None:
+    assert Config.read(path).stream.shards >= 1
+
+
+def test_the_defaults_are_the_names_that_users_know() -> None:
+    config = Config.of({})
+    assert (config.region, config.stream.name, config.stream.shards) == ("eu-central-1", "cv2kinesis", 1)
+    assert (config.service.cpu, config.service.memory) == (512, 2048)
+    assert config.storage.bucket == "processedframes-{account}-{region}"
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"steam": {}}, "steam: no such key"),
+        ({"stream": {"shard": 2}}, "stream.shard: no such key"),
+        ({"stream": {"shards": 0}}, "stream.shards: 0: input should be greater than or equal to 1"),
+        ({"service": {"max_tasks": 2}}, "service.max_tasks 2: more than the 1 shards"),
+        ({"service": {"max_tasks": 21}, "stream": {"shards": 30}}, "service.max_tasks: 21"),
+        ({"service": {"min_tasks": 3, "max_tasks": 2}, "stream": {"shards": 3}}, "min_tasks 3: more than max_tasks 2"),
+        ({"service": {"cpu": 500}}, "cpu 500: Fargate offers 256"),
+        ({"service": {"memory": 8192}}, "memory 8192: with cpu 512 Fargate offers 1024 to 4096 MiB"),
+        ({"service": {"model_size": "q"}}, "service.model_size: 'q'"),
+        ({"network": {"cidr": "10.0.0.0/33"}}, "network: cidr 10.0.0.0/33: '33' is not a valid netmask"),
+        ({"network": {"cidr": "10.0.0.0/28"}}, "a block of /16 to /24"),
+        ({"region": "europe"}, "region: 'europe'"),
+    ],
+)
+def test_a_wrong_configuration_is_one_line(values: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.of(values, "dev.toml")
+    message = str(caught.value)
+    assert message.startswith("dev.toml: ")
+    assert text in message
+    assert "\n" not in message
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.toml: No such file"):
+        Config.read(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("region = ")
+    with pytest.raises(ConfigError, match=r"bad\.toml: Invalid value"):
+        Config.read(tmp_path / "bad.toml")
+
+
+def test_subnets_do_not_overlap() -> None:
+    for zones in (2, 3, 4):
+        blocks = Config.of({"network": {"zones": zones, "cidr": "10.1.0.0/20"}}).network.subnets()
+        assert len(set(blocks)) == 2 * zones
+
+
+def test_an_on_demand_stream_begins_with_four_shards() -> None:
+    assert Config.of({"stream": {"mode": "ON_DEMAND"}, "service": {"max_tasks": 4}}).stream.least_shards == 4

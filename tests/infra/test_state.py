@@ -1,0 +1,48 @@
+"""The remote state: bootstrapped, used, locked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from local.processes import Aws
+from local.resources import client
+from tests.infra.conftest import ACCOUNT, Synth, Terraform
+
+BUCKET = f"cv2kinesis-terraform-state-{ACCOUNT}-eu-central-1"
+KEY = "test/terraform.tfstate"
+
+
+@pytest.mark.timeout(300)
+def test_the_state_lies_in_s3_and_is_locked(synth: Synth, terraform: Callable[[str], Terraform], aws: Aws) -> None:
+    synth({"suffix": "-t2"}, account=ACCOUNT)
+    bootstrap, stack = terraform("state"), terraform("test")
+    bootstrap.init()
+    bootstrap.apply()
+    s3 = client("s3", aws.url)
+    assert s3.get_bucket_versioning(Bucket=BUCKET)["Status"] == "Enabled"
+    assert all(s3.get_public_access_block(Bucket=BUCKET)["PublicAccessBlockConfiguration"].values())
+
+    stack.init()
+    stack.apply("-target=aws_dynamodb_table.leases")
+    state = json.loads(s3.get_object(Bucket=BUCKET, Key=KEY)["Body"].read())
+    assert "aws_dynamodb_table" in {resource["type"] for resource in state["resources"]}
+
+    # Somebody else is at it.
+    s3.put_object(
+        Bucket=BUCKET, Key=f"{KEY}.tflock", Body=json.dumps({"ID": "other", "Operation": "OperationTypeApply"})
+    )
+    refused = stack.run("apply", "-auto-approve", "-input=false", "-no-color", check=False)
+    assert refused.returncode == 1
+    assert "Error acquiring the state lock" in refused.stderr
+    s3.delete_object(Bucket=BUCKET, Key=f"{KEY}.tflock")
+    stack.run("destroy", "-auto-approve", "-no-color")
+
+
+def test_without_the_bucket_terraform_says_so(synth: Synth, terraform: Callable[[str], Terraform]) -> None:
+    synth({"region": "eu-west-3"}, account=ACCOUNT)
+    done = terraform("test").run("init", "-input=false", "-no-color", check=False)
+    assert done.returncode == 1
+    assert "cv2kinesis-terraform-state" in done.stderr or "S3 bucket" in done.stderr

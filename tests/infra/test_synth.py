@@ -1,0 +1,186 @@
+"""The synthesised stack, resource by resource."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.infra.conftest import ACCOUNT, Synth
+
+
+def only(stack: dict[str, Any], kind: str) -> dict[str, Any]:
+    [resource] = stack["resource"][kind].values()
+    return dict(resource)
+
+
+def statements(stack: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
+    document = stack["data"]["aws_iam_policy_document"][name]
+    return {statement["sid"]: statement for statement in document["statement"]}
+
+
+def empty_blocks(value: Any, path: str = "") -> list[str]:
+    """Where a dictionary without keys stands in a list: what CDKTF makes of a block it lost."""
+    if isinstance(value, dict):
+        return [found for key, item in value.items() for found in empty_blocks(item, f"{path}.{key}")]
+    if isinstance(value, list):
+        lost = [f"{path}[{number}]" for number, item in enumerate(value) if item == {}]
+        return lost + [found for number, item in enumerate(value) for found in empty_blocks(item, f"{path}[{number}]")]
+    return []
+
+
+@pytest.mark.parametrize("egress", ["nat", "nat-per-zone", "endpoints"])
+def test_no_block_is_lost(synth: Synth, egress: str) -> None:
+    stack = synth({"network": {"egress": egress}, "storage": {"versioning": True}})
+    assert empty_blocks(stack["resource"]) == []
+
+
+def test_the_state_is_remote_locked_and_encrypted(synth: Synth) -> None:
+    backend = synth(account=ACCOUNT)["terraform"]["backend"]["s3"]
+    assert backend["bucket"] == f"cv2kinesis-terraform-state-{ACCOUNT}-eu-central-1"
+    assert (backend["key"], backend["use_lockfile"], backend["encrypt"]) == ("test/terraform.tfstate", True, True)
+
+
+def test_the_stream(synth: Synth) -> None:
+    stream = only(synth(), "aws_kinesis_stream")
+    assert (stream["name"], stream["shard_count"], stream["retention_period"]) == ("cv2kinesis", 1, 24)
+    assert (stream["encryption_type"], stream["stream_mode_details"]["stream_mode"]) == ("KMS", "PROVISIONED")
+    on_demand = only(synth({"stream": {"mode": "ON_DEMAND"}}), "aws_kinesis_stream")
+    assert "shard_count" not in on_demand
+
+
+def test_the_network_lets_health_in_and_nothing_else(synth: Synth) -> None:
+    stack = synth()
+    rules = stack["resource"]["aws_vpc_security_group_ingress_rule"]
+    open_to_all = {name: rule["from_port"] for name, rule in rules.items() if rule.get("cidr_ipv4") == "0.0.0.0/0"}
+    assert open_to_all == {"balancer-from-anywhere": 80}
+    assert rules["tasks-from-balancer"]["from_port"] == rules["tasks-from-balancer"]["to_port"] == 8080
+    assert "referenced_security_group_id" in rules["tasks-from-balancer"]
+    rule = only(stack, "aws_lb_listener_rule")
+    assert rule["condition"] == [{"path_pattern": {"values": ["/health"]}}]
+    assert only(stack, "aws_lb_listener")["default_action"][0]["fixed_response"]["status_code"] == "404"
+    assert only(stack, "aws_ecs_service")["network_configuration"]["assign_public_ip"] is False
+
+
+@pytest.mark.parametrize(
+    ("egress", "gateways", "interfaces"), [("nat", 1, 0), ("nat-per-zone", 2, 0), ("endpoints", 0, 8)]
+)
+def test_the_ways_out(synth: Synth, egress: str, gateways: int, interfaces: int) -> None:
+    resources = synth({"network": {"egress": egress}})["resource"]
+    assert len(resources.get("aws_nat_gateway", {})) == gateways
+    kinds = [endpoint["vpc_endpoint_type"] for endpoint in resources["aws_vpc_endpoint"].values()]
+    assert (kinds.count("Gateway"), kinds.count("Interface")) == (2, interfaces)
+
+
+def test_with_a_certificate_the_balancer_speaks_tls(synth: Synth) -> None:
+    arn = "arn:aws:acm:eu-central-1:123456789012:certificate/x"
+    listeners = synth({"network": {"certificate_arn": arn}})["resource"]["aws_lb_listener"]
+    assert listeners["listener"]["port"] == 443
+    assert listeners["listener-http"]["default_action"][0]["redirect"]["protocol"] == "HTTPS"
+
+
+def test_the_service(synth: Synth) -> None:
+    stack = synth()
+    assert only(stack, "aws_ecs_cluster")["name"] == "VideoPipelineStack-Cluster"
+    service = only(stack, "aws_ecs_service")
+    assert service["name"] == "VideoPipelineStack-Service"
+    assert service["deployment_circuit_breaker"] == {"enable": True, "rollback": True}
+    definition = only(stack, "aws_ecs_task_definition")
+    assert (definition["family"], definition["cpu"], definition["memory"]) == ("videoPipeline", "512", "2048")
+    container = definition["container_definitions"]
+    for text in (
+        '"readonlyRootFilesystem" = true', '"initProcessEnabled" = true', '"user" = "10001:10001"',
+        '"stopTimeout" = 100', '"containerPath" = "/tmp"', '"name" = "SQS_QUEUE_URL"',
+    ):  # fmt: skip
+        assert text in container
+    logs = only(stack, "aws_cloudwatch_log_group")
+    assert (logs["name"], logs["retention_in_days"]) == ("/ecs/videoPipeline", 30)
+
+
+def test_storage_and_queues(synth: Synth) -> None:
+    stack = synth()
+    resources = stack["resource"]
+    rule = resources["aws_s3_bucket_server_side_encryption_configuration"]["frames-encryption"]["rule"][0]
+    assert rule["apply_server_side_encryption_by_default"]["sse_algorithm"] == "AES256"
+    assert resources["aws_s3_bucket_lifecycle_configuration"]["frames-lifecycle"]["rule"][0]["expiration"] == [
+        {"days": 7}
+    ]
+    block = resources["aws_s3_bucket_public_access_block"]["frames-public-access"]
+    assert all(value is True for key, value in block.items() if key.startswith(("block", "ignore", "restrict")))
+    assert "aws_s3_bucket_versioning" not in resources
+    results = resources["aws_sqs_queue"]["results"]
+    assert (results["name"], results["visibility_timeout_seconds"]) == ("processing-results", 300)
+    assert results["message_retention_seconds"] == 14 * 86400
+    assert '"maxReceiveCount" = 5' in results["redrive_policy"]
+    assert all(queue["sqs_managed_sse_enabled"] for queue in resources["aws_sqs_queue"].values())
+    for name in ("frames-tls", "results-tls", "quarantine-tls", "dead-letters-tls"):
+        denial = statements(stack, name)["TlsOnly"]
+        assert denial["effect"] == "Deny"
+        assert denial["condition"] == [{"test": "Bool", "values": ["false"], "variable": "aws:SecureTransport"}]
+
+
+def test_the_registry(synth: Synth) -> None:
+    repository = only(synth(), "aws_ecr_repository")
+    assert (repository["name"], repository["image_tag_mutability"]) == ("cv2kinesis", "IMMUTABLE")
+    assert repository["image_scanning_configuration"] == {"scan_on_push": True}
+
+
+def test_the_lease_tables_are_those_of_kcl(synth: Synth) -> None:
+    tables = synth()["resource"]["aws_dynamodb_table"]
+    assert {table["name"]: table["hash_key"] for table in tables.values()} == {
+        "cv2kinesis": "leaseKey",
+        "cv2kinesis-WorkerMetricStats": "wid",
+        "cv2kinesis-CoordinatorState": "key",
+    }
+    assert all(table["billing_mode"] == "PAY_PER_REQUEST" for table in tables.values())
+    [index] = tables["leases"]["global_secondary_index"]
+    assert (index["name"], index["hash_key"], index["range_key"]) == (
+        "LeaseOwnerToLeaseKeyIndex",
+        "leaseOwner",
+        "leaseKey",
+    )
+    assert tables["leases"]["point_in_time_recovery"] == {"enabled": True}
+
+
+def test_roles_have_no_wildcard_but_where_aws_knows_no_resource(synth: Synth) -> None:
+    stack = synth()
+    wild = {
+        action
+        for name in ("task-permissions", "execution-permissions")
+        for statement in statements(stack, name).values()
+        for action in statement["actions"]
+        if "*" in statement["resources"]
+    }
+    assert wild == {"cloudwatch:PutMetricData", "ecr:GetAuthorizationToken"}
+    metrics = statements(stack, "task-permissions")["Metrics"]
+    assert metrics["condition"] == [
+        {"test": "StringEquals", "values": ["cv2kinesis"], "variable": "cloudwatch:namespace"}
+    ]
+    assert not any(
+        "*" in action for statement in statements(stack, "task-permissions").values() for action in statement["actions"]
+    )
+    frames = statements(stack, "task-permissions")["StoreFrames"]
+    assert [resource.rpartition("}")[2] for resource in frames["resources"]] == ["/frames/*", "/quarantine/*"]
+
+
+def test_environments_stand_side_by_side(synth: Synth) -> None:
+    def names(stack: dict[str, Any]) -> set[str]:
+        # What may be alike: names within an environment's own resources.
+        return {
+            resource["name"]
+            for kind, resources in stack["resource"].items()
+            for resource in resources.values()
+            if "name" in resource and kind != "aws_iam_role_policy"
+        }
+
+    assert names(synth()).isdisjoint(names(synth({"suffix": "-two"})))
+
+
+def test_everything_carries_tags(synth: Synth) -> None:
+    [provider] = synth({"tags": {"owner": "video"}})["provider"]["aws"]
+    assert provider["default_tags"] == [{"tags": {"environment": "test", "owner": "video", "project": "cv2kinesis"}}]
+
+
+def test_the_outputs(synth: Synth) -> None:
+    outputs = set(synth()["output"])
+    assert outputs >= {"LoadBalancerURL", "S3BucketName", "SQSQueueURL", "KinesisStreamName"}
