@@ -59,6 +59,19 @@ demo-model: setup-model ## train the built-in demo model again (an hour on two c
 synth: setup ## synthesise the Terraform of ENVIRONMENT (dev) into cdktf.out/ (needs node)
 	@$(BIN)/python main.py
 
+.PHONY: bootstrap plan outputs destroy
+bootstrap: setup ## make the bucket of the Terraform state, once for an account and region
+	@$(BIN)/python -m stacks.cli bootstrap
+
+plan: setup ## show what applying ENVIRONMENT (dev) would change
+	@$(BIN)/python -m stacks.cli plan
+
+outputs: setup ## print the outputs of ENVIRONMENT (dev) as JSON
+	@$(BIN)/python -m stacks.cli outputs
+
+destroy: setup ## destroy ENVIRONMENT (dev)
+	@$(BIN)/python -m stacks.cli destroy
+
 # -- working on it --------------------------------------------------------------------------
 
 .PHONY: test
