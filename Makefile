@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 VENV := .venv
+export ENVIRONMENT ?= dev
 MODEL_VENV := .venv-model
 BIN := $(VENV)/bin
 SIZE ?= n

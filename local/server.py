@@ -13,6 +13,8 @@ import asyncio
 import logging
 import signal
 import socket
+import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -60,8 +62,27 @@ async def _serve(listener: socket.socket) -> None:
     async def stopped() -> None:
         await stop.wait()
 
-    application = _never_empty(DomainDispatcherApplication(create_backend_app))
+    application = _in_turn(_never_empty(DomainDispatcherApplication(create_backend_app)))
     await serve(application, config, shutdown_trigger=stopped, mode="wsgi")
+
+
+def _in_turn(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """Lets the requests of a service pass one at a time, because moto's services are not made for threads.
+
+    SQS is left out, whose receivers wait within their requests.
+    """
+    locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        # …Credential=KEY/20260101/eu-central-1/ec2/aws4_request, …
+        scope = environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")[2].partition(",")[0].split("/")
+        service = scope[-2] if len(scope) > 1 else ""
+        if service == "sqs":
+            return application(environ, start_response)
+        with locks[service]:
+            return application(environ, start_response)
+
+    return answer
 
 
 def _never_empty(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:

@@ -148,6 +148,12 @@ class StorageConfig(_Section):
     max_receives: int = Field(default=5, ge=1, le=1000)
 
 
+class AlarmConfig(_Section):
+    """Who is told."""
+
+    email: str = Field(default="", pattern=r"^(\S+@\S+)?$")
+
+
 class Config(_Section):
     """One environment. Several stand side by side in an account by their suffixes."""
 
@@ -158,6 +164,7 @@ class Config(_Section):
     network: NetworkConfig = NetworkConfig()
     service: ServiceConfig = ServiceConfig()
     storage: StorageConfig = StorageConfig()
+    alarms: AlarmConfig = AlarmConfig()
 
     @model_validator(mode="after")
     def _check_tasks(self) -> Self:

@@ -10,6 +10,7 @@ from constructs import Construct
 from stacks.config import Config
 from stacks.leases import LeaseTables
 from stacks.network import Network
+from stacks.observability import Observability
 from stacks.registry import Registry
 from stacks.service import Service
 from stacks.state import state_bucket_name
@@ -42,6 +43,7 @@ class PipelineStack(TerraformStack):
         storage, tables = Storage(self, config, caller.account_id), LeaseTables(self, config)
         registry = Registry(self, config)
         service = Service(self, config, caller.account_id, network, stream, storage, tables, registry)
+        observability = Observability(self, config, stream, storage, service)
         scheme = "https" if config.network.certificate_arn else "http"
         for name, value in {
             "LoadBalancerURL": f"{scheme}://{service.balancer.dns_name}/health",
@@ -52,6 +54,7 @@ class PipelineStack(TerraformStack):
             "RepositoryURL": registry.repository.repository_url,
             "ClusterName": service.cluster.name,
             "ServiceName": service.service.name,
+            "AlarmTopicArn": observability.topic.arn,
             "LogGroupName": service.log_group,
             "Region": config.region,
         }.items():

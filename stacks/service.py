@@ -73,7 +73,8 @@ class Service:
         self.log_group = logs.name
         parameters = self._parameters(stream, storage, tables)
         self.task_role = iam.task_role(stack, config, account, stream, tables, storage)
-        arns = [parameter.arn for parameter in parameters.values()]
+        # Made of names: a plan that changes a parameter's value shall not show the role as changed.
+        arns = [f"arn:aws:ssm:{config.region}:{account}:parameter{self._parameter(name)}" for name in parameters]
         execution = iam.execution_role(stack, config, account, registry, logs.arn, arns)
         self.cluster = EcsCluster(
             stack,
@@ -99,7 +100,7 @@ class Service:
             volume=[EcsTaskDefinitionVolume(name="scratch")],
             container_definitions=Fn.jsonencode([self._container(registry, parameters)]),
         )
-        target = self._balancer(network)
+        self.target = self._balancer(network)
         self.service = EcsService(
             stack,
             "service",
@@ -118,7 +119,7 @@ class Service:
             ),
             load_balancer=[
                 EcsServiceLoadBalancer(
-                    target_group_arn=target.arn, container_name=CONTAINER, container_port=WORKER_PORT
+                    target_group_arn=self.target.arn, container_name=CONTAINER, container_port=WORKER_PORT
                 )
             ],
             depends_on=[self.listener],
@@ -142,12 +143,16 @@ class Service:
             name: SsmParameter(
                 self._stack,
                 f"parameter-{name.lower().replace('_', '-')}",
-                name=f"/{self._config.name('cv2kinesis')}/{name}",
+                name=self._parameter(name),
                 type="String",
                 value=value,
             )
             for name, value in values.items()
         }
+
+    def _parameter(self, name: str) -> str:
+        """The name of a variable's parameter."""
+        return f"/{self._config.name('cv2kinesis')}/{name}"
 
     def _container(self, registry: Registry, parameters: dict[str, SsmParameter]) -> dict[str, Any]:
         config = self._config

@@ -49,7 +49,7 @@ def test_plan_asks_for_the_bootstrap_and_works_after_it(checkout: Path, aws: Aws
     assert "is there already" in run(checkout, env, "bootstrap").stdout
     planned = run(checkout, env, "plan")
     assert planned.returncode == 0, planned.stderr
-    assert "65 to add, 0 to change, 0 to destroy" in planned.stdout
+    assert "74 to add, 0 to change, 0 to destroy" in planned.stdout
 
 
 def test_errors_are_one_line(checkout: Path, tmp_path: Path) -> None:

@@ -184,3 +184,24 @@ def test_everything_carries_tags(synth: Synth) -> None:
 def test_the_outputs(synth: Synth) -> None:
     outputs = set(synth()["output"])
     assert outputs >= {"LoadBalancerURL", "S3BucketName", "SQSQueueURL", "KinesisStreamName"}
+
+
+def test_the_alarms_tell_a_topic(synth: Synth) -> None:
+    stack = synth({"alarms": {"email": "ops@example.com"}, "stream": {"retention_hours": 48}})
+    alarms = stack["resource"]["aws_cloudwatch_metric_alarm"]
+    names = {alarm["alarm_name"].removeprefix("cv2kinesis-") for alarm in alarms.values()}
+    assert names == {
+        "lag", "dead-letters", "quarantine", "write-throttled", "read-throttled", "unhealthy", "frames-stopped",
+    }  # fmt: skip
+    assert all(alarm["alarm_actions"] == ["${aws_sns_topic.alarms.arn}"] for alarm in alarms.values())
+    assert all(alarm["treat_missing_data"] == "notBreaching" for alarm in alarms.values())
+    assert alarms["alarm-lag"]["threshold"] == 24 * 3600 * 1000  # half of the retention
+    assert only(stack, "aws_sns_topic_subscription")["endpoint"] == "ops@example.com"
+    assert "aws_sns_topic_subscription" not in synth()["resource"]
+
+
+def test_the_dashboard(synth: Synth) -> None:
+    dashboard = only(synth(), "aws_cloudwatch_dashboard")
+    assert dashboard["dashboard_name"] == "VideoPipeline"
+    for name in ("IncomingRecords", "GetRecords.IteratorAgeMilliseconds", "EndToEndLatency", "CPUUtilization"):
+        assert name in dashboard["dashboard_body"]
