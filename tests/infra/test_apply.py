@@ -31,7 +31,7 @@ MOTO_DRIFT = {
 FRAMES = 12
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_apply_plan_run_update_destroy(
     synth: Synth, terraform: Callable[[str], Terraform], aws: Aws, tmp_path: Path
 ) -> None:
