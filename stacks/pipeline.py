@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cdktf import S3Backend, TerraformOutput, TerraformStack
+from cdktf import LocalBackend, S3Backend, TerraformOutput, TerraformStack
 from cdktf_cdktf_provider_aws.data_aws_caller_identity import DataAwsCallerIdentity
 from cdktf_cdktf_provider_aws.provider import AwsProvider, AwsProviderDefaultTags
 from constructs import Construct
@@ -38,6 +38,8 @@ class PipelineStack(TerraformStack):
                 encrypt=True,
             )
             self.add_override("terraform.backend.s3.use_lockfile", True)
+        else:
+            LocalBackend(self, path="terraform.tfstate")  # in the stack's own folder
         caller = DataAwsCallerIdentity(self, "caller")
         stream, network = Stream(self, config), Network(self, config)
         storage, tables = Storage(self, config, caller.account_id), LeaseTables(self, config)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cdktf import TerraformOutput, TerraformStack
+from cdktf import LocalBackend, TerraformOutput, TerraformStack
 from cdktf_cdktf_provider_aws.provider import AwsProvider, AwsProviderDefaultTags
 from constructs import Construct
 
@@ -23,5 +23,6 @@ class StateStack(TerraformStack):
         AwsProvider(
             self, "aws", region=config.region, default_tags=[AwsProviderDefaultTags(tags={"project": "cv2kinesis"})]
         )
+        LocalBackend(self, path="terraform.tfstate")  # in the stack's own folder
         bucket = private_bucket(self, "state", state_bucket_name(account, config.region), versioning=True)
         TerraformOutput(self, "StateBucketName", value=bucket.bucket)

@@ -41,6 +41,10 @@ def test_the_state_is_remote_locked_and_encrypted(synth: Synth) -> None:
     assert (backend["key"], backend["use_lockfile"], backend["encrypt"]) == ("test/terraform.tfstate", True, True)
 
 
+def test_without_an_account_the_state_stays_in_the_stacks_folder(synth: Synth) -> None:
+    assert synth()["terraform"]["backend"] == {"local": {"path": "terraform.tfstate"}}
+
+
 def test_the_stream(synth: Synth) -> None:
     stream = only(synth(), "aws_kinesis_stream")
     assert (stream["name"], stream["shard_count"], stream["retention_period"]) == ("cv2kinesis", 1, 24)
