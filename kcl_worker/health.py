@@ -15,6 +15,7 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
+from kcl_worker.errors import SettingsError
 from kcl_worker.metrics import Metrics
 from kcl_worker.settings import Settings
 from kcl_worker.shards import ShardBoard
@@ -37,11 +38,18 @@ class HealthServer:
 
     Args:
         state: Kept up to date by the worker.
+
+    Raises:
+        SettingsError: If the address is taken or not this machine's.
     """
 
     def __init__(self, settings: Settings, state: State, board: ShardBoard, metrics: Metrics) -> None:
         self._settings, self._state, self._board, self._metrics = settings, state, board, metrics
-        self._listener = socket.create_server((settings.health_host, settings.health_port), backlog=256)
+        address = settings.health_host, settings.health_port
+        try:
+            self._listener = socket.create_server(address, backlog=256)
+        except OSError as error:
+            raise SettingsError(f"HEALTH_PORT={address[1]}, HEALTH_HOST={address[0]!r}: {error.strerror}") from None
         self.port: int = self._listener.getsockname()[1]
 
     async def run(self) -> None:
@@ -63,6 +71,10 @@ class HealthServer:
             closing.set()
             await server
             raise
+
+    def close(self) -> None:
+        """Gives the address up, if `run` has not."""
+        self._listener.close()
 
     def problem(self) -> str | None:
         """Why this worker should not be trusted with its shards; None if it is well."""

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from kcl_worker import cpu, daemon, jars, leases, logs
+from kcl_worker.errors import SettingsError
 from kcl_worker.health import HealthServer, State
 from kcl_worker.leader import LeaderWatch
 from kcl_worker.metrics import Metrics
@@ -103,6 +104,15 @@ async def test_health_is_200_only_when_all_is_well() -> None:
     service.cancel()
     with pytest.raises(asyncio.CancelledError):
         await service
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    board = ShardBoard()
+    metrics = Metrics("s", board, io.StringIO())
+    first = HealthServer(settings(), State(), board, metrics)
+    with pytest.raises(SettingsError, match=f"HEALTH_PORT={first.port}"):
+        HealthServer(settings(health_port=first.port), State(), board, metrics)
+    first.close()
 
 
 def test_metrics_are_lines_of_the_embedded_format() -> None:
