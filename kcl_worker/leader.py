@@ -38,8 +38,7 @@ class LeaderWatch:
     """
 
     def __init__(self, settings: Settings, dynamodb: Any, clock: Callable[[], float] = time.monotonic) -> None:
-        self._locks = f"{settings.kcl_application_name}-CoordinatorState"
-        self._reports = f"{settings.kcl_application_name}-WorkerMetricStats"
+        self._locks, self._reports = settings.coordinator_table, settings.report_table
         self._me, self._patience = settings.worker_id, settings.kcl_failover_seconds
         self._dynamodb, self._clock = dynamodb, clock
         self._seen: tuple[str, str | None] | None = None

@@ -73,7 +73,7 @@ def _report(settings: Settings, dynamodb: Any) -> int:
         "sts": {"M": {}},
     }
     try:
-        dynamodb.put_item(TableName=_reports(settings), Item=report)
+        dynamodb.put_item(TableName=settings.report_table, Item=report)
     except ClientError as error:
         if error_code(error) != "ResourceNotFoundException":  # KCL makes the table at the first start
             raise
@@ -82,9 +82,9 @@ def _report(settings: Settings, dynamodb: Any) -> int:
 
 
 def _release(settings: Settings, dynamodb: Any) -> int:
-    leader.free(dynamodb, f"{settings.kcl_application_name}-CoordinatorState", settings.worker_id)
-    dynamodb.delete_item(TableName=_reports(settings), Key={"wid": {"S": settings.worker_id}})
-    table, mine = settings.kcl_application_name, {":me": {"S": settings.worker_id}}
+    leader.free(dynamodb, settings.coordinator_table, settings.worker_id)
+    dynamodb.delete_item(TableName=settings.report_table, Key={"wid": {"S": settings.worker_id}})
+    table, mine = settings.lease_table, {":me": {"S": settings.worker_id}}
     pages = dynamodb.get_paginator("scan").paginate(
         TableName=table, FilterExpression="leaseOwner = :me", ExpressionAttributeValues=mine
     )
@@ -100,12 +100,8 @@ def _release(settings: Settings, dynamodb: Any) -> int:
     return len(keys)
 
 
-def _reports(settings: Settings) -> str:
-    return f"{settings.kcl_application_name}-WorkerMetricStats"
-
-
 def _seed(settings: Settings, kinesis: Any, dynamodb: Any) -> int:
-    table, shards = settings.kcl_application_name, _shards(settings.kinesis_stream_name, kinesis)
+    table, shards = settings.lease_table, _shards(settings.kinesis_stream_name, kinesis)
     if not _create(dynamodb, table) and dynamodb.scan(TableName=table, Limit=1)["Items"]:
         return 0
     if len(shards) > MAX_SHARDS or any("ParentShardId" in shard for shard in shards):

@@ -99,15 +99,21 @@ class OpenVinoDetector(Detector):
 
     def _infer(self, shape: tuple[int, int], batch: Image) -> np.ndarray[Any, np.dtype[np.float32]]:
         """Runs one batch [N, height, width, 3]; the output [N, rows, anchors] lives until the next."""
-        compiled = self._network(shape)
-        requests: dict[int, ov.InferRequest] = self._local.__dict__.setdefault("requests", {})
-        request = requests.get(id(compiled))
-        if request is None:
-            # One request a thread and network; those of networks given up since are dropped.
-            requests.clear()
-            request = requests[id(compiled)] = compiled.create_infer_request()
-        result = request.infer({0: batch}, share_inputs=True, share_outputs=True)
+        result = self._request(shape).infer({0: batch}, share_inputs=True, share_outputs=True)
         return np.asarray(result[0], np.float32)
+
+    def _request(self, shape: tuple[int, int]) -> ov.InferRequest:
+        """This thread's request of a shape's network; those of networks given up since are dropped."""
+        compiled = self._network(shape)
+        requests: OrderedDict[tuple[int, int], tuple[ov.CompiledModel, ov.InferRequest]]
+        requests = self._local.__dict__.setdefault("requests", OrderedDict())
+        known = requests.get(shape)
+        if known is None or known[0] is not compiled:
+            if known is None and len(requests) == MAX_COMPILED_SHAPES:
+                requests.popitem(last=False)
+            known = requests[shape] = compiled, compiled.create_infer_request()
+        requests.move_to_end(shape)
+        return known[1]
 
     def _network(self, shape: tuple[int, int]) -> ov.CompiledModel:
         with self._compiling:

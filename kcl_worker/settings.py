@@ -87,6 +87,21 @@ class Settings(BaseSettings):
         """The model that is asked for; it may not be there."""
         return self.yolo_model_path or MODELS / f"yolov8{self.yolo_model_size}.onnx"
 
+    @property
+    def lease_table(self) -> str:
+        """KCL's table of leases and checkpoints."""
+        return self.kcl_application_name
+
+    @property
+    def report_table(self) -> str:
+        """KCL's table of the workers' reports."""
+        return f"{self.kcl_application_name}-WorkerMetricStats"
+
+    @property
+    def coordinator_table(self) -> str:
+        """KCL's table of the leader's lock."""
+        return f"{self.kcl_application_name}-CoordinatorState"
+
     @classmethod
     def from_environment(cls) -> Settings:
         """Reads and checks the environment.

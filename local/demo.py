@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
+import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +27,7 @@ from contract.frame import parse_time
 from contract.message import ResultMessage
 from local.processes import ROOT, Aws, Process, Worker
 from local.resources import Resources
+from producer.cli import INTERRUPTED
 from producer.pacing import Pacer, open_shards
 
 MODELS = ROOT / "models"
@@ -80,10 +83,9 @@ def default_model() -> Path:
 
 def run(model: Path, source: str | None, frames: int, output: Path) -> int:
     """Runs the demo; 1 if anything was lost."""
-    shutil.rmtree(output, ignore_errors=True)
-    output.mkdir(parents=True)
-    # Every run has its own place for logs, so that two demos side by side do not meet.
+    output.mkdir(parents=True, exist_ok=True)
     log = output / "worker.log"
+    log.unlink(missing_ok=True)
     started = time.monotonic()
     step("Starting an embedded AWS")
     with Aws(log=output / "aws.log") as aws:
@@ -110,6 +112,7 @@ def watch(resources: Resources, env: dict[str, str], source: str | None, frames:
     with (
         Process("consumer", "watch", "--json", env=env) as consumer,
         Process("producer", *arguments, env=env) as producer,
+        ended_by_ctrl_c(producer),
     ):
         sent: dict[str, Any] | None = None
         deadline = float("inf")
@@ -121,7 +124,7 @@ def watch(resources: Resources, env: dict[str, str], source: str | None, frames:
                 raise RuntimeError("the consumer ended")
             if sent is None and not producer.alive:
                 report = producer.line(1)
-                if producer.process.returncode or not report:
+                if producer.process.returncode not in (0, INTERRUPTED) or not report:
                     raise RuntimeError(f"the producer ended with status {producer.process.returncode}")
                 sent = json.loads(report)
                 deadline = time.monotonic() + PATIENCE_SECONDS
@@ -129,6 +132,22 @@ def watch(resources: Resources, env: dict[str, str], source: str | None, frames:
                 break
     assert sent is not None
     return summarise(resources, sent, arrivals, output)
+
+
+@contextmanager
+def ended_by_ctrl_c(producer: Process) -> Iterator[None]:
+    """Has Ctrl-C end the producer, so that what was sent is still waited for; a second one ends the demo."""
+
+    def on_signal(number: int, _frame: object) -> None:
+        signal.signal(number, before)
+        step("Ctrl-C: the producer sends what is queued, and what was sent is waited for")
+        producer.process.terminate()
+
+    before = signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def sources(resources: Resources, source: str | None) -> list[str]:

@@ -21,12 +21,7 @@ def allow(sid: str, actions: Sequence[str], resources: Sequence[str], **conditio
         sid=sid,
         actions=list(actions),
         resources=list(resources),
-        condition=[
-            DataAwsIamPolicyDocumentStatementCondition(
-                test="StringEquals", variable=key.replace("__", ":"), values=[value]
-            )
-            for key, value in conditions.items()
-        ],
+        condition=_equal(conditions),
     )
 
 
@@ -38,11 +33,7 @@ def document(stack: TerraformStack, id_: str, statements: Sequence[Statement]) -
 def trust(stack: TerraformStack, id_: str, service: str, **conditions: str) -> DataAwsIamPolicyDocument:
     """Lets a service take a role."""
     principal = DataAwsIamPolicyDocumentStatementPrincipals(type="Service", identifiers=[service])
-    tests = [
-        DataAwsIamPolicyDocumentStatementCondition(test="StringEquals", variable=key.replace("__", ":"), values=[value])
-        for key, value in conditions.items()
-    ]
-    statement = Statement(actions=["sts:AssumeRole"], principals=[principal], condition=tests)
+    statement = Statement(actions=["sts:AssumeRole"], principals=[principal], condition=_equal(conditions))
     return DataAwsIamPolicyDocument(stack, id_, statement=[statement])
 
 
@@ -59,3 +50,10 @@ def deny_insecure(stack: TerraformStack, id_: str, actions: str, resources: Sequ
         ],
     )
     return DataAwsIamPolicyDocument(stack, id_, statement=[statement])
+
+
+def _equal(conditions: dict[str, str]) -> list[DataAwsIamPolicyDocumentStatementCondition]:
+    return [
+        DataAwsIamPolicyDocumentStatementCondition(test="StringEquals", variable=key.replace("__", ":"), values=[value])
+        for key, value in conditions.items()
+    ]

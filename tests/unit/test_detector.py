@@ -16,6 +16,7 @@ from kcl_worker.errors import ModelError
 from kcl_worker.letterbox import Letterbox
 from kcl_worker.openvino_detector import MAX_COMPILED_SHAPES, OpenVinoDetector
 from local.processes import ROOT
+from producer.street import Street
 
 DEMO_MODEL = ROOT / "models" / "street.onnx"
 
@@ -63,6 +64,16 @@ def test_ever_new_shapes_do_not_pile_up() -> None:
     for height in range(64, 64 + 32 * (MAX_COMPILED_SHAPES + 3), 32):
         detector.detect([np.zeros((height, 640, 3), np.uint8)])
     assert len(detector._compiled) == MAX_COMPILED_SHAPES
+
+
+def test_cameras_of_more_shapes_than_are_kept_do_not_mix_up() -> None:
+    detector = OpenVinoDetector(DEMO_MODEL, confidence_threshold=0.2)
+    cameras = [Street(4, 640, height).frame(2.0) for height in range(128, 128 + 64 * (MAX_COMPILED_SHAPES + 2), 64)]
+    alone = [OpenVinoDetector(DEMO_MODEL, confidence_threshold=0.2).detect([image])[0] for image in cameras]
+    for _ in range(3):
+        for image, wanted in zip(cameras, alone, strict=True):
+            [found] = detector.detect([image])
+            np.testing.assert_array_equal(found.xyxy, wanted.xyxy)
 
 
 def test_extreme_shapes_are_detected_in() -> None:
