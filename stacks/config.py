@@ -49,6 +49,7 @@ LOG_RETENTIONS: Final = (
     3653,
 )
 MAX_TASKS: Final = 20
+DEFAULT_MAX_TASKS: Final = 10
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
 
@@ -112,7 +113,8 @@ class ServiceConfig(_Section):
     architecture: Literal["X86_64", "ARM64"] = "X86_64"
     image_tag: str = Field(default="latest", pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")
     min_tasks: int = Field(default=0, ge=0, le=MAX_TASKS)
-    max_tasks: int = Field(default=1, ge=1, le=MAX_TASKS)
+    max_tasks: int | None = Field(default=None, ge=1, le=MAX_TASKS)
+    cpu_target: float = Field(default=70, ge=20, le=95)
     log_retention_days: int = 30
     shutdown_grace_seconds: int = Field(default=90, ge=10, le=110)
     model_size: Annotated[Literal["n", "s", "m", "l", "x"], BeforeValidator(_model_size)] = "n"
@@ -133,8 +135,6 @@ class ServiceConfig(_Section):
             raise ValueError(
                 f"log_retention_days {self.log_retention_days}: {', '.join(map(str, LOG_RETENTIONS))} are offered"
             )
-        if self.min_tasks > self.max_tasks:
-            raise ValueError(f"min_tasks {self.min_tasks}: more than max_tasks {self.max_tasks}")
         return self
 
 
@@ -168,12 +168,20 @@ class Config(_Section):
 
     @model_validator(mode="after")
     def _check_tasks(self) -> Self:
-        if self.service.max_tasks > self.stream.least_shards:
+        least, most, shards = self.service.min_tasks, self.max_tasks, self.stream.least_shards
+        if most > shards:
             raise ValueError(
-                f"service.max_tasks {self.service.max_tasks}: more than the {self.stream.least_shards} shards of the "
-                "stream, of which a task needs at least one"
+                f"service.max_tasks {most}: more than the {shards} shards of the stream, of which a task needs at "
+                "least one"
             )
+        if least > most:
+            raise ValueError(f"service.min_tasks {least}: more than max_tasks {most}")
         return self
+
+    @property
+    def max_tasks(self) -> int:
+        """As many tasks at the most: if it is not set, one for each shard, and not more than ten."""
+        return self.service.max_tasks or min(DEFAULT_MAX_TASKS, self.stream.least_shards)
 
     @classmethod
     def read(cls, path: Path) -> Config:

@@ -2,44 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from cdktf import Fn, TerraformStack
 from cdktf_cdktf_provider_aws.cloudwatch_dashboard import CloudwatchDashboard
-from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import (
-    CloudwatchMetricAlarm,
-    CloudwatchMetricAlarmMetricQuery,
-    CloudwatchMetricAlarmMetricQueryMetric,
+from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import CloudwatchMetricAlarm
+from cdktf_cdktf_provider_aws.data_aws_iam_policy_document import (
+    DataAwsIamPolicyDocument,
+    DataAwsIamPolicyDocumentStatementPrincipals,
 )
+from cdktf_cdktf_provider_aws.kms_key import KmsKey
 from cdktf_cdktf_provider_aws.sns_topic import SnsTopic
 from cdktf_cdktf_provider_aws.sns_topic_subscription import SnsTopicSubscription
 
 from stacks.config import Config
+from stacks.failures import TaskFailures
+from stacks.metrics import Metric, query, result
+from stacks.policies import Statement
 from stacks.service import Service
 from stacks.storage import Storage
-from stacks.stream import Stream
 
 # The worker's own metrics: `kcl_worker/metrics.py`.
 NAMESPACE = "cv2kinesis"
 # Of the retention, after which unread records are in danger.
 LAG_OF_RETENTION = 0.5
 MINUTE = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A metric, and how it is summed up over a minute."""
-
-    namespace: str
-    name: str
-    dimensions: dict[str, str]
-    statistic: str = "Sum"
-
-    def widget_row(self) -> list[Any]:
-        """As a dashboard's widget wants it."""
-        flat = [part for pair in self.dimensions.items() for part in pair]
-        return [self.namespace, self.name, *flat, {"stat": self.statistic}]
+# A task that fails so often in a quarter of an hour will not mend itself.
+CRASH_LOOP_FAILURES = 3
+CRASH_LOOP_SECONDS = 15 * MINUTE
 
 
 class Observability:
@@ -50,15 +40,23 @@ class Observability:
     """
 
     def __init__(
-        self, stack: TerraformStack, config: Config, stream: Stream, storage: Storage, service: Service
+        self,
+        stack: TerraformStack,
+        config: Config,
+        account: str,
+        storage: Storage,
+        service: Service,
+        failures: TaskFailures,
     ) -> None:
         self._stack, self._config = stack, config
-        self.topic = SnsTopic(stack, "alarms", name=config.name("cv2kinesis-alarms"), kms_master_key_id="alias/aws/sns")
+        self.topic = SnsTopic(
+            stack, "alarms", name=config.name("cv2kinesis-alarms"), kms_master_key_id=self._key(account).arn
+        )
         if config.alarms.email:
             SnsTopicSubscription(
                 stack, "alarms-email", topic_arn=self.topic.arn, protocol="email", endpoint=config.alarms.email
             )
-        metrics = self._metrics(config, stream, storage, service)
+        metrics = self._metrics(config, storage, service) | {"failures": failures.metric}
         self._alarms(metrics)
         CloudwatchDashboard(
             stack,
@@ -67,8 +65,31 @@ class Observability:
             dashboard_body=Fn.jsonencode({"widgets": self._widgets(metrics)}),
         )
 
+    def _key(self, account: str) -> KmsKey:
+        """The topic's key: CloudWatch cannot use the one that SNS makes by itself."""
+        administrator = DataAwsIamPolicyDocumentStatementPrincipals(
+            type="AWS", identifiers=[f"arn:aws:iam::{account}:root"]
+        )
+        alarms = DataAwsIamPolicyDocumentStatementPrincipals(type="Service", identifiers=["cloudwatch.amazonaws.com"])
+        # In a key's policy the resource `*` means this key.
+        statements = [
+            Statement(sid="Administer", actions=["kms:*"], resources=["*"], principals=[administrator]),
+            Statement(
+                sid="Publish", actions=["kms:Decrypt", "kms:GenerateDataKey*"], resources=["*"], principals=[alarms]
+            ),
+        ]
+        policy = DataAwsIamPolicyDocument(self._stack, "alarms-key-permissions", statement=statements)
+        return KmsKey(
+            self._stack,
+            "alarms-key",
+            description=self._config.name("cv2kinesis-alarms"),
+            enable_key_rotation=True,
+            deletion_window_in_days=7,
+            policy=policy.json,
+        )
+
     @staticmethod
-    def _metrics(config: Config, stream: Stream, storage: Storage, service: Service) -> dict[str, Metric]:
+    def _metrics(config: Config, storage: Storage, service: Service) -> dict[str, Metric]:
         of_stream = {"StreamName": config.name(config.stream.name)}
         of_service = {"ClusterName": service.cluster.name, "ServiceName": service.service.name}
         of_target = {
@@ -107,13 +128,19 @@ class Observability:
         self._alarm("write-throttled", "Cameras send more than the shards take", metrics["write-throttled"], 0, 5)
         self._alarm("read-throttled", "Too many readers of the stream", metrics["read-throttled"], 0, 5)
         self._alarm("unhealthy", "A worker is unhealthy: its /health says why", metrics["unhealthy"], 0, 5)
+        self._alarm(
+            "crash-loop",
+            "Tasks fail again and again: the log of failures has ECS's reasons, the worker's log its own",
+            metrics["failures"],
+            CRASH_LOOP_FAILURES - 1,
+            1,
+            period=CRASH_LOOP_SECONDS,
+        )
         # Traffic without frames: no worker runs, or one starts and dies again and again.
         queries = [
-            self._query("incoming", metrics["incoming"]),
-            self._query("frames", metrics["frames"]),
-            CloudwatchMetricAlarmMetricQuery(
-                id="stopped", expression="IF(FILL(incoming, 0) > 0 AND FILL(frames, 0) == 0, 1, 0)", return_data=True
-            ),
+            query("incoming", metrics["incoming"], MINUTE),
+            query("frames", metrics["frames"], MINUTE),
+            result("IF(FILL(incoming, 0) > 0 AND FILL(frames, 0) == 0, 1, 0)"),
         ]
         CloudwatchMetricAlarm(
             self._stack,
@@ -129,7 +156,9 @@ class Observability:
             ok_actions=[self.topic.arn],
         )
 
-    def _alarm(self, id_: str, description: str, metric: Metric, threshold: float, minutes: int) -> None:
+    def _alarm(
+        self, id_: str, description: str, metric: Metric, threshold: float, periods: int, *, period: int = MINUTE
+    ) -> None:
         CloudwatchMetricAlarm(
             self._stack,
             f"alarm-{id_}",
@@ -139,26 +168,13 @@ class Observability:
             metric_name=metric.name,
             dimensions=metric.dimensions,
             statistic=metric.statistic,
-            period=MINUTE,
-            evaluation_periods=minutes,
+            period=period,
+            evaluation_periods=periods,
             comparison_operator="GreaterThanThreshold",
             threshold=threshold,
             treat_missing_data="notBreaching",
             alarm_actions=[self.topic.arn],
             ok_actions=[self.topic.arn],
-        )
-
-    @staticmethod
-    def _query(id_: str, metric: Metric) -> CloudwatchMetricAlarmMetricQuery:
-        return CloudwatchMetricAlarmMetricQuery(
-            id=id_,
-            metric=CloudwatchMetricAlarmMetricQueryMetric(
-                namespace=metric.namespace,
-                metric_name=metric.name,
-                dimensions=metric.dimensions,
-                stat=metric.statistic,
-                period=MINUTE,
-            ),
         )
 
     def _widgets(self, metrics: dict[str, Metric]) -> list[dict[str, Any]]:
@@ -170,7 +186,7 @@ class Observability:
             "Quarantine and dead letters": ("quarantined", "quarantine", "dead-letters"),
             "Results waiting": ("results",),
             "Throttled": ("write-throttled", "read-throttled"),
-            "Tasks": ("tasks", "unhealthy"),
+            "Tasks": ("tasks", "unhealthy", "failures"),
             "CPU and memory": ("cpu", "memory"),
         }
         return [

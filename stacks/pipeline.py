@@ -7,7 +7,9 @@ from cdktf_cdktf_provider_aws.data_aws_caller_identity import DataAwsCallerIdent
 from cdktf_cdktf_provider_aws.provider import AwsProvider, AwsProviderDefaultTags
 from constructs import Construct
 
+from stacks.autoscaling import Autoscaling
 from stacks.config import Config
+from stacks.failures import TaskFailures
 from stacks.leases import LeaseTables
 from stacks.network import Network
 from stacks.observability import Observability
@@ -45,7 +47,9 @@ class PipelineStack(TerraformStack):
         storage, tables = Storage(self, config, caller.account_id), LeaseTables(self, config)
         registry = Registry(self, config)
         service = Service(self, config, caller.account_id, network, stream, storage, tables, registry)
-        observability = Observability(self, config, stream, storage, service)
+        Autoscaling(self, config, service)
+        failures = TaskFailures(self, config, service)
+        observability = Observability(self, config, caller.account_id, storage, service, failures)
         scheme = "https" if config.network.certificate_arn else "http"
         for name, value in {
             "LoadBalancerURL": f"{scheme}://{service.balancer.dns_name}/health",
@@ -58,6 +62,7 @@ class PipelineStack(TerraformStack):
             "ServiceName": service.service.name,
             "AlarmTopicArn": observability.topic.arn,
             "LogGroupName": service.log_group,
+            "FailuresLogGroupName": failures.log_group,
             "Region": config.region,
         }.items():
             TerraformOutput(self, name, value=value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cdktf import Fn, TerraformStack
+from cdktf import Fn, TerraformResourceLifecycle, TerraformStack
 from cdktf_cdktf_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
 from cdktf_cdktf_provider_aws.ecs_cluster import EcsCluster, EcsClusterSetting
 from cdktf_cdktf_provider_aws.ecs_service import (
@@ -108,7 +108,8 @@ class Service:
             cluster=self.cluster.arn,
             task_definition=self.definition.arn,
             launch_type="FARGATE",
-            desired_count=max(service.min_tasks, 1),
+            desired_count=service.min_tasks,  # at the beginning; then it is autoscaling's
+            lifecycle=TerraformResourceLifecycle(ignore_changes=["desired_count"]),
             health_check_grace_period_seconds=120,
             deployment_minimum_healthy_percent=0,
             deployment_maximum_percent=200,

@@ -1,0 +1,38 @@
+# The worker's image: Python, the JVM of KCL's daemon, OpenVINO and one model; no torch.
+#
+#   make image ENVIRONMENT=prod
+#
+# BASE is any image of a glibc system with Python 3.11 or later; give a digest (python@sha256:…) to pin it.
+ARG BASE=docker.io/library/python:3.11-slim-bookworm
+
+FROM ${BASE} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+RUN python3 -m venv /opt/venv
+COPY requirements/worker.txt /build/
+# Building amazon-kclpy fetches KCL's jars.
+RUN /opt/venv/bin/pip install --quiet --require-hashes -r /build/worker.txt
+COPY kcl_worker /app/kcl_worker
+COPY contract /app/contract
+# The jars against their hashes; an archive of classes that makes the JVM start a second sooner; what only pip needs.
+RUN cd /app && /opt/venv/bin/python -m kcl_worker.jars \
+    && "$(/opt/venv/bin/python -c 'from kcl_worker.daemon import find_java; print(find_java())')" -Xshare:dump > /dev/null \
+    && /opt/venv/bin/pip uninstall --quiet --yes pip setuptools \
+    && /opt/venv/bin/python -m compileall -q /app
+# The model and its hash, without which the worker does not start.
+ARG MODEL=models/yolov8n.onnx
+COPY ${MODEL} ${MODEL}.sha256 /app/models/
+
+FROM ${BASE}
+ARG UID=10001
+RUN echo "worker:x:${UID}:${UID}::/tmp:/usr/sbin/nologin" >> /etc/passwd && echo "worker:x:${UID}:" >> /etc/group
+COPY --from=build /opt/venv /opt/venv
+COPY --from=build /app /app
+ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
+WORKDIR /app
+USER ${UID}:${UID}
+# Of a read-only root file system this alone is written: the daemon's files and sockets. A volume keeps its
+# permissions, which Fargate would set to root's otherwise.
+VOLUME ["/tmp"]
+EXPOSE 8080
+HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "kcl_worker.healthcheck"]
+ENTRYPOINT ["python", "-m", "kcl_worker"]

@@ -1,0 +1,245 @@
+"""How many tasks run: none while no camera sends, at most one for each shard.
+
+| policy | metric | effect |
+| --- | --- | --- |
+| wake | records arrive, and nobody reads | exactly 1 task |
+| look | the clock, four times in the retention | at least 1 task, for ten minutes |
+| out | the oldest unread record is 1, 5, 15 minutes old | 1, 2, 4 tasks more |
+| cpu | CPU above its target for three minutes | as many as bring it to the target |
+| in | caught up, and one task fewer could carry the load | 1 task less |
+| sleep | no record and no lag for 15 minutes | none |
+
+Each alarm's metrics decide what missing data means, for CloudWatch has none of the iterator's age while
+nobody reads, and none of incoming records while nobody writes:
+
+- What drives an alarm is never filled. The latest minute of a metric often comes late, and a filled one would
+  hide it (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html, on FILL).
+- `sleep` needs a lag that was measured: a stream that nobody reads may hide any backlog.
+- `wake` sets an exact number, which would stop tasks if several ran: it wants to see neither a running task nor a
+  read, by two services' metrics, before it believes that there is none.
+- Target tracking ignores missing data, and scales in while CPU is low, however far behind a worker is. So it
+  scales out only, and `in` asks for the lag too.
+- Records that arrive between a task's last read and the end of that minute wake nobody. `look` finds them, and
+  whatever else waits unread: it is the one policy that needs no metric.
+
+`python -m simulation` replays traffic through these very policies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from cdktf import TerraformStack
+from cdktf_cdktf_provider_aws.appautoscaling_policy import (
+    AppautoscalingPolicy,
+    AppautoscalingPolicyStepScalingPolicyConfiguration,
+    AppautoscalingPolicyStepScalingPolicyConfigurationStepAdjustment,
+    AppautoscalingPolicyTargetTrackingScalingPolicyConfiguration,
+    AppautoscalingPolicyTargetTrackingScalingPolicyConfigurationPredefinedMetricSpecification,
+)
+from cdktf_cdktf_provider_aws.appautoscaling_scheduled_action import (
+    AppautoscalingScheduledAction,
+    AppautoscalingScheduledActionScalableTargetAction,
+)
+from cdktf_cdktf_provider_aws.appautoscaling_target import AppautoscalingTarget
+from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import CloudwatchMetricAlarm
+
+from stacks.config import Config
+from stacks.metrics import Metric, query, result
+from stacks.service import Service
+
+MINUTE: Final = 60
+OUT_COOLDOWN_SECONDS: Final = 2 * MINUTE
+IN_COOLDOWN_SECONDS: Final = 5 * MINUTE
+QUIET_SECONDS: Final = 15 * MINUTE
+# A stream whose reader is this close to its end is caught up.
+CAUGHT_UP_MILLIS: Final = 10_000
+NOTHING_BEHIND_MILLIS: Final = 1_000
+# Tasks to add, by the age of the oldest unread record in minutes.
+OUT_STEPS: Final = ((1, 1), (5, 2), (15, 4))
+# Below the CPU target, so that the tasks that stay do not call the one that left back.
+SPARE_CPU_FACTOR: Final = 0.85
+LOOK_MINUTES: Final = 10
+LOOKS_IN_RETENTION: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """From this distance to the alarm's threshold on, change by so much."""
+
+    lower_bound: float
+    adjustment: int
+
+
+class Autoscaling:
+    """The scalable target and its policies."""
+
+    def __init__(self, stack: TerraformStack, config: Config, service: Service) -> None:
+        self._stack, self._config = stack, config
+        self._target = AppautoscalingTarget(
+            stack,
+            "scaling-target",
+            service_namespace="ecs",
+            scalable_dimension="ecs:service:DesiredCount",
+            resource_id=f"service/{service.cluster.name}/{service.service.name}",
+            min_capacity=config.service.min_tasks,
+            max_capacity=config.max_tasks,
+        )
+        of_stream = {"StreamName": config.name(config.stream.name)}
+        of_service = {"ClusterName": service.cluster.name, "ServiceName": service.service.name}
+        self._incoming = Metric("AWS/Kinesis", "IncomingRecords", of_stream)
+        self._lag = Metric("AWS/Kinesis", "GetRecords.IteratorAgeMilliseconds", of_stream, "Maximum")
+        self._reads = Metric("AWS/Kinesis", "GetRecords.Success", of_stream, "SampleCount")
+        self._tasks = Metric("ECS/ContainerInsights", "RunningTaskCount", of_service, "Average")
+        self._cpu = Metric("AWS/ECS", "CPUUtilization", of_service, "Average")
+        if config.service.min_tasks == 0:
+            self._wake()
+            self._look()
+            self._sleep()
+        if config.max_tasks > 1:
+            self._out()
+            self._follow_cpu()
+            self._in()
+
+    def _wake(self) -> None:
+        policy = self._steps("wake", "ExactCapacity", OUT_COOLDOWN_SECONDS, [Step(0, 1)])
+        self._alarm(
+            "wake",
+            "Records arrive and no task runs",
+            "IF(incoming > 0 AND FILL(tasks, 0) == 0 AND FILL(reads, 0) == 0, 1, 0)",
+            {"incoming": self._incoming, "tasks": self._tasks, "reads": self._reads},
+            policy,
+        )
+
+    def _look(self) -> None:
+        wanted = self._config.stream.retention_hours // LOOKS_IN_RETENTION
+        hours = next(hours for hours in (24, 12, 6) if hours <= wanted)
+        for name, minute, least in (("look", 0, 1), ("look-ends", LOOK_MINUTES, 0)):
+            AppautoscalingScheduledAction(
+                self._stack,
+                f"scaling-{name}",
+                name=self._config.name(f"cv2kinesis-{name}"),
+                service_namespace=self._target.service_namespace,
+                scalable_dimension=self._target.scalable_dimension,
+                resource_id=self._target.resource_id,
+                schedule=f"cron({minute} {','.join(map(str, range(0, 24, hours)))} * * ? *)",
+                scalable_target_action=AppautoscalingScheduledActionScalableTargetAction(
+                    min_capacity=str(least), max_capacity=str(self._config.max_tasks)
+                ),
+            )
+
+    def _sleep(self) -> None:
+        policy = self._steps("sleep", "ExactCapacity", IN_COOLDOWN_SECONDS, [Step(0, 0)])
+        # One period of 15 minutes, which slides by the minute: a single record in it, or one lag above the limit,
+        # keeps the tasks.
+        self._alarm(
+            "sleep",
+            "No records, and none unread, for 15 minutes",
+            f"IF(FILL(incoming, 0) == 0 AND lag < {NOTHING_BEHIND_MILLIS}, 1, 0)",
+            {"incoming": self._incoming, "lag": self._lag},
+            policy,
+            period=QUIET_SECONDS,
+        )
+
+    def _out(self) -> None:
+        first = OUT_STEPS[0][0]
+        steps = [Step((minutes - first) * MINUTE * 1000, tasks) for minutes, tasks in OUT_STEPS]
+        policy = self._steps("out", "ChangeInCapacity", OUT_COOLDOWN_SECONDS, steps)
+        self._alarm(
+            "out",
+            "Records wait",
+            "lag",
+            {"lag": self._lag},
+            policy,
+            threshold=first * MINUTE * 1000,
+            evaluation_periods=2,
+        )
+
+    def _follow_cpu(self) -> None:
+        specification = AppautoscalingPolicyTargetTrackingScalingPolicyConfigurationPredefinedMetricSpecification(
+            predefined_metric_type="ECSServiceAverageCPUUtilization"
+        )
+        self._policy(
+            "cpu",
+            policy_type="TargetTrackingScaling",
+            target_tracking_scaling_policy_configuration=AppautoscalingPolicyTargetTrackingScalingPolicyConfiguration(
+                target_value=self._config.service.cpu_target,
+                scale_out_cooldown=OUT_COOLDOWN_SECONDS,
+                scale_in_cooldown=IN_COOLDOWN_SECONDS,
+                disable_scale_in=True,
+                predefined_metric_specification=specification,
+            ),
+        )
+
+    def _in(self) -> None:
+        policy = self._steps("in", "ChangeInCapacity", IN_COOLDOWN_SECONDS, [Step(0, -1)])
+        spare = self._config.service.cpu_target * SPARE_CPU_FACTOR
+        self._alarm(
+            "in",
+            "One task fewer could carry the load",
+            f"IF(tasks > 1 AND lag < {CAUGHT_UP_MILLIS} AND cpu * tasks < {spare:g} * (tasks - 1), 1, 0)",
+            {"tasks": self._tasks, "lag": self._lag, "cpu": self._cpu},
+            policy,
+            evaluation_periods=10,
+        )
+
+    def _steps(self, id_: str, adjustment_type: str, cooldown: int, steps: list[Step]) -> AppautoscalingPolicy:
+        bounds: list[float | None] = [*(step.lower_bound for step in steps[1:]), None]
+        return self._policy(
+            id_,
+            policy_type="StepScaling",
+            step_scaling_policy_configuration=AppautoscalingPolicyStepScalingPolicyConfiguration(
+                adjustment_type=adjustment_type,
+                cooldown=cooldown,
+                metric_aggregation_type="Maximum",
+                step_adjustment=[
+                    AppautoscalingPolicyStepScalingPolicyConfigurationStepAdjustment(
+                        scaling_adjustment=step.adjustment,
+                        metric_interval_lower_bound=f"{step.lower_bound:g}",
+                        metric_interval_upper_bound=None if upper is None else f"{upper:g}",
+                    )
+                    for step, upper in zip(steps, bounds, strict=True)
+                ],
+            ),
+        )
+
+    def _policy(self, id_: str, **arguments: object) -> AppautoscalingPolicy:
+        return AppautoscalingPolicy(
+            self._stack,
+            f"scaling-{id_}",
+            name=self._config.name(f"cv2kinesis-{id_}"),
+            service_namespace=self._target.service_namespace,
+            scalable_dimension=self._target.scalable_dimension,
+            resource_id=self._target.resource_id,
+            **arguments,  # type: ignore[arg-type]
+        )
+
+    def _alarm(
+        self,
+        id_: str,
+        description: str,
+        expression: str,
+        metrics: dict[str, Metric],
+        policy: AppautoscalingPolicy,
+        *,
+        threshold: float = 0,
+        period: int = MINUTE,
+        evaluation_periods: int = 1,
+    ) -> None:
+        single = expression in metrics
+        CloudwatchMetricAlarm(
+            self._stack,
+            f"scaling-alarm-{id_}",
+            alarm_name=self._config.name(f"cv2kinesis-scaling-{id_}"),
+            alarm_description=description,
+            comparison_operator="GreaterThanThreshold",
+            threshold=threshold,
+            evaluation_periods=evaluation_periods,
+            metric_query=[
+                *(query(name, metric, period, return_data=single) for name, metric in metrics.items()),
+                *([] if single else [result(expression)]),
+            ],
+            treat_missing_data="notBreaching",
+            alarm_actions=[policy.arn],
+        )

@@ -1,0 +1,46 @@
+"""CloudWatch's metrics, as alarms and dashboards want them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import (
+    CloudwatchMetricAlarmMetricQuery,
+    CloudwatchMetricAlarmMetricQueryMetric,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric, and how it is summed up over a period."""
+
+    namespace: str
+    name: str
+    dimensions: dict[str, str]
+    statistic: str = "Sum"
+
+    def widget_row(self) -> list[Any]:
+        """As a dashboard's widget wants it."""
+        flat = [part for pair in self.dimensions.items() for part in pair]
+        return [self.namespace, self.name, *flat, {"stat": self.statistic}]
+
+
+def query(id_: str, metric: Metric, period: int, *, return_data: bool = False) -> CloudwatchMetricAlarmMetricQuery:
+    """A metric under a name, for an alarm's expression; the period is in seconds."""
+    return CloudwatchMetricAlarmMetricQuery(
+        id=id_,
+        return_data=return_data,
+        metric=CloudwatchMetricAlarmMetricQueryMetric(
+            namespace=metric.namespace,
+            metric_name=metric.name,
+            dimensions=metric.dimensions,
+            stat=metric.statistic,
+            period=period,
+        ),
+    )
+
+
+def result(expression: str) -> CloudwatchMetricAlarmMetricQuery:
+    """The expression that an alarm watches."""
+    return CloudwatchMetricAlarmMetricQuery(id="result", expression=expression, return_data=True)
