@@ -6,6 +6,7 @@ export ENVIRONMENT ?= dev
 MODEL_VENV := .venv-model
 BIN := $(VENV)/bin
 SIZE ?= n
+UV_COMPILE := uv pip compile --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -102,8 +103,9 @@ bench: setup setup-model ## measure the engine against ultralytics, the start, a
 
 .PHONY: lock
 lock: ## pin all requirements anew, with hashes (needs uv)
-	for extra in "dev --extra infra" model; do uv pip compile pyproject.toml --extra $$extra --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links --overrides requirements/overrides.txt -o requirements/$${extra%% *}.txt; done
-	uv pip compile pyproject.toml --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links -o requirements/worker.txt
+	for extra in "dev --extra infra" model; do $(UV_COMPILE) pyproject.toml --extra $$extra --overrides requirements/overrides.txt -o requirements/$${extra%% *}.txt; done
+	$(UV_COMPILE) pyproject.toml -o requirements/worker.txt
+	echo checkov | $(UV_COMPILE) - -o requirements/scan.txt
 
 .PHONY: clean
 clean: ## remove what was made here

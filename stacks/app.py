@@ -7,6 +7,7 @@ from pathlib import Path
 from cdktf import App
 
 from stacks.config import Config
+from stacks.github import GithubStack
 from stacks.pipeline import PipelineStack
 from stacks.state import StateStack
 
@@ -21,6 +22,8 @@ def synthesise(config: Config, environment: str, account: str | None, folder: Pa
     app = App(outdir=str(folder))
     if account:
         StateStack(app, "state", config, account)
+        if config.github.repository:
+            GithubStack(app, "github", config, environment, account)
     PipelineStack(app, environment, config, account)
     app.synth()
     return folder / "stacks" / environment

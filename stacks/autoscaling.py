@@ -4,7 +4,7 @@
 | --- | --- | --- |
 | wake | records arrive, and nobody reads | exactly 1 task |
 | look | the clock, four times in the retention | at least 1 task, for ten minutes |
-| out | the oldest unread record is 1, 5, 15 minutes old | 1, 2, 4 tasks more |
+| out | the oldest unread record is 5, 15, 30 minutes old | 1, 2, 4 tasks more |
 | cpu | CPU above its target for three minutes | as many as bring it to the target |
 | in | caught up, and one task fewer could carry the load | 1 task less |
 | sleep | no record and no lag for 15 minutes | none |
@@ -57,7 +57,7 @@ QUIET_SECONDS: Final = 15 * MINUTE
 CAUGHT_UP_MILLIS: Final = 10_000
 NOTHING_BEHIND_MILLIS: Final = 1_000
 # Tasks to add, by the age of the oldest unread record in minutes.
-OUT_STEPS: Final = ((1, 1), (5, 2), (15, 4))
+OUT_STEPS: Final = ((5, 1), (15, 2), (30, 4))
 # Below the CPU target, so that the tasks that stay do not call the one that left back.
 SPARE_CPU_FACTOR: Final = 0.85
 LOOK_MINUTES: Final = 10

@@ -50,6 +50,7 @@ LOG_RETENTIONS: Final = (
 )
 MAX_TASKS: Final = 20
 DEFAULT_MAX_TASKS: Final = 10
+REGION: Final = r"[a-z]{2}(-[a-z]+)+-\d"
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
 
@@ -144,8 +145,19 @@ class StorageConfig(_Section):
     bucket: str = Field(default="processedframes-{account}-{region}", pattern=r"^[a-z0-9.{}-]+$")
     expiry_days: int = Field(default=7, ge=1, le=3650)
     versioning: bool = False
+    replica_region: str = Field(default="", pattern=rf"^({REGION})?$")
     queue: Name = "processing-results"
     max_receives: int = Field(default=5, ge=1, le=1000)
+
+    @model_validator(mode="after")
+    def _check_replica(self) -> Self:
+        if self.replica_region and not self.versioning:
+            raise ValueError("replica_region: S3 copies only versioned buckets; set versioning = true")
+        return self
+
+    def bucket_name(self, account: str, region: str) -> str:
+        """The bucket's name in a region."""
+        return self.bucket.replace("{account}", account).replace("{region}", region)
 
 
 class AlarmConfig(_Section):
@@ -154,10 +166,18 @@ class AlarmConfig(_Section):
     email: str = Field(default="", pattern=r"^(\S+@\S+)?$")
 
 
+class GithubConfig(_Section):
+    """The repository whose workflows plan and deploy, if any."""
+
+    repository: str = Field(default="", pattern=r"^([\w.-]+/[\w.-]+)?$")
+    # An account has one provider of GitHub's identities; of several environments in it, one makes it.
+    create_provider: bool = True
+
+
 class Config(_Section):
     """One environment. Several stand side by side in an account by their suffixes."""
 
-    region: str = Field(default="eu-central-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
+    region: str = Field(default="eu-central-1", pattern=rf"^{REGION}$")
     suffix: str = Field(default="", pattern=r"^(-[a-z0-9]{1,16})?$")
     tags: dict[str, str] = Field(default_factory=dict)
     stream: StreamConfig = StreamConfig()
@@ -165,15 +185,20 @@ class Config(_Section):
     service: ServiceConfig = ServiceConfig()
     storage: StorageConfig = StorageConfig()
     alarms: AlarmConfig = AlarmConfig()
+    github: GithubConfig = GithubConfig()
 
     @model_validator(mode="after")
-    def _check_tasks(self) -> Self:
+    def _check_parts(self) -> Self:
         least, most, shards = self.service.min_tasks, self.max_tasks, self.stream.least_shards
         if most > shards:
             raise ValueError(
                 f"service.max_tasks {most}: more than the {shards} shards of the stream, of which a task needs at "
                 "least one"
             )
+        if self.storage.replica_region == self.region:
+            raise ValueError(f"storage.replica_region {self.region}: another region than the pipeline's")
+        if self.storage.replica_region and "{region}" not in self.storage.bucket:
+            raise ValueError(f"storage.bucket {self.storage.bucket}: with a replica, its name needs {{region}}")
         if least > most:
             raise ValueError(f"service.min_tasks {least}: more than max_tasks {most}")
         return self

@@ -13,20 +13,33 @@ from stacks.registry import Registry
 from stacks.storage import Storage
 from stacks.stream import Stream
 
-TASKS = "ecs-tasks.amazonaws.com"
 
-
-def role(stack: TerraformStack, config: Config, id_: str, account: str, statements: list[Statement]) -> IamRole:
-    """A role for this account's ECS tasks, with one policy."""
+def role(
+    stack: TerraformStack,
+    config: Config,
+    id_: str,
+    account: str,
+    statements: list[Statement],
+    *,
+    service: str = "ecs-tasks.amazonaws.com",
+) -> IamRole:
+    """A role for a service of AWS on behalf of this account, with one policy."""
     made = IamRole(
         stack,
         id_,
         name=config.name(f"cv2kinesis-{id_}"),
-        assume_role_policy=trust(stack, f"{id_}-trust", TASKS, aws__SourceAccount=account).json,
+        assume_role_policy=trust(stack, f"{id_}-trust", service, aws__SourceAccount=account).json,
+        # Roles that a pull request could change never go beyond what the operator has drawn for them.
+        permissions_boundary=boundary_arn(config, account) if config.github.repository else None,
     )
     policy = document(stack, f"{id_}-permissions", statements)
     IamRolePolicy(stack, f"{id_}-policy", name="permissions", role=made.id, policy=policy.json)
     return made
+
+
+def boundary_arn(config: Config, account: str) -> str:
+    """The permissions boundary of the pipeline's roles; `stacks/github.py` makes it."""
+    return f"arn:aws:iam::{account}:policy/{config.name('cv2kinesis-boundary')}"
 
 
 def task_role(

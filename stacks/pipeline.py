@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cdktf import LocalBackend, S3Backend, TerraformOutput, TerraformStack
+from cdktf import TerraformOutput, TerraformStack
 from cdktf_cdktf_provider_aws.data_aws_caller_identity import DataAwsCallerIdentity
 from cdktf_cdktf_provider_aws.provider import AwsProvider, AwsProviderDefaultTags
 from constructs import Construct
@@ -14,8 +14,9 @@ from stacks.leases import LeaseTables
 from stacks.network import Network
 from stacks.observability import Observability
 from stacks.registry import Registry
+from stacks.replication import replicate
 from stacks.service import Service
-from stacks.state import state_bucket_name
+from stacks.state import keep_state
 from stacks.storage import Storage
 from stacks.stream import Stream
 
@@ -29,22 +30,14 @@ class PipelineStack(TerraformStack):
 
     def __init__(self, scope: Construct, id_: str, config: Config, account: str | None = None) -> None:
         super().__init__(scope, id_)
-        tags = {"project": "cv2kinesis", "environment": id_, **config.tags}
-        AwsProvider(self, "aws", region=config.region, default_tags=[AwsProviderDefaultTags(tags=tags)])
-        if account:
-            S3Backend(
-                self,
-                bucket=state_bucket_name(account, config.region),
-                key=f"{id_}/terraform.tfstate",
-                region=config.region,
-                encrypt=True,
-            )
-            self.add_override("terraform.backend.s3.use_lockfile", True)
-        else:
-            LocalBackend(self, path="terraform.tfstate")  # in the stack's own folder
+        tags = AwsProviderDefaultTags(tags={"project": "cv2kinesis", "environment": id_, **config.tags})
+        AwsProvider(self, "aws", region=config.region, default_tags=[tags])
+        keep_state(self, config, f"{id_}/terraform.tfstate", account)
         caller = DataAwsCallerIdentity(self, "caller")
         stream, network = Stream(self, config), Network(self, config)
         storage, tables = Storage(self, config, caller.account_id), LeaseTables(self, config)
+        if config.storage.replica_region:
+            replicate(self, config, caller.account_id, storage.bucket, tags)
         registry = Registry(self, config)
         service = Service(self, config, caller.account_id, network, stream, storage, tables, registry)
         Autoscaling(self, config, service)

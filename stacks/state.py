@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cdktf import LocalBackend, TerraformOutput, TerraformStack
+from cdktf import LocalBackend, S3Backend, TerraformOutput, TerraformStack
 from cdktf_cdktf_provider_aws.provider import AwsProvider, AwsProviderDefaultTags
 from constructs import Construct
 
@@ -15,6 +15,16 @@ def state_bucket_name(account: str, region: str) -> str:
     return f"cv2kinesis-terraform-state-{account}-{region}"
 
 
+def keep_state(stack: TerraformStack, config: Config, key: str, account: str | None) -> None:
+    """Has a stack keep its state in the bucket, encrypted and locked; without an account, in its own folder."""
+    if not account:
+        LocalBackend(stack, path="terraform.tfstate")
+        return
+    bucket = state_bucket_name(account, config.region)
+    S3Backend(stack, bucket=bucket, key=key, region=config.region, encrypt=True)
+    stack.add_override("terraform.backend.s3.use_lockfile", True)
+
+
 class StateStack(TerraformStack):
     """A versioned, encrypted, private bucket. Every environment's state lies in it under its own key."""
 
@@ -23,6 +33,6 @@ class StateStack(TerraformStack):
         AwsProvider(
             self, "aws", region=config.region, default_tags=[AwsProviderDefaultTags(tags={"project": "cv2kinesis"})]
         )
-        LocalBackend(self, path="terraform.tfstate")  # in the stack's own folder
+        keep_state(self, config, "", None)
         bucket = private_bucket(self, "state", state_bucket_name(account, config.region), versioning=True)
         TerraformOutput(self, "StateBucketName", value=bucket.bucket)

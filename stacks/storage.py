@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cdktf import Fn, TerraformStack
+from cdktf import Fn, TerraformProvider, TerraformStack
 from cdktf_cdktf_provider_aws.s3_bucket import S3Bucket
 from cdktf_cdktf_provider_aws.s3_bucket_lifecycle_configuration import (
     S3BucketLifecycleConfiguration,
@@ -34,10 +34,14 @@ QUEUE_RETENTION_SECONDS = 14 * DAY_SECONDS
 
 
 def private_bucket(
-    stack: TerraformStack, id_: str, name: str, *, versioning: bool, force_destroy: bool = False
+    stack: TerraformStack, id_: str, name: str, *, versioning: bool, provider: TerraformProvider | None = None
 ) -> S3Bucket:
-    """A bucket that is encrypted (AES-256), closed to the public and reached over TLS alone."""
-    bucket = S3Bucket(stack, id_, bucket=name, force_destroy=force_destroy)
+    """A bucket that is encrypted (AES-256), closed to the public and reached over TLS alone.
+
+    Args:
+        provider: Of another region.
+    """
+    bucket = S3Bucket(stack, id_, bucket=name, provider=provider)
     encryption = S3BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultA(
         sse_algorithm="AES256"
     )
@@ -45,27 +49,58 @@ def private_bucket(
         stack,
         f"{id_}-encryption",
         bucket=bucket.id,
+        provider=provider,
         rule=[S3BucketServerSideEncryptionConfigurationRuleA(apply_server_side_encryption_by_default=encryption)],
     )
     block = S3BucketPublicAccessBlock(
         stack,
         f"{id_}-public-access",
         bucket=bucket.id,
+        provider=provider,
         block_public_acls=True,
         block_public_policy=True,
         ignore_public_acls=True,
         restrict_public_buckets=True,
     )
     document = deny_insecure(stack, f"{id_}-tls", "s3:*", [bucket.arn, f"{bucket.arn}/*"])
-    S3BucketPolicy(stack, f"{id_}-policy", bucket=bucket.id, policy=document.json, depends_on=[block])
+    S3BucketPolicy(
+        stack, f"{id_}-policy", bucket=bucket.id, policy=document.json, depends_on=[block], provider=provider
+    )
     if versioning:
         S3BucketVersioningA(
             stack,
             f"{id_}-versioning",
             bucket=bucket.id,
+            provider=provider,
             versioning_configuration=S3BucketVersioningVersioningConfiguration(status="Enabled"),
         )
     return bucket
+
+
+def expire(
+    stack: TerraformStack, id_: str, bucket: S3Bucket, days: int, *, provider: TerraformProvider | None = None
+) -> None:
+    """Deletes objects, old versions of them and uploads that were never finished."""
+    S3BucketLifecycleConfiguration(
+        stack,
+        f"{id_}-lifecycle",
+        bucket=bucket.id,
+        provider=provider,
+        rule=[
+            S3BucketLifecycleConfigurationRule(
+                id="expire",
+                status="Enabled",
+                filter=[S3BucketLifecycleConfigurationRuleFilter(prefix="")],
+                expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=days)],
+                noncurrent_version_expiration=[
+                    S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(noncurrent_days=days)
+                ],
+                abort_incomplete_multipart_upload=[
+                    S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload(days_after_initiation=1)
+                ],
+            )
+        ],
+    )
 
 
 class Storage:
@@ -73,29 +108,9 @@ class Storage:
 
     def __init__(self, stack: TerraformStack, config: Config, account: str) -> None:
         storage = config.storage
-        name = storage.bucket.replace("{account}", account).replace("{region}", config.region) + config.suffix
+        name = config.name(storage.bucket_name(account, config.region))
         self.bucket = private_bucket(stack, "frames", name, versioning=storage.versioning)
-        S3BucketLifecycleConfiguration(
-            stack,
-            "frames-lifecycle",
-            bucket=self.bucket.id,
-            rule=[
-                S3BucketLifecycleConfigurationRule(
-                    id="expire",
-                    status="Enabled",
-                    filter=[S3BucketLifecycleConfigurationRuleFilter(prefix="")],
-                    expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=storage.expiry_days)],
-                    noncurrent_version_expiration=[
-                        S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(
-                            noncurrent_days=storage.expiry_days
-                        )
-                    ],
-                    abort_incomplete_multipart_upload=[
-                        S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload(days_after_initiation=1)
-                    ],
-                )
-            ],
-        )
+        expire(stack, "frames", self.bucket, storage.expiry_days)
         self.dead_letters = self._queue(stack, "dead-letters", config.name(f"{storage.queue}-dlq"))
         self.results = self._queue(
             stack,

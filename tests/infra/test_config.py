@@ -36,6 +36,9 @@ def test_the_defaults_are_the_names_that_users_know() -> None:
         ({"network": {"cidr": "10.0.0.0/33"}}, "network: cidr 10.0.0.0/33: '33' is not a valid netmask"),
         ({"network": {"cidr": "10.0.0.0/28"}}, "a block of /16 to /24"),
         ({"region": "europe"}, "region: 'europe'"),
+        ({"storage": {"replica_region": "eu-west-1"}}, "replica_region: S3 copies only versioned buckets"),
+        ({"storage": {"replica_region": "eu-central-1", "versioning": True}}, "another region than the pipeline's"),
+        ({"github": {"repository": "nobody"}}, "github.repository: 'nobody'"),
     ],
 )
 def test_a_wrong_configuration_is_one_line(values: dict[str, Any], text: str) -> None:

@@ -97,7 +97,7 @@ def test_the_service(synth: Synth) -> None:
         '"stopTimeout" = 100', '"containerPath" = "/tmp"', '"name" = "SQS_QUEUE_URL"',
     ):  # fmt: skip
         assert text in container
-    logs = only(stack, "aws_cloudwatch_log_group")
+    logs = stack["resource"]["aws_cloudwatch_log_group"]["logs"]
     assert (logs["name"], logs["retention_in_days"]) == ("/ecs/videoPipeline", 30)
 
 
@@ -193,9 +193,11 @@ def test_the_outputs(synth: Synth) -> None:
 def test_the_alarms_tell_a_topic(synth: Synth) -> None:
     stack = synth({"alarms": {"email": "ops@example.com"}, "stream": {"retention_hours": 48}})
     alarms = stack["resource"]["aws_cloudwatch_metric_alarm"]
+    alarms = {name: alarm for name, alarm in alarms.items() if not name.startswith("scaling-")}
     names = {alarm["alarm_name"].removeprefix("cv2kinesis-") for alarm in alarms.values()}
     assert names == {
         "lag", "dead-letters", "quarantine", "write-throttled", "read-throttled", "unhealthy", "frames-stopped",
+        "crash-loop",
     }  # fmt: skip
     assert all(alarm["alarm_actions"] == ["${aws_sns_topic.alarms.arn}"] for alarm in alarms.values())
     assert all(alarm["treat_missing_data"] == "notBreaching" for alarm in alarms.values())
@@ -209,3 +211,35 @@ def test_the_dashboard(synth: Synth) -> None:
     assert dashboard["dashboard_name"] == "VideoPipeline"
     for name in ("IncomingRecords", "GetRecords.IteratorAgeMilliseconds", "EndToEndLatency", "CPUUtilization"):
         assert name in dashboard["dashboard_body"]
+
+
+def test_cloudwatch_may_use_the_topics_key(synth: Synth) -> None:
+    stack = synth()
+    assert only(stack, "aws_sns_topic")["kms_master_key_id"] == "${aws_kms_key.alarms-key.arn}"
+    assert only(stack, "aws_kms_key")["enable_key_rotation"] is True
+    assert statements(stack, "alarms-key-permissions")["Publish"]["principals"] == [
+        {"identifiers": ["cloudwatch.amazonaws.com"], "type": "Service"}
+    ]
+
+
+def test_failed_tasks_are_kept_and_counted(synth: Synth) -> None:
+    stack = synth()
+    pattern = only(stack, "aws_cloudwatch_event_rule")["event_pattern"]
+    for text in ("EssentialContainerExited", "TaskFailedToStart", "STOPPED"):
+        assert text in pattern
+    alarm = stack["resource"]["aws_cloudwatch_metric_alarm"]["alarm-crash-loop"]
+    assert (alarm["metric_name"], alarm["period"], alarm["threshold"]) == ("TriggeredRules", 900, 2)
+    assert alarm["dimensions"] == {"RuleName": "${aws_cloudwatch_event_rule.failures.name}"}
+
+
+def test_frames_are_copied_to_another_region(synth: Synth) -> None:
+    stack = synth({"storage": {"versioning": True, "replica_region": "eu-west-1"}})
+    buckets = stack["resource"]["aws_s3_bucket"]
+    assert buckets["replica"]["provider"] == "aws.replica"
+    assert buckets["replica"]["bucket"].endswith("-eu-west-1")
+    rule = only(stack, "aws_s3_bucket_replication_configuration")["rule"][0]
+    assert rule["destination"]["bucket"] == "${aws_s3_bucket.replica.arn}"
+    assert set(stack["resource"]["aws_s3_bucket_versioning"]) == {"frames-versioning", "replica-versioning"}
+    assert empty_blocks(stack["resource"]) == []
+    wild = [s for s in statements(stack, "replication-permissions").values() if "*" in s["resources"]]
+    assert wild == []

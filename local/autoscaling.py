@@ -1,0 +1,50 @@
+"""What moto's Application Auto Scaling lacks, and the correction.
+
+moto 5.2 answers `ListTagsForResource` with 500, which Terraform repeats 25 times before it gives up. Here tags are kept
+by the resource's ARN, as the service does.
+
+`correct()` puts it into moto, once per process.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
+
+_tags: dict[str, dict[str, str]] = {}
+_stock_register = ApplicationAutoScalingResponse.register_scalable_target
+
+
+def _register_scalable_target(self: ApplicationAutoScalingResponse) -> str:
+    answer = _stock_register(self)
+    [target] = self.applicationautoscaling_backend.describe_scalable_targets(
+        self._get_param("ServiceNamespace"), [self._get_param("ResourceId")], self._get_param("ScalableDimension")
+    )
+    _tags.setdefault(target.arn, {}).update(self._get_param("Tags") or {})
+    return json.dumps({**json.loads(answer), "ScalableTargetARN": target.arn})
+
+
+def _list_tags_for_resource(self: ApplicationAutoScalingResponse) -> str:
+    return json.dumps({"Tags": _tags.get(self._get_param("ResourceARN"), {})})
+
+
+def _tag_resource(self: ApplicationAutoScalingResponse) -> str:
+    _tags.setdefault(self._get_param("ResourceARN"), {}).update(self._get_param("Tags"))
+    return json.dumps({})
+
+
+def _untag_resource(self: ApplicationAutoScalingResponse) -> str:
+    for key in self._get_param("TagKeys"):
+        _tags.get(self._get_param("ResourceARN"), {}).pop(key, None)
+    return json.dumps({})
+
+
+def correct() -> None:
+    """Puts the correction into moto."""
+    response: Any = ApplicationAutoScalingResponse
+    response.register_scalable_target = _register_scalable_target
+    response.list_tags_for_resource = _list_tags_for_resource
+    response.tag_resource = _tag_resource
+    response.untag_resource = _untag_resource

@@ -1,0 +1,123 @@
+"""What a synthesised stack says about scaling."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A metric in an alarm; `period` in minutes."""
+
+    metric: str
+    statistic: str
+    period: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """An alarm that carries out a policy."""
+
+    name: str
+    policy: str
+    expression: str
+    queries: dict[str, Query]
+    threshold: float
+    periods: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepPolicy:
+    """What a step policy does; steps are (lower bound above the threshold, adjustment). Cooldown in minutes."""
+
+    exact: bool
+    cooldown: int
+    steps: list[tuple[float, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetTracking:
+    """A target for the average CPU, for scaling out alone. Cooldown in minutes."""
+
+    target: float
+    cooldown: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """All of it."""
+
+    minimum: int
+    maximum: int
+    alarms: list[Alarm]
+    steps: dict[str, StepPolicy]
+    tracking: TargetTracking | None
+    # Minute of the day: the least number of tasks from then on.
+    schedule: dict[int, int] = field(default_factory=dict)
+
+    @classmethod
+    def from_stack(cls, stack: dict[str, Any]) -> Scaling:
+        """Reads the JSON that CDKTF has written.
+
+        Raises:
+            ValueError: If it holds something that is not simulated.
+        """
+        resources = stack["resource"]
+        [target] = resources["aws_appautoscaling_target"].values()
+        policies = resources["aws_appautoscaling_policy"]
+        steps, tracking = {}, None
+        for name, policy in policies.items():
+            if policy["policy_type"] == "StepScaling":
+                steps[name] = _steps(policy["step_scaling_policy_configuration"])
+            else:
+                tracking = _tracking(policy["target_tracking_scaling_policy_configuration"])
+        alarms = [
+            _alarm(alarm)
+            for alarm in resources["aws_cloudwatch_metric_alarm"].values()
+            if any("aws_appautoscaling_policy" in action for action in alarm["alarm_actions"])
+        ]
+        schedule: dict[int, int] = {}
+        for action in resources.get("aws_appautoscaling_scheduled_action", {}).values():
+            schedule |= _schedule(action)
+        return cls(int(target["min_capacity"]), int(target["max_capacity"]), alarms, steps, tracking, schedule)
+
+
+def _steps(policy: dict[str, Any]) -> StepPolicy:
+    steps = [(float(s["metric_interval_lower_bound"]), s["scaling_adjustment"]) for s in policy["step_adjustment"]]
+    exact = {"ExactCapacity": True, "ChangeInCapacity": False}[policy["adjustment_type"]]
+    return StepPolicy(exact, policy["cooldown"] // 60, sorted(steps))
+
+
+def _tracking(policy: dict[str, Any]) -> TargetTracking:
+    if not policy.get("disable_scale_in"):
+        raise ValueError("target tracking that scales in is not simulated")
+    return TargetTracking(float(policy["target_value"]), policy["scale_out_cooldown"] // 60)
+
+
+def _alarm(alarm: dict[str, Any]) -> Alarm:
+    if alarm["treat_missing_data"] != "notBreaching" or alarm["comparison_operator"] != "GreaterThanThreshold":
+        raise ValueError(f"{alarm['alarm_name']}: only notBreaching and GreaterThanThreshold are simulated")
+    queries, expression = {}, ""
+    for query in alarm["metric_query"]:
+        if "metric" in query:
+            metric = query["metric"]
+            queries[query["id"]] = Query(metric["metric_name"], metric["stat"], metric["period"] // 60)
+        if query.get("return_data"):
+            expression = query.get("expression") or query["id"]
+    [action] = alarm["alarm_actions"]
+    found = re.fullmatch(r"\$\{aws_appautoscaling_policy\.([\w-]+)\.arn\}", action)
+    if not found:
+        raise ValueError(f"{alarm['alarm_name']}: {action} is no policy of the stack")
+    return Alarm(
+        alarm["alarm_name"], found[1], expression, queries, float(alarm["threshold"]), alarm["evaluation_periods"]
+    )
+
+
+def _schedule(action: dict[str, Any]) -> dict[int, int]:
+    found = re.fullmatch(r"cron\((\d+) ([\d,]+) \* \* \? \*\)", action["schedule"])
+    if not found:
+        raise ValueError(f"{action['name']}: {action['schedule']} is not simulated")
+    least = int(action["scalable_target_action"]["min_capacity"])
+    return {int(hour) * 60 + int(found[1]): least for hour in found[2].split(",")}

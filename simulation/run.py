@@ -1,0 +1,73 @@
+"""One shape of traffic from its beginning to its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from simulation.cloudwatch import CloudWatch
+from simulation.pipeline import CORE_FRAMES_PER_SECOND, GIB_HOUR, STEP_SECONDS, VCPU_HOUR, Pipeline
+from simulation.policies import Scaling
+from simulation.scaling import AutoScaler, Change
+from simulation.traffic import Shape
+
+# A scale-out so soon after a scale-in has regretted it.
+REGRET_MINUTES: Final = 15
+# A worker that is further behind shall not be stopped, in seconds.
+BEHIND_SECONDS: Final = 60
+
+
+@dataclass
+class Outcome:
+    """What came of a shape.
+
+    Attributes:
+        minutes: At each minute: incoming frames a second, desired tasks, running tasks, lag in seconds.
+        stopped_behind: Changes that took a task away although records waited.
+    """
+
+    shape: Shape
+    minutes: list[tuple[float, int, int, float]] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    stopped_behind: list[Change] = field(default_factory=list)
+    worst_lag: float = 0
+    unread: float = 0
+    task_hours: float = 0
+
+    @property
+    def flaps(self) -> int:
+        """Scale-ins that were taken back within a quarter of an hour; a camera that wakes us is none."""
+        pairs = zip(self.changes, self.changes[1:], strict=False)
+        return sum(
+            first.after < first.before
+            and second.after > second.before
+            and second.minute - first.minute < REGRET_MINUTES
+            for first, second in pairs
+        )
+
+    def cost(self, cpu: int, memory: int) -> float:
+        """Dollars for Fargate; `cpu` in 1024ths of a core, `memory` in MiB."""
+        return self.task_hours * (cpu / 1024 * VCPU_HOUR + memory / 1024 * GIB_HOUR)
+
+
+def run(scaling: Scaling, shape: Shape, shards: int, cpu: int) -> Outcome:
+    """Replays a shape, beginning at midnight with the least number of tasks of `cpu` 1024ths of a core."""
+    cloudwatch = CloudWatch()
+    pipeline = Pipeline(shards, cloudwatch, CORE_FRAMES_PER_SECOND * cpu / 1024, shape.broken_hours * 3600)
+    scaler, outcome = AutoScaler(scaling, cloudwatch), Outcome(shape)
+    for minute in range(int(shape.hours * 60)):
+        if minute:
+            seen, lag = len(scaler.changes), pipeline.lag
+            scaler.decide(minute)
+            outcome.stopped_behind += [
+                change for change in scaler.changes[seen:] if change.after < change.before and lag > BEHIND_SECONDS
+            ]
+        incoming = 0.0
+        for second in range(minute * 60, minute * 60 + 60, STEP_SECONDS):
+            rates = [shape.rate(second, shard) for shard in range(shards)]
+            pipeline.step(second, scaler.desired, rates)
+            incoming += sum(rates) * STEP_SECONDS / 60
+        outcome.minutes.append((incoming, scaler.desired, pipeline.running, pipeline.lag))
+    outcome.changes, outcome.worst_lag, outcome.unread = scaler.changes, pipeline.worst_lag, pipeline.unread
+    outcome.task_hours = pipeline.task_seconds / 3600
+    return outcome

@@ -1,0 +1,61 @@
+"""A copy of the frames in another region."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from cdktf import ITerraformDependable, TerraformStack
+from cdktf_cdktf_provider_aws.provider import AwsProvider, AwsProviderDefaultTags
+from cdktf_cdktf_provider_aws.s3_bucket import S3Bucket
+from cdktf_cdktf_provider_aws.s3_bucket_replication_configuration import (
+    S3BucketReplicationConfigurationA,
+    S3BucketReplicationConfigurationRule,
+    S3BucketReplicationConfigurationRuleDeleteMarkerReplication,
+    S3BucketReplicationConfigurationRuleDestination,
+    S3BucketReplicationConfigurationRuleFilter,
+)
+
+from stacks.config import Config
+from stacks.iam import role
+from stacks.policies import allow
+from stacks.storage import expire, private_bucket
+
+
+def replicate(
+    stack: TerraformStack, config: Config, account: str, source: S3Bucket, tags: AwsProviderDefaultTags
+) -> None:
+    """Copies every new object to a bucket of the same kind in the configured region."""
+    storage, region = config.storage, config.storage.replica_region
+    provider = AwsProvider(stack, "aws-replica", alias="replica", region=region, default_tags=[tags])
+    name = config.name(storage.bucket_name(account, region))
+    copy = private_bucket(stack, "replica", name, versioning=True, provider=provider)
+    expire(stack, "replica", copy, storage.expiry_days, provider=provider)
+    reads = ("GetReplicationConfiguration", "ListBucket")
+    versions = ("GetObjectVersionForReplication", "GetObjectVersionAcl", "GetObjectVersionTagging")
+    copies = ("ReplicateObject", "ReplicateDelete", "ReplicateTags")
+    statements = [
+        allow("ReadConfiguration", [f"s3:{action}" for action in reads], [source.arn]),
+        allow("ReadVersions", [f"s3:{action}" for action in versions], [f"{source.arn}/*"]),
+        allow("Copy", [f"s3:{action}" for action in copies], [f"{copy.arn}/*"]),
+    ]
+    S3BucketReplicationConfigurationA(
+        stack,
+        "frames-replication",
+        bucket=source.id,
+        role=role(stack, config, "replication", account, statements, service="s3.amazonaws.com").arn,
+        rule=[
+            S3BucketReplicationConfigurationRule(
+                id="all",
+                status="Enabled",
+                priority=1,
+                filter=S3BucketReplicationConfigurationRuleFilter(prefix=""),
+                delete_marker_replication=S3BucketReplicationConfigurationRuleDeleteMarkerReplication(status="Enabled"),
+                destination=S3BucketReplicationConfigurationRuleDestination(bucket=copy.arn),
+            )
+        ],
+        # S3 refuses it while one of the buckets has no versions.
+        depends_on=[
+            cast(ITerraformDependable, stack.node.find_child(f"{bucket}-versioning"))
+            for bucket in ("frames", "replica")
+        ],
+    )

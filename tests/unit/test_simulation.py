@@ -1,0 +1,112 @@
+"""The simulation's own parts: metric math, alarms, and what Application Auto Scaling makes of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from simulation.cloudwatch import CloudWatch
+from simulation.expressions import evaluate
+from simulation.pipeline import Shard
+from simulation.policies import Alarm, Query, Scaling, StepPolicy, TargetTracking
+from simulation.scaling import AutoScaler
+
+
+@pytest.mark.parametrize(
+    ("expression", "values", "result"),
+    [
+        ("lag", {"lag": 7.0}, 7),
+        ("IF(a > 0 AND b == 0, 1, 0)", {"a": 1.0, "b": 0.0}, 1),
+        ("IF(a > 0 AND b == 0, 1, 0)", {"a": 1.0, "b": None}, None),
+        ("IF(a > 0 OR b == 0, 1, 0)", {"a": 0.0, "b": 1.0}, 0),
+        ("FILL(a, 0) + 2", {"a": None}, 2),
+        ("a / (b - 1)", {"a": 1.0, "b": 1.0}, None),
+    ],
+)
+def test_metric_math(expression: str, values: dict[str, float | None], result: float | None) -> None:
+    assert evaluate(expression, values) == result
+
+
+@pytest.mark.parametrize("expression", ["ANOMALY_DETECTION_BAND(a)", "a ** 2", "a if b else c"])
+def test_what_is_not_known_is_refused(expression: str) -> None:
+    with pytest.raises((ValueError, KeyError)):
+        evaluate(expression, {"a": 1.0, "b": 1.0, "c": 1.0})
+
+
+def alarm(**changes: object) -> Alarm:
+    values = {
+        "name": "out",
+        "policy": "out",
+        "expression": "lag",
+        "queries": {"lag": Query("Lag", "Maximum", 1)},
+        "threshold": 10.0,
+        "periods": 2,
+    }
+    return Alarm(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_an_alarm_needs_all_its_periods_and_passes_over_missing_ones() -> None:
+    cloudwatch = CloudWatch()
+    cloudwatch.put("Lag", 0, 11)
+    assert cloudwatch.breach(alarm(), 2) is None
+    cloudwatch.put("Lag", 2, 12)  # none at minute 1
+    assert cloudwatch.breach(alarm(), 4) == 12
+    assert cloudwatch.breach(alarm(), 9) is None  # long ago
+    cloudwatch.put("Lag", 3, 10)
+    assert cloudwatch.breach(alarm(), 5) is None
+
+
+def test_a_period_of_many_minutes_slides() -> None:
+    cloudwatch = CloudWatch()
+    cloudwatch.put("Lag", 0, 11)
+    quarter = alarm(queries={"lag": Query("Lag", "Maximum", 15)}, periods=1)
+    assert [cloudwatch.breach(quarter, minute) is not None for minute in (1, 2, 16, 200)] == [False, True, True, False]
+
+
+def scaler(cloudwatch: CloudWatch, policy: StepPolicy, **changes: object) -> AutoScaler:
+    values = {"minimum": 0, "maximum": 4, "alarms": [alarm(periods=1)], "steps": {"out": policy}, "tracking": None}
+    return AutoScaler(Scaling(**{**values, **changes}), cloudwatch)  # type: ignore[arg-type]
+
+
+def test_steps_within_the_cooldown_add_only_what_goes_further() -> None:
+    cloudwatch = CloudWatch()
+    scaling = scaler(cloudwatch, StepPolicy(exact=False, cooldown=5, steps=[(0, 1), (10, 3)]))
+    for minute, lag in enumerate((11, 11, 25)):
+        cloudwatch.put("Lag", minute, lag)
+        scaling.decide(minute + 2)
+    assert [(change.before, change.after) for change in scaling.changes] == [(0, 1), (1, 3)]
+
+
+def test_an_exact_capacity_takes_tasks_away_too_and_limits_hold() -> None:
+    cloudwatch = CloudWatch()
+    cloudwatch.put("Lag", 0, 11)
+    down = scaler(cloudwatch, StepPolicy(exact=True, cooldown=5, steps=[(0, 1)]))
+    down.desired = 3
+    down.decide(2)
+    assert down.desired == 1
+    up = scaler(cloudwatch, StepPolicy(exact=False, cooldown=5, steps=[(0, 9)]))
+    up.decide(2)
+    assert up.desired == 4
+
+
+def test_cpu_above_its_target_for_three_minutes_scales_out_in_proportion() -> None:
+    cloudwatch = CloudWatch()
+    scaling = scaler(cloudwatch, StepPolicy(True, 5, [(0, 1)]), alarms=[], tracking=TargetTracking(70, 2))
+    scaling.desired = 2
+    for minute, cpu in enumerate((90, 90, 60, 90, 90, 90)):
+        cloudwatch.put("CPUUtilization", minute, cpu)
+        scaling.decide(minute + 2)
+    assert [(change.minute, change.after) for change in scaling.changes] == [(7, 3)]
+
+
+def test_the_clock_sets_the_least_number() -> None:
+    scaling = scaler(CloudWatch(), StepPolicy(True, 5, [(0, 1)]), schedule={6: 1, 16: 0})
+    for minute in range(20):
+        scaling.decide(minute)
+    assert [(change.minute, change.after) for change in scaling.changes] == [(6, 1)]
+
+
+def test_a_shard_is_read_from_its_oldest_record() -> None:
+    shard = Shard()
+    shard.unread.extend([(0, 10), (10, 10)])
+    assert (shard.read(15), shard.lag(20)) == (15, 10)
+    assert (shard.read(15), shard.lag(20)) == (5, 0)
