@@ -58,21 +58,60 @@ demo-model: setup-model ## train the built-in demo model again (an hour on two c
 # -- the infrastructure ---------------------------------------------------------------------
 
 .PHONY: synth
-synth: setup ## synthesise the Terraform of ENVIRONMENT (dev) into cdktf.out/ (needs node)
+synth: setup ## synthesise ENVIRONMENT (dev) into cdktf.out/: JSON for terraform, HCL for people (needs node)
 	@$(BIN)/python main.py
+	@CDKTF_OUTDIR=cdktf.out/hcl SYNTH_HCL_OUTPUT=true $(BIN)/python main.py
+	@if command -v terraform > /dev/null; then terraform fmt -recursive cdktf.out/hcl > /dev/null; fi
 
-.PHONY: bootstrap plan outputs destroy
+STACKS := $(BIN)/python -m stacks.cli
+APPROVE := $(if $(filter yes,$(YES)),--auto-approve)
+
+.PHONY: bootstrap plan deploy image outputs destroy
 bootstrap: setup ## make the bucket of the Terraform state, once for an account and region
-	@$(BIN)/python -m stacks.cli bootstrap
+	@$(STACKS) bootstrap $(APPROVE)
 
-plan: setup ## show what applying ENVIRONMENT (dev) would change
-	@$(BIN)/python -m stacks.cli plan
+plan: setup ## show what deploying ENVIRONMENT (dev) would change
+	@$(STACKS) plan
 
-outputs: setup ## print the outputs of ENVIRONMENT (dev) as JSON
-	@$(BIN)/python -m stacks.cli outputs
+deploy: setup ## image, infrastructure, wait, outputs; YES=yes does not ask, IMAGE=no leaves the image out
+	@$(STACKS) deploy $(APPROVE) $(if $(filter no,$(IMAGE)),--no-image) $(if $(BASE),--base '$(BASE)')
+
+image: setup ## build the worker's image and push it (needs docker, podman or buildah)
+	@$(STACKS) image $(if $(BASE),--base '$(BASE)')
+
+outputs: setup ## print the outputs of ENVIRONMENT (dev) as JSON, for --from-outputs
+	@$(STACKS) outputs
 
 destroy: setup ## destroy ENVIRONMENT (dev)
-	@$(BIN)/python -m stacks.cli destroy
+	@$(STACKS) destroy $(APPROVE)
+
+.PHONY: smoke restart logs status send watch menu
+smoke: setup ## send frames through what is deployed; compare what was sent with what came
+	@$(STACKS) smoke $(if $(FRAMES),--frames $(FRAMES))
+
+restart: setup ## start new tasks in place of the running ones
+	@$(STACKS) restart
+
+logs: setup ## the worker's log of the last 15 minutes (SINCE=60) and what comes, until Ctrl-C
+	@$(STACKS) logs --follow $(if $(SINCE),--since $(SINCE))
+
+status: setup ## tasks, shards, lag, leases, queues and alarms of what is deployed
+	@$(STACKS) status
+
+send: setup ## send SOURCE (demo) to what is deployed, until Ctrl-C
+	@$(STACKS) outputs > cdktf.out/outputs.json
+	@$(BIN)/producer send '$(or $(SOURCE),demo)' --from-outputs cdktf.out/outputs.json
+
+watch: setup ## print the results of what is deployed, until Ctrl-C
+	@$(STACKS) outputs > cdktf.out/outputs.json
+	@$(BIN)/consumer watch --from-outputs cdktf.out/outputs.json
+
+menu: setup ## choose from the six that are used most
+	@$(BIN)/python -m stacks.menu
+
+.PHONY: simulate
+simulate: setup ## replay traffic through the scaling policies of ENVIRONMENT (prod has four shards); draw docs/scaling.png
+	@$(BIN)/python -m simulation --environment $(ENVIRONMENT) --chart docs/scaling.png
 
 # -- working on it --------------------------------------------------------------------------
 

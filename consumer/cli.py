@@ -20,6 +20,7 @@ from consumer.errors import ConsumerError
 from consumer.results import Handler, ResultReader, Tally
 from consumer.save import Saver
 from consumer.watch import line
+from contract import outputs
 from contract.message import ResultMessage
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -31,6 +32,22 @@ EXIT_STATUS = """
 5 folder cannot be written · 6 service out of reach
 """
 
+
+def _from_outputs(path: Path | None) -> None:
+    try:
+        if path:
+            outputs.into_environment(path)
+    except outputs.OutputsError as error:
+        print(f"error: --from-outputs: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+
+
+FromOutputs = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", is_eager=True, callback=_from_outputs, help="Queue and region from what `make outputs` printed."
+    ),
+]
 QueueUrl = Annotated[str, typer.Option(envvar="SQS_QUEUE_URL", help="The queue of results.")]
 EndpointUrl = Annotated[
     str | None, typer.Option(envvar="AWS_ENDPOINT_URL", help="Of an SQS and S3 that are not on AWS.")
@@ -53,6 +70,7 @@ def main() -> None:
 )
 def watch(
     queue_url: QueueUrl,
+    from_outputs: FromOutputs = None,
     limit: Limit = None,
     idle_exit: Idle = None,
     endpoint_url: EndpointUrl = None,
@@ -77,6 +95,7 @@ def watch(
 def save(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Made if it is not there.")],
     queue_url: QueueUrl,
+    from_outputs: FromOutputs = None,
     limit: Limit = None,
     idle_exit: Idle = None,
     endpoint_url: EndpointUrl = None,

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import boto3
@@ -16,6 +17,7 @@ import typer
 from botocore.config import Config
 from rich.console import Console
 
+from contract import outputs
 from contract.frame import FrameError, check_source
 from producer.encoding import Encoder
 from producer.errors import ProducerError
@@ -34,13 +36,33 @@ EPILOG = """
 producer send demo --stream cv2kinesis\n
 producer send street.mp4 --stream cv2kinesis --fps 5 --width 1280\n
 producer send rtsp://camera.local/live 0 --stream cv2kinesis --source-id door --source-id desk\n
-producer send 'photos/*.jpg' --stream cv2kinesis --json
+producer send 'photos/*.jpg' --stream cv2kinesis --json\n
+producer send demo --from-outputs outputs.json
 
 [bold]Exit status[/bold]
 
 0 all sent · 1 other error · 2 wrong usage · 3 no such stream · 4 no credentials or not allowed ·
 5 unreadable source · 6 service out of reach · 7 frames refused as too large · 130 interrupted before a file's end
 """
+
+
+def _from_outputs(path: Path | None) -> None:
+    try:
+        if path:
+            outputs.into_environment(path)
+    except outputs.OutputsError as error:
+        _fail(f"--from-outputs: {error}", 2)
+
+
+FromOutputs = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        is_eager=True,
+        callback=_from_outputs,
+        help="Stream and region from what `make outputs` printed.",
+    ),
+]
 
 
 @app.callback()
@@ -59,6 +81,7 @@ def send(
         ),
     ],
     stream: Annotated[str, typer.Option(envvar="KINESIS_STREAM_NAME", help="The stream's name.")],
+    from_outputs: FromOutputs = None,
     source_id: Annotated[
         list[str] | None,
         typer.Option(help="A source's id, once for each SOURCE; also its partition key. Default: from its name."),

@@ -1,123 +1,234 @@
-"""What operators run: `python -m stacks.cli bootstrap | plan | apply | outputs | destroy`.
+"""What operators run, each as `make COMMAND ENVIRONMENT=prod`.
 
-Synthesises the environment, then runs terraform in the stack's folder. The Makefile calls it.
+bootstrap makes the state's bucket, plan, outputs and destroy are terraform's, image builds and pushes the
+worker, deploy does all of it and waits, restart, logs, status and smoke are for what is deployed.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
-import subprocess
 import sys
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import boto3
 from botocore.config import Config as ClientConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
+from stacks import image, operate, smoke
 from stacks.config import Config, ConfigError
+from stacks.errors import DeployError
+from stacks.terraform import Terraform
 
 ROOT = Path(__file__).parent.parent
+FAILED = 1
+WRONG_USAGE = 2
+INTERRUPTED = 130
 
-
-class DeployError(Exception):
-    """What keeps a command from being carried out; its text is one line with what to do."""
+EPILOG = """examples:
+  python -m stacks.cli plan --environment prod --out plan
+  python -m stacks.cli deploy --environment prod --auto-approve
+  python -m stacks.cli logs --environment prod --since 60 --follow
+"""
 
 
 def main() -> int:
-    """Terraform's exit status; 2 where it was not even asked."""
-    parser = argparse.ArgumentParser(prog="stacks", description="synthesise and apply an environment")
-    parser.add_argument("command", choices=("bootstrap", "plan", "apply", "outputs", "destroy"))
+    """0, or terraform's status; 1 where a deployment or a smoke test failed; 2 where it could not begin."""
+    parser = argparse.ArgumentParser(
+        prog="stacks", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", choices=sorted(COMMANDS))
     parser.add_argument("--environment", default=os.environ.get("ENVIRONMENT", "dev"), help="default: dev")
-    parser.add_argument("--auto-approve", action="store_true", help="apply and destroy without asking")
+    parser.add_argument("--auto-approve", action="store_true", help="bootstrap, deploy, destroy: do not ask")
+    parser.add_argument("--out", default="", help="plan: save it to this file in the stack's folder")
+    parser.add_argument("--base", default=os.environ.get("BASE", ""), help="image, deploy: the image to build on")
+    parser.add_argument("--no-image", action="store_true", help="deploy: only the infrastructure")
+    parser.add_argument("--frames", type=int, default=20, help="smoke: how many (default: 20)")
+    parser.add_argument("--since", type=int, default=15, help="logs: from so many minutes ago (default: 15)")
+    parser.add_argument("--follow", action="store_true", help="logs: until Ctrl-C")
+    parser.add_argument("--json", action="store_true", dest="as_json", help="status: for machines")
     args = parser.parse_args()
     try:
-        return run(args.command, args.environment, auto_approve=args.auto_approve)
+        config = Config.read(ROOT / "environments" / f"{args.environment}.toml")
+        return COMMANDS[args.command](Operator(config, args))
     except (ConfigError, DeployError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
-
-
-def run(command: str, environment: str, *, auto_approve: bool) -> int:
-    """Carries a command out.
-
-    Raises:
-        ConfigError: If the environment's file is wrong.
-        DeployError: If something that is needed is missing.
-    """
-    config = Config.read(ROOT / "environments" / f"{environment}.toml")
-    for tool, package in (("node", "Node.js 20 or later"), ("terraform", "Terraform 1.10 or later")):
-        if not shutil.which(tool):
-            raise DeployError(f"{tool} is not on the path: install {package}")
-    account = account_id(config.region)
-    # Imported late: Node starts with it.
-    from stacks.app import synthesise
-    from stacks.state import state_bucket_name
-
-    folder = synthesise(config, environment, account, ROOT / "cdktf.out")
-    approve = ["-auto-approve"] if auto_approve else []
-    if command == "bootstrap":
-        return bootstrap(folder.parent / "state", config.region, state_bucket_name(account, config.region), approve)
-    if not bucket_exists(state_bucket_name(account, config.region), config.region):
-        raise DeployError(f"no bucket for the state in account {account}, {config.region}: run `make bootstrap` once")
-    if status := terraform(folder, "init", "-input=false", "-reconfigure"):
-        return status
-    arguments = {
-        "plan": ["plan"],
-        "apply": ["apply", *approve],
-        "outputs": ["output", "-json"],
-        "destroy": ["destroy", *approve],
-    }
-    return terraform(folder, *arguments[command])
-
-
-def bootstrap(folder: Path, region: str, bucket: str, approve: list[str]) -> int:
-    """Makes the bucket of the state, once for an account and region."""
-    if bucket_exists(bucket, region):
-        print(f"{bucket} is there already")
-        return 0
-    return terraform(folder, "init", "-input=false") or terraform(folder, "apply", *approve)
-
-
-def account_id(region: str) -> str:
-    """The account of the credentials in use.
-
-    Raises:
-        DeployError: If there are none.
-    """
-    try:
-        return str(_client("sts", region).get_caller_identity()["Account"])
+        return WRONG_USAGE
     except (ClientError, BotoCoreError) as error:
-        raise DeployError(
-            f"no valid AWS credentials ({type(error).__name__}): `aws configure`, or set AWS_PROFILE"
-        ) from None
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
-def bucket_exists(bucket: str, region: str) -> bool:
-    """Whether there is a bucket that we may use.
+class Operator:
+    """The commands, for one environment with the credentials in use."""
 
-    Raises:
-        DeployError: If it belongs to somebody else.
-    """
-    try:
-        _client("s3", region).head_bucket(Bucket=bucket)
-    except ClientError as error:
-        if error.response["Error"]["Code"] in ("404", "NoSuchBucket"):
-            return False
-        raise DeployError(f"bucket {bucket}: {error.response['Error']['Code']}: not ours to use") from None
-    return True
+    def __init__(self, config: Config, args: argparse.Namespace) -> None:
+        self._config, self._args = config, args
+        self._approve = ["-auto-approve"] if args.auto_approve else []
+
+    # -- what terraform does
+
+    def bootstrap(self) -> int:
+        """Makes the bucket of the state, once for an account and region; then the roles of GitHub's workflows."""
+        folder, bucket = self._synthesise(), self._state_bucket()
+        if self._bucket_exists(bucket):
+            print(f"{bucket} is there already")
+        else:
+            state = Terraform(folder.parent / "state")
+            state.init()
+            if status := state("apply", *self._approve):
+                return status
+        if not self._config.github.repository:
+            return 0
+        github = Terraform(folder.parent / "github")
+        github.init()
+        return github("apply", *self._approve)
+
+    def plan(self) -> int:
+        """Shows what would change."""
+        out = [f"-out={self._args.out}"] if self._args.out else []
+        return self._terraform()("plan", "-input=false", *out)
+
+    def outputs(self) -> int:
+        """Prints what the CLIs read with --from-outputs."""
+        print(json.dumps(self._terraform().output(), indent=2))
+        return 0
+
+    def destroy(self) -> int:
+        """Destroys it; a bucket with frames in it is refused by S3."""
+        return self._terraform()("destroy", *self._approve)
+
+    # -- the image
+
+    def image(self) -> int:
+        """Builds the worker's image and pushes it, if the registry has it not yet."""
+        ecr, repository = self._client("ecr"), self._config.name(self._config.stream.name)
+        tag = image.tag(self._config)
+        if image.is_pushed(ecr, repository, tag):
+            print(f"{repository}:{tag} is in the registry already")
+            return 0
+        try:
+            [found] = ecr.describe_repositories(repositoryNames=[repository])["repositories"]
+        except ecr.exceptions.RepositoryNotFoundException:
+            raise DeployError(f"no registry {repository} yet: run `make deploy`, which makes it first") from None
+        name = f"{found['repositoryUri']}:{tag}"
+        image.build(self._config, name, self._args.base)
+        image.push(ecr, name)
+        return 0
+
+    def deploy(self) -> int:
+        """Registry, image, everything else; waits until the service is stable and prints the outputs."""
+        terraform = self._terraform()
+        if not self._args.no_image:
+            ecr, repository = self._client("ecr"), self._config.name(self._config.stream.name)
+            if not image.is_pushed(ecr, repository, image.tag(self._config)):
+                target = "-target=aws_ecr_repository.repository"
+                if status := terraform("apply", "-auto-approve", target):  # an empty registry: nothing to ask
+                    return status
+                self.image()
+        if status := terraform("apply", *self._approve):
+            return status
+        print("waiting for the service", flush=True)
+        print(f"  {operate.wait_until_stable(self._client('ecs'), self._config)}")
+        for name, output in terraform.output().items():
+            print(f"{name:22} {output['value']}")
+        return 0
+
+    # -- what is deployed
+
+    def restart(self) -> int:
+        """New tasks for old ones."""
+        operate.restart(self._client, self._config)
+        return 0
+
+    def logs(self) -> int:
+        """The worker's log."""
+        for line in operate.logs(self._client, self._config, timedelta(minutes=self._args.since), self._args.follow):
+            print(line, flush=True)
+        return 0
+
+    def status(self) -> int:
+        """An environment at a glance."""
+        status = operate.status(self._client, self._config)
+        print(json.dumps(status.as_dict()) if self._args.as_json else "\n".join(status.lines()))
+        return 0
+
+    def smoke(self) -> int:
+        """Frames in, frames and results out."""
+        account = self._account()
+        bucket = self._config.name(self._config.storage.bucket_name(account, self._config.region))
+        result = smoke.run(self._client, self._config, bucket, self._args.frames)
+        print("\n".join(result.lines()))
+        return 0 if result.complete else FAILED
+
+    # -- what they need
+
+    def _terraform(self) -> Terraform:
+        folder, bucket = self._synthesise(), self._state_bucket()
+        if not self._bucket_exists(bucket):
+            where = f"account {self._account()}, {self._config.region}"
+            raise DeployError(f"no bucket for the state in {where}: run `make bootstrap` once")
+        terraform = Terraform(folder)
+        terraform.init()
+        return terraform
+
+    def _synthesise(self) -> Path:
+        for tool, package in (("node", "Node.js 20 or later"), ("terraform", "Terraform 1.10 or later")):
+            if not shutil.which(tool):
+                raise DeployError(f"{tool} is not on the path: install {package}")
+        account = self._account()
+        # Imported late: Node starts with it.
+        from stacks.app import synthesise
+
+        return synthesise(self._config, self._args.environment, account, ROOT / "cdktf.out")
+
+    def _state_bucket(self) -> str:
+        from stacks.state import state_bucket_name
+
+        return state_bucket_name(self._account(), self._config.region)
+
+    def _account(self) -> str:
+        try:
+            return str(self._client("sts").get_caller_identity()["Account"])
+        except (ClientError, BotoCoreError) as error:
+            raise DeployError(
+                f"no valid AWS credentials ({type(error).__name__}): `aws configure`, or set AWS_PROFILE"
+            ) from None
+
+    def _bucket_exists(self, bucket: str) -> bool:
+        try:
+            self._client("s3").head_bucket(Bucket=bucket)
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code in ("404", "NoSuchBucket"):
+                return False
+            raise DeployError(f"bucket {bucket}: {code}: not ours to use") from None
+        return True
+
+    def _client(self, service: str) -> Any:
+        config = ClientConfig(region_name=self._config.region, connect_timeout=5, retries={"total_max_attempts": 3})
+        return boto3.client(service, config=config)
 
 
-def terraform(folder: Path, *arguments: str) -> int:
-    """Runs terraform in a stack's folder, on this terminal."""
-    return subprocess.run(["terraform", f"-chdir={folder}", *arguments], check=False).returncode  # noqa: S607
-
-
-def _client(service: str, region: str):  # type: ignore[no-untyped-def]
-    return boto3.client(
-        service, config=ClientConfig(region_name=region, connect_timeout=5, retries={"total_max_attempts": 2})
-    )
+COMMANDS: dict[str, Callable[[Operator], int]] = {
+    "bootstrap": Operator.bootstrap,
+    "plan": Operator.plan,
+    "outputs": Operator.outputs,
+    "destroy": Operator.destroy,
+    "image": Operator.image,
+    "deploy": Operator.deploy,
+    "restart": Operator.restart,
+    "logs": Operator.logs,
+    "status": Operator.status,
+    "smoke": Operator.smoke,
+}
 
 
 if __name__ == "__main__":

@@ -112,7 +112,8 @@ class ServiceConfig(_Section):
     cpu: int = 512
     memory: int = 2048
     architecture: Literal["X86_64", "ARM64"] = "X86_64"
-    image_tag: str = Field(default="latest", pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")
+    # Empty: made from what the image is built of.
+    image_tag: str = Field(default="", pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$")
     min_tasks: int = Field(default=0, ge=0, le=MAX_TASKS)
     max_tasks: int | None = Field(default=None, ge=1, le=MAX_TASKS)
     cpu_target: float = Field(default=70, ge=20, le=95)

@@ -34,7 +34,7 @@ from cdktf_cdktf_provider_aws.lb_listener_rule import (
 from cdktf_cdktf_provider_aws.lb_target_group import LbTargetGroup, LbTargetGroupHealthCheck
 from cdktf_cdktf_provider_aws.ssm_parameter import SsmParameter
 
-from stacks import iam
+from stacks import iam, image
 from stacks.config import Config
 from stacks.leases import LeaseTables
 from stacks.network import WORKER_PORT, Network
@@ -159,7 +159,7 @@ class Service:
         config = self._config
         return {
             "name": CONTAINER,
-            "image": f"{registry.repository.repository_url}:{config.service.image_tag}",
+            "image": f"{registry.repository.repository_url}:{image.tag(config)}",
             "essential": True,
             "user": NON_ROOT,
             "readonlyRootFilesystem": True,

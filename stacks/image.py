@@ -1,0 +1,104 @@
+"""The worker's image: its tag, its build, its way to the registry."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from stacks.config import Config
+from stacks.errors import DeployError
+
+ROOT: Final = Path(__file__).parent.parent
+# What can build and push, in the order of preference; their commands are alike.
+ENGINES: Final = ("docker", "podman", "buildah")
+PLATFORMS: Final = {"X86_64": "linux/amd64", "ARM64": "linux/arm64"}
+
+
+def tag(config: Config, root: Path = ROOT) -> str:
+    """The configured tag, or one made from all that the image is built of: the same content has the same tag.
+
+    The weights count by their size's name: with weights of your own, set `service.image_tag`.
+    """
+    if config.service.image_tag:
+        return config.service.image_tag
+    digest = hashlib.sha256(config.service.architecture.encode())
+    for path in sorted(_sources(root)):
+        digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
+    return f"yolov8{config.service.model_size}-{digest.hexdigest()[:12]}"
+
+
+def _sources(root: Path) -> Iterator[Path]:
+    yield from (root / name for name in ("Dockerfile", ".dockerignore", "requirements/worker.txt"))
+    for folder in ("kcl_worker", "contract"):
+        yield from (path for path in (root / folder).rglob("*") if path.is_file() and path.suffix != ".pyc")
+
+
+def build_command(engine: str, name: str, model: str, platform: str = "", base: str = "") -> list[str]:
+    """The command that builds the image, to be followed by the folder that holds the Dockerfile."""
+    command = [engine, "bud" if engine == "buildah" else "build"]
+    if engine != "docker":
+        command += ["--format", "docker"]  # the other format has no health check
+    if platform:
+        command += ["--platform", platform]
+    if base:
+        command += ["--build-arg", f"BASE={base}"]
+    return [*command, "--build-arg", f"MODEL={model}", "--tag", name]
+
+
+def engine() -> str:
+    """What there is to build with.
+
+    Raises:
+        DeployError: If there is nothing.
+    """
+    found = next((name for name in ENGINES if shutil.which(name)), None)
+    if not found:
+        raise DeployError(f"the image needs one of {', '.join(ENGINES)}: install one")
+    return found
+
+
+def build(config: Config, name: str, base: str = "") -> None:
+    """Builds the image; exports the model first, if it is not there.
+
+    Raises:
+        DeployError: If one of it fails.
+    """
+    size = config.service.model_size
+    model = f"models/yolov8{size}.onnx"
+    if not (ROOT / model).exists():
+        print(f"{model} is not there: exporting it (the first time, this installs 6 GB of torch)")
+        _run(["make", "-C", str(ROOT), "model", f"SIZE={size}"], "exporting the model")
+    command = build_command(engine(), name, model, PLATFORMS[config.service.architecture], base)
+    _run([*command, str(ROOT)], "building the image")
+
+
+def push(ecr: Any, name: str) -> None:
+    """Sends an image to the registry that its name begins with.
+
+    Raises:
+        DeployError: If it does not go.
+    """
+    [authorization] = ecr.get_authorization_token()["authorizationData"]
+    user, _, password = base64.b64decode(authorization["authorizationToken"]).decode().partition(":")
+    registry, tool = name.partition("/")[0], engine()
+    _run([tool, "login", "--username", user, "--password-stdin", registry], "logging in to the registry", password)
+    _run([tool, "push", name], "pushing the image")
+
+
+def is_pushed(ecr: Any, repository: str, image_tag: str) -> bool:
+    """Whether the registry has an image under this tag; its tags never move."""
+    try:
+        return bool(ecr.describe_images(repositoryName=repository, imageIds=[{"imageTag": image_tag}])["imageDetails"])
+    except (ecr.exceptions.ImageNotFoundException, ecr.exceptions.RepositoryNotFoundException):
+        return False
+
+
+def _run(command: list[str], what: str, text: str | None = None) -> None:
+    done = subprocess.run(command, input=text, text=True, check=False)
+    if done.returncode:
+        raise DeployError(f"{what} failed: {command[0]} ended with status {done.returncode}")

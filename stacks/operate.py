@@ -1,0 +1,205 @@
+"""Looking at a deployed environment, and turning it off and on: restart, logs, status."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from stacks.config import Config
+from stacks.errors import DeployError
+
+Client = Callable[[str], Any]
+
+STABLE_SECONDS: Final = 900
+POLL_SECONDS: Final = 5
+LOG_POLL_SECONDS: Final = 2
+
+
+@dataclass
+class Status:
+    """An environment at a glance; None is what could not be found."""
+
+    service: str
+    desired: int
+    running: int
+    pending: int
+    rollout: str
+    image: str
+    stream: str
+    shards: int
+    lag_seconds: float | None
+    leases: dict[str, str] = field(default_factory=dict)
+    queues: dict[str, int] = field(default_factory=dict)
+    alarms: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For machines."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """For people."""
+        lag = "nobody reads" if self.lag_seconds is None else f"{self.lag_seconds:.0f} s"
+        return [
+            f"service    {self.service}: {self.running} running, {self.pending} pending, {self.desired} desired",
+            f"rollout    {self.rollout}, image {self.image}",
+            f"stream     {self.stream}: {self.shards} open shards, lag {lag}",
+            *(f"lease      {shard}: {owner or 'free'}" for shard, owner in sorted(self.leases.items())),
+            *(f"queue      {name}: {number} messages" for name, number in self.queues.items()),
+            f"alarms     {', '.join(self.alarms) or 'none'}",
+        ]
+
+
+def describe_service(ecs: Any, config: Config) -> dict[str, Any]:
+    """ECS's description of the service.
+
+    Raises:
+        DeployError: If there is none.
+    """
+    cluster, service = config.name("VideoPipelineStack-Cluster"), config.name("VideoPipelineStack-Service")
+    try:
+        found = ecs.describe_services(cluster=cluster, services=[service])["services"]
+    except ecs.exceptions.ClusterNotFoundException:
+        found = []
+    if not found or found[0]["status"] != "ACTIVE":
+        raise DeployError(f"no service {service} in {config.region}: run `make deploy`")
+    described: dict[str, Any] = found[0]
+    return described
+
+
+def restart(client: Client, config: Config) -> None:
+    """Has ECS start new tasks, then stop the old ones.
+
+    Raises:
+        DeployError: If there is no service, or no task runs that could be restarted.
+    """
+    ecs = client("ecs")
+    service = describe_service(ecs, config)
+    if not service["desiredCount"]:
+        raise DeployError("no task is wanted now: the next frame starts a new one")
+    ecs.update_service(cluster=service["clusterArn"], service=service["serviceName"], forceNewDeployment=True)
+    wait_until_stable(ecs, config)
+
+
+def wait_until_stable(ecs: Any, config: Config, seconds: float = STABLE_SECONDS) -> str:
+    """Waits for the deployment under way; gives what there is to say of it.
+
+    Raises:
+        DeployError: If it fails, is rolled back or takes too long.
+    """
+    deadline, before = time.monotonic() + seconds, ""
+    wanted = describe_service(ecs, config)["taskDefinition"]
+    while True:
+        service = describe_service(ecs, config)
+        primary = next(d for d in service["deployments"] if d["status"] == "PRIMARY")
+        state = f"{service['runningCount']} of {service['desiredCount']} tasks running"
+        if primary.get("rolloutState") == "FAILED" or service["taskDefinition"] != wanted:
+            raise DeployError(f"the deployment failed and is rolled back: {primary.get('rolloutStateReason', state)}")
+        if primary.get("rolloutState") == "COMPLETED" and service["runningCount"] >= service["desiredCount"]:
+            return (
+                state if service["desiredCount"] else "asleep: the first frame starts a task (`make smoke` proves it)"
+            )
+        if time.monotonic() > deadline:
+            raise DeployError(f"not stable after {seconds:.0f} s ({state}): `make logs` and `make status` say more")
+        if state != before:
+            print(f"  {state}", flush=True)
+            before = state
+        time.sleep(POLL_SECONDS)
+
+
+def logs(client: Client, config: Config, since: timedelta, follow: bool) -> Iterator[str]:
+    """The worker's log lines from some time ago on, and as they come.
+
+    Raises:
+        DeployError: If there is no log.
+    """
+    cloudwatch, group = client("logs"), config.name("/ecs/videoPipeline")
+    start, seen = int((datetime.now(UTC) - since).timestamp() * 1000), set[str]()
+    while True:
+        try:
+            pages = cloudwatch.get_paginator("filter_log_events").paginate(logGroupName=group, startTime=start)
+            for event in (event for page in pages for event in page["events"]):
+                if event["eventId"] not in seen:
+                    seen.add(event["eventId"])
+                    start = max(start, event["timestamp"])
+                    yield event["message"].rstrip()
+        except cloudwatch.exceptions.ResourceNotFoundException:
+            raise DeployError(f"no log group {group} in {config.region}: run `make deploy`") from None
+        if not follow:
+            return
+        time.sleep(LOG_POLL_SECONDS)
+
+
+def status(client: Client, config: Config) -> Status:
+    """Asks every service for its part.
+
+    Raises:
+        DeployError: If nothing is deployed.
+    """
+    ecs, kinesis = client("ecs"), client("kinesis")
+    service = describe_service(ecs, config)
+    [container] = ecs.describe_task_definition(taskDefinition=service["taskDefinition"])["taskDefinition"][
+        "containerDefinitions"
+    ]
+    primary = next(d for d in service["deployments"] if d["status"] == "PRIMARY")
+    stream = config.name(config.stream.name)
+    return Status(
+        service=service["serviceName"],
+        desired=service["desiredCount"],
+        running=service["runningCount"],
+        pending=service["pendingCount"],
+        rollout=primary.get("rolloutState", "unknown").lower().replace("_", " "),
+        image=container["image"].rpartition(":")[2],
+        stream=stream,
+        shards=kinesis.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]["OpenShardCount"],
+        lag_seconds=_lag(client("cloudwatch"), stream),
+        leases=_leases(client("dynamodb"), stream),
+        queues=_queues(client("sqs"), config),
+        alarms=_alarms(client("cloudwatch"), config),
+    )
+
+
+def _lag(cloudwatch: Any, stream: str) -> float | None:
+    now = datetime.now(UTC)
+    points = cloudwatch.get_metric_statistics(
+        Namespace="AWS/Kinesis",
+        MetricName="GetRecords.IteratorAgeMilliseconds",
+        Dimensions=[{"Name": "StreamName", "Value": stream}],
+        StartTime=now - timedelta(minutes=5),
+        EndTime=now,
+        Period=60,
+        Statistics=["Maximum"],
+    )["Datapoints"]
+    latest = max(points, key=lambda point: point["Timestamp"], default=None)
+    return latest["Maximum"] / 1000 if latest else None
+
+
+def _leases(dynamodb: Any, table: str) -> dict[str, str]:
+    pages = dynamodb.get_paginator("scan").paginate(TableName=table)
+    return {
+        item["leaseKey"]["S"]: item.get("leaseOwner", {}).get("S", "")
+        for page in pages
+        for item in page["Items"]
+        if item.get("checkpoint", {}).get("S") != "SHARD_END"
+    }
+
+
+def _queues(sqs: Any, config: Config) -> dict[str, int]:
+    found = {}
+    for kind in ("", "-dlq", "-quarantine"):
+        name, attribute = config.name(config.storage.queue + kind), "ApproximateNumberOfMessages"
+        url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[attribute])["Attributes"]
+        found[name] = int(attributes[attribute])
+    return found
+
+
+def _alarms(cloudwatch: Any, config: Config) -> list[str]:
+    """Alarms of this environment that ring; those of autoscaling are no news."""
+    pages = cloudwatch.get_paginator("describe_alarms").paginate(AlarmNamePrefix="cv2kinesis-", StateValue="ALARM")
+    names = [alarm["AlarmName"] for page in pages for alarm in page.get("MetricAlarms", [])]
+    suffix = config.suffix
+    own = [name for name in names if name.endswith(suffix) and "-scaling-" not in name]
+    return sorted(name.removeprefix("cv2kinesis-").removesuffix(suffix) for name in own)

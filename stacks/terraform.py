@@ -1,0 +1,60 @@
+"""The terraform command in a synthesised stack's folder."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from stacks.errors import DeployError
+
+
+class Terraform:
+    """Commands on this terminal; the first one that asks for the state initialises the folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def init(self) -> None:
+        """Installs the provider and finds the state.
+
+        Raises:
+            DeployError: If it cannot; terraform has said why.
+        """
+        done = self._run("init", "-input=false", "-reconfigure", capture=True)
+        if done.returncode:
+            print(done.stdout + done.stderr)
+            raise DeployError("terraform init failed, see above")
+
+    def __call__(self, *arguments: str) -> int:
+        """Runs a command; gives its status."""
+        return self._run(*arguments).returncode
+
+    def output(self) -> dict[str, Any]:
+        """The outputs of what is applied, in terraform's own form.
+
+        Raises:
+            DeployError: If nothing is applied.
+        """
+        done = self._run("output", "-json", capture=True)
+        outputs: dict[str, Any] = json.loads(done.stdout or "{}")
+        if done.returncode or not outputs:
+            raise DeployError("nothing is deployed here: run `make deploy`")
+        return outputs
+
+    def show(self, plan: str) -> dict[str, Any]:
+        """A saved plan.
+
+        Raises:
+            DeployError: If there is none.
+        """
+        done = self._run("show", "-json", plan, capture=True)
+        if done.returncode:
+            raise DeployError(f"no plan {plan}: {done.stderr.strip().splitlines()[-1]}")
+        shown: dict[str, Any] = json.loads(done.stdout)
+        return shown
+
+    def _run(self, *arguments: str, capture: bool = False) -> subprocess.CompletedProcess[str]:
+        command = ["terraform", f"-chdir={self._folder}", *arguments]
+        return subprocess.run(command, capture_output=capture, text=True, check=False)
