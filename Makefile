@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 export ENVIRONMENT ?= dev
 MODEL_VENV := .venv-model
+SCAN_VENV := .venv-scan
 BIN := $(VENV)/bin
 SIZE ?= n
 UV_COMPILE := uv pip compile --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links
@@ -66,12 +67,15 @@ synth: setup ## synthesise ENVIRONMENT (dev) into cdktf.out/: JSON for terraform
 STACKS := $(BIN)/python -m stacks.cli
 APPROVE := $(if $(filter yes,$(YES)),--auto-approve)
 
-.PHONY: bootstrap plan deploy image outputs destroy
+.PHONY: bootstrap plan summary deploy image outputs destroy
 bootstrap: setup ## make the bucket of the Terraform state, once for an account and region
 	@$(STACKS) bootstrap $(APPROVE)
 
-plan: setup ## show what deploying ENVIRONMENT (dev) would change
-	@$(STACKS) plan
+plan: setup ## show what deploying ENVIRONMENT (dev) would change; OUT=plan saves it
+	@$(STACKS) plan $(if $(OUT),--out '$(OUT)')
+
+summary: setup ## a saved PLAN=plan in a few lines of Markdown; fails where data would be lost
+	@terraform -chdir=cdktf.out/stacks/$(ENVIRONMENT) show -json '$(or $(PLAN),plan)' | $(BIN)/python -m stacks.summary --title '$(ENVIRONMENT)'
 
 deploy: setup ## image, infrastructure, wait, outputs; YES=yes does not ask, IMAGE=no leaves the image out
 	@$(STACKS) deploy $(APPROVE) $(if $(filter no,$(IMAGE)),--no-image) $(if $(BASE),--base '$(BASE)')
@@ -126,6 +130,18 @@ check: setup ## format, lint, types and fast tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto tests/unit
 
+.PHONY: scan
+scan: setup setup-scan synth ## scan infrastructure, Dockerfile and workflows for what is insecure (checkov)
+	$(SCAN_VENV)/bin/checkov --config-file .checkov.yaml --directory . --skip-download
+
+.PHONY: setup-scan
+setup-scan: $(SCAN_VENV)/.ready ## install checkov into .venv-scan
+
+$(SCAN_VENV)/.ready: requirements/scan.txt
+	test -x $(SCAN_VENV)/bin/python || $(PYTHON) -m venv $(SCAN_VENV)
+	$(SCAN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/scan.txt
+	touch $@
+
 .PHONY: format
 format: setup ## format the code
 	$(BIN)/ruff format .
@@ -148,4 +164,4 @@ lock: ## pin all requirements anew, with hashes (needs uv)
 
 .PHONY: clean
 clean: ## remove what was made here
-	rm -rf $(VENV) $(MODEL_VENV) demo-output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(MODEL_VENV) $(SCAN_VENV) demo-output cdktf.out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -102,7 +102,7 @@ def _release(settings: Settings, dynamodb: Any) -> int:
 
 def _seed(settings: Settings, kinesis: Any, dynamodb: Any) -> int:
     table, shards = settings.lease_table, _shards(settings.kinesis_stream_name, kinesis)
-    if not _create(dynamodb, table) and dynamodb.scan(TableName=table, Limit=1)["Items"]:
+    if not _is_ours_to_fill(dynamodb, table):
         return 0
     if len(shards) > MAX_SHARDS or any("ParentShardId" in shard for shard in shards):
         return 0
@@ -122,8 +122,13 @@ def _shards(stream: str, kinesis: Any) -> list[dict[str, Any]]:
     return shards
 
 
-def _create(dynamodb: Any, table: str) -> bool:
-    """Makes the table as KCL makes it; False if there is one."""
+def _is_ours_to_fill(dynamodb: Any, table: str) -> bool:
+    """Whether the table is empty. Where nothing has made it, as the stack does, it is made as KCL makes it."""
+    try:
+        return not dynamodb.scan(TableName=table, Limit=1)["Items"]
+    except ClientError as error:
+        if error_code(error) != "ResourceNotFoundException":
+            raise
     try:
         dynamodb.create_table(
             TableName=table,
@@ -134,7 +139,7 @@ def _create(dynamodb: Any, table: str) -> bool:
     except ClientError as error:
         if error_code(error) != "ResourceInUseException":
             raise
-        return False
+        return False  # another worker is at it
     dynamodb.get_waiter("table_exists").wait(TableName=table, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
     return True
 

@@ -21,7 +21,7 @@ from typing import Any
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-from local import autoscaling, kinesis, policies
+from local import autoscaling, kinesis, permissions, policies
 
 HOST = "127.0.0.1"
 # PutRecords may carry 10 MiB, which base64 and JSON make a third larger.
@@ -42,6 +42,7 @@ async def _serve(listener: socket.socket) -> None:
     kinesis.correct()
     policies.correct()
     autoscaling.correct()
+    permissions.correct()
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)

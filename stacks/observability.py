@@ -7,10 +7,6 @@ from typing import Any
 from cdktf import Fn, TerraformStack
 from cdktf_cdktf_provider_aws.cloudwatch_dashboard import CloudwatchDashboard
 from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import CloudwatchMetricAlarm
-from cdktf_cdktf_provider_aws.data_aws_iam_policy_document import (
-    DataAwsIamPolicyDocument,
-    DataAwsIamPolicyDocumentStatementPrincipals,
-)
 from cdktf_cdktf_provider_aws.kms_key import KmsKey
 from cdktf_cdktf_provider_aws.sns_topic import SnsTopic
 from cdktf_cdktf_provider_aws.sns_topic_subscription import SnsTopicSubscription
@@ -18,7 +14,6 @@ from cdktf_cdktf_provider_aws.sns_topic_subscription import SnsTopicSubscription
 from stacks.config import Config
 from stacks.failures import TaskFailures
 from stacks.metrics import Metric, query, result
-from stacks.policies import Statement
 from stacks.service import Service
 from stacks.storage import Storage
 
@@ -67,25 +62,30 @@ class Observability:
 
     def _key(self, account: str) -> KmsKey:
         """The topic's key: CloudWatch cannot use the one that SNS makes by itself."""
-        administrator = DataAwsIamPolicyDocumentStatementPrincipals(
-            type="AWS", identifiers=[f"arn:aws:iam::{account}:root"]
-        )
-        alarms = DataAwsIamPolicyDocumentStatementPrincipals(type="Service", identifiers=["cloudwatch.amazonaws.com"])
         # In a key's policy the resource `*` means this key.
         statements = [
-            Statement(sid="Administer", actions=["kms:*"], resources=["*"], principals=[administrator]),
-            Statement(
-                sid="Publish", actions=["kms:Decrypt", "kms:GenerateDataKey*"], resources=["*"], principals=[alarms]
-            ),
+            {
+                "Sid": "Administer",
+                "Effect": "Allow",
+                "Principal": {"AWS": f"arn:aws:iam::{account}:root"},
+                "Action": "kms:*",
+                "Resource": "*",
+            },
+            {
+                "Sid": "Publish",
+                "Effect": "Allow",
+                "Principal": {"Service": "cloudwatch.amazonaws.com"},
+                "Action": ["kms:Decrypt", "kms:GenerateDataKey*"],
+                "Resource": "*",
+            },
         ]
-        policy = DataAwsIamPolicyDocument(self._stack, "alarms-key-permissions", statement=statements)
         return KmsKey(
             self._stack,
             "alarms-key",
             description=self._config.name("cv2kinesis-alarms"),
             enable_key_rotation=True,
             deletion_window_in_days=7,
-            policy=policy.json,
+            policy=Fn.jsonencode({"Version": "2012-10-17", "Statement": statements}),
         )
 
     @staticmethod

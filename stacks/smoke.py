@@ -52,7 +52,8 @@ class Smoke:
 def run(client: Callable[[str], Any], config: Config, bucket: str, frames: int, seconds: float = WAIT_SECONDS) -> Smoke:
     """Sends frames of a source of their own, and waits for their objects and messages.
 
-    Messages of other sources go back to the queue.
+    Messages of other sources are held back meanwhile and returned at the end: one that went back at once would come
+    again and again, until its receives sent it to the dead letters.
 
     Raises:
         DeployError: If the frames cannot be sent.
@@ -62,9 +63,14 @@ def run(client: Callable[[str], Any], config: Config, bucket: str, frames: int, 
     smoke = Smoke(source, _send(config, source, frames))
     sqs, s3 = client("sqs"), client("s3")
     queue = sqs.get_queue_url(QueueName=config.name(config.storage.queue))["QueueUrl"]
-    while not smoke.complete and time.monotonic() - started < seconds:
-        smoke.messages |= _receive(sqs, queue, source)
-        smoke.objects = _stored(s3, bucket, source)
+    others: list[str] = []
+    try:
+        while not smoke.complete and time.monotonic() - started < seconds:
+            smoke.messages |= _receive(sqs, queue, source, others)
+            smoke.objects = _stored(s3, bucket, source)
+    finally:
+        for handle in others:
+            sqs.change_message_visibility(QueueUrl=queue, ReceiptHandle=handle, VisibilityTimeout=0)
     smoke.seconds = time.monotonic() - started
     return smoke
 
@@ -80,8 +86,8 @@ def _send(config: Config, source: str, frames: int) -> int:
     return int(json.loads(done.stdout)["sent"])
 
 
-def _receive(sqs: Any, queue: str, source: str) -> set[int]:
-    """Takes our messages off the queue; gives their frames' indices."""
+def _receive(sqs: Any, queue: str, source: str, others: list[str]) -> set[int]:
+    """Takes our messages off the queue; gives their frames' indices, and adds the handles of other messages."""
     found = set()
     answer = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=2)
     for message in answer.get("Messages", []):
@@ -91,7 +97,7 @@ def _receive(sqs: Any, queue: str, source: str) -> set[int]:
             found.add(result.frame_index)
             sqs.delete_message(QueueUrl=queue, ReceiptHandle=handle)
         else:
-            sqs.change_message_visibility(QueueUrl=queue, ReceiptHandle=handle, VisibilityTimeout=0)
+            others.append(handle)
     return found
 
 

@@ -7,7 +7,10 @@ from cdktf_cdktf_provider_aws.provider import AwsProvider, AwsProviderDefaultTag
 from constructs import Construct
 
 from stacks.config import Config
-from stacks.storage import private_bucket
+from stacks.storage import expire, private_bucket
+
+# For so long an earlier state can be brought back.
+OLD_VERSIONS_DAYS = 90
 
 
 def state_bucket_name(account: str, region: str) -> str:
@@ -35,4 +38,5 @@ class StateStack(TerraformStack):
         )
         keep_state(self, config, "", None)
         bucket = private_bucket(self, "state", state_bucket_name(account, config.region), versioning=True)
+        expire(self, "state", bucket, OLD_VERSIONS_DAYS, current=False)
         TerraformOutput(self, "StateBucketName", value=bucket.bucket)

@@ -78,9 +78,15 @@ def private_bucket(
 
 
 def expire(
-    stack: TerraformStack, id_: str, bucket: S3Bucket, days: int, *, provider: TerraformProvider | None = None
+    stack: TerraformStack,
+    id_: str,
+    bucket: S3Bucket,
+    days: int,
+    *,
+    current: bool = True,
+    provider: TerraformProvider | None = None,
 ) -> None:
-    """Deletes objects, old versions of them and uploads that were never finished."""
+    """Deletes objects (if `current`), old versions of them and uploads that were never finished."""
     S3BucketLifecycleConfiguration(
         stack,
         f"{id_}-lifecycle",
@@ -91,7 +97,7 @@ def expire(
                 id="expire",
                 status="Enabled",
                 filter=[S3BucketLifecycleConfigurationRuleFilter(prefix="")],
-                expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=days)],
+                expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=days)] if current else None,
                 noncurrent_version_expiration=[
                     S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(noncurrent_days=days)
                 ],

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from local.processes import Aws
+from local.processes import ROOT, Aws
 from local.resources import aws_environment
 from stacks.config import Config
 
@@ -38,13 +39,13 @@ class Terraform:
     """The real terraform in a synthesised stack's folder, on the embedded AWS."""
 
     def __init__(self, folder: Path, aws: Aws) -> None:
-        self._folder = folder
+        self.folder = folder
         self._env = aws_environment(aws.url) | {"TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs a command; fails the test with its output when it fails."""
         done = subprocess.run(
-            ["terraform", *arguments], cwd=self._folder, env=self._env, capture_output=True, text=True, check=False
+            ["terraform", *arguments], cwd=self.folder, env=self._env, capture_output=True, text=True, check=False
         )
         if check and done.returncode:
             pytest.fail(f"terraform {arguments[0]}: {done.stdout[-3000:]}{done.stderr[-3000:]}")
@@ -75,10 +76,6 @@ class Terraform:
             changes[change["address"]] = {"actions": actions, "attributes": {n for n in names if n != "id"}}
         return changes
 
-    def outputs(self) -> dict[str, str]:
-        decoded = json.loads(self.run("output", "-json").stdout)
-        return {name: output["value"] for name, output in decoded.items()}
-
     def state(self) -> list[str]:
         return self.run("state", "list").stdout.split()
 
@@ -89,3 +86,47 @@ def terraform(tmp_path: Path, aws: Aws) -> Callable[[str], Terraform]:
     if not shutil.which("terraform"):
         pytest.skip("terraform is not installed")
     return lambda stack: Terraform(tmp_path / "cdktf.out" / "stacks" / stack, aws)
+
+
+class Checkout:
+    """An operator's own copy of the project, in which cdktf.out is made, with an environment of its own."""
+
+    def __init__(self, folder: Path, aws: Aws, region: str) -> None:
+        self.folder, self.region = folder, region
+        for name in ("stacks", "environments", "kcl_worker", "contract", "producer", "requirements"):
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("main.py", "Dockerfile", ".dockerignore"):
+            shutil.copy(ROOT / name, folder)
+        self.env = aws_environment(aws.url) | {
+            "ENVIRONMENT": "own", "AWS_REGION": region, "AWS_DEFAULT_REGION": region, "TF_IN_AUTOMATION": "1",
+            "CHECKPOINT_DISABLE": "1",
+        }  # fmt: skip
+        self.stack = Terraform(folder / "cdktf.out" / "stacks" / "own", aws)
+
+    def configure(self, text: str) -> None:
+        """Writes the environment's file."""
+        (self.folder / "environments" / "own.toml").write_text(f'region = "{self.region}"\n{text}')
+
+    def run(
+        self, *arguments: str, timeout: float = 110, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """An operator's command."""
+        return subprocess.run(
+            [sys.executable, "-m", "stacks.cli", *arguments],
+            cwd=self.folder, env=self.env | (env or {}), capture_output=True, text=True, timeout=timeout, check=False,
+        )  # fmt: skip
+
+    def succeed(self, *arguments: str, timeout: float = 110, env: dict[str, str] | None = None) -> str:
+        """A command that must succeed; gives what it prints."""
+        done = self.run(*arguments, timeout=timeout, env=env)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, aws: Aws) -> Callable[[str], Checkout]:
+    """A checkout for a region, in which no other test has made the state's bucket."""
+    for tool in ("node", "terraform"):
+        if not shutil.which(tool):
+            pytest.skip(f"{tool} is not installed")
+    return lambda region: Checkout(tmp_path, aws, region)

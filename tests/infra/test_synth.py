@@ -217,9 +217,7 @@ def test_cloudwatch_may_use_the_topics_key(synth: Synth) -> None:
     stack = synth()
     assert only(stack, "aws_sns_topic")["kms_master_key_id"] == "${aws_kms_key.alarms-key.arn}"
     assert only(stack, "aws_kms_key")["enable_key_rotation"] is True
-    assert statements(stack, "alarms-key-permissions")["Publish"]["principals"] == [
-        {"identifiers": ["cloudwatch.amazonaws.com"], "type": "Service"}
-    ]
+    assert '"Principal" = {"Service" = "cloudwatch.amazonaws.com"}' in only(stack, "aws_kms_key")["policy"]
 
 
 def test_failed_tasks_are_kept_and_counted(synth: Synth) -> None:

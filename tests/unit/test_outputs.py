@@ -13,7 +13,7 @@ import pytest
 from contract.outputs import OutputsError, read
 from local.processes import ROOT
 
-OUTPUTS = {
+OUTPUTS: dict[str, dict[str, object]] = {
     "KinesisStreamName": {"sensitive": False, "type": "string", "value": "frames-prod"},
     "SQSQueueURL": {"value": "https://sqs.eu-west-1.amazonaws.com/123456789012/results"},
     "Region": {"value": "eu-west-1"},

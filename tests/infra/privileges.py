@@ -1,0 +1,115 @@
+"""Calls that the worker's role must be able to make, and calls that it must not.
+
+Each is real; whether it is allowed is all that counts, so most name things that do not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from local.processes import Aws
+
+DENIALS = {"AccessDenied", "AccessDeniedException", "403"}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of a service."""
+
+    service: str
+    what: str
+    make: Callable[[Any], Any]
+
+    @property
+    def name(self) -> str:
+        return f"{self.service}: {self.what}"
+
+
+def allowed(aws: Aws, region: str, credentials: dict[str, str], call: Call) -> bool:
+    """Whether IAM lets these credentials make a call; any other error comes after it."""
+    given = {name.lower(): value for name, value in credentials.items()}
+    config = Config(retries={"total_max_attempts": 1})
+    made = boto3.client(call.service, endpoint_url=aws.url, region_name=region, config=config, **given)
+    try:
+        call.make(made)
+    except ClientError as error:
+        return error.response["Error"]["Code"] not in DENIALS
+    return True
+
+
+def allowed_to_the_worker(outputs: dict[str, str]) -> list[Call]:
+    """What the worker and its daemon call."""
+    stream, table = outputs["KinesisStreamName"], outputs["KinesisStreamName"]
+    key = {"leaseKey": {"S": "none"}}
+    shard = "shardId-000000000000"
+
+    def read(kinesis: Any) -> None:
+        iterator = kinesis.get_shard_iterator(StreamName=stream, ShardId=shard, ShardIteratorType="LATEST")
+        kinesis.get_records(ShardIterator=iterator["ShardIterator"])
+
+    return [
+        Call("kinesis", "read the stream", read),
+        Call("kinesis", "list its shards", lambda c: c.list_shards(StreamName=stream)),
+        Call("kinesis", "describe it", lambda c: c.describe_stream_summary(StreamName=stream)),
+        Call("dynamodb", "describe the table", lambda c: c.describe_table(TableName=table)),
+        Call("dynamodb", "get a lease", lambda c: c.get_item(TableName=table, Key=key)),
+        Call("dynamodb", "put a lease", lambda c: c.put_item(TableName=table, Item=key)),
+        Call("dynamodb", "delete a lease", lambda c: c.delete_item(TableName=table, Key=key)),
+        Call("dynamodb", "scan reports", lambda c: c.scan(TableName=f"{table}-WorkerMetricStats")),
+        Call("dynamodb", "scan the coordinator's", lambda c: c.scan(TableName=f"{table}-CoordinatorState")),
+        Call(
+            "dynamodb",
+            "query leases by owner",
+            lambda c: c.query(
+                TableName=table,
+                IndexName="LeaseOwnerToLeaseKeyIndex",
+                KeyConditionExpression="leaseOwner = :o",
+                ExpressionAttributeValues={":o": {"S": "nobody"}},
+            ),
+        ),
+        Call("s3", "store a frame", lambda c: c.put_object(Bucket=outputs["S3BucketName"], Key="frames/x", Body=b"")),
+        Call(
+            "s3",
+            "store a bad record",
+            lambda c: c.put_object(Bucket=outputs["S3BucketName"], Key="quarantine/x", Body=b""),
+        ),
+        Call("sqs", "announce a result", lambda c: c.send_message(QueueUrl=outputs["SQSQueueURL"], MessageBody="x")),
+        Call(
+            "sqs",
+            "announce a bad record",
+            lambda c: c.send_message(QueueUrl=outputs["QuarantineQueueURL"], MessageBody="x"),
+        ),
+    ]
+
+
+def forbidden_to_the_worker(outputs: dict[str, str]) -> list[Call]:
+    """What a worker that was taken over would like to call."""
+    stream, bucket, queue = outputs["KinesisStreamName"], outputs["S3BucketName"], outputs["SQSQueueURL"]
+    other_queue = queue.rpartition("/")[0] + "/other"
+    parameter = f"/cv2kinesis{stream.removeprefix('cv2kinesis')}/SQS_QUEUE_URL"
+    return [
+        Call("kinesis", "delete the stream", lambda c: c.delete_stream(StreamName=f"{stream}-other")),
+        Call("kinesis", "write frames", lambda c: c.put_record(StreamName=stream, Data=b"x", PartitionKey="x")),
+        Call("kinesis", "read another stream", lambda c: c.list_shards(StreamName="other")),
+        Call("kinesis", "list streams", lambda c: c.list_streams()),
+        Call("dynamodb", "read another table", lambda c: c.scan(TableName="other")),
+        Call("dynamodb", "delete a table", lambda c: c.delete_table(TableName="other")),
+        Call("s3", "write to another bucket", lambda c: c.put_object(Bucket="other", Key="frames/x", Body=b"")),
+        Call("s3", "write elsewhere in the bucket", lambda c: c.put_object(Bucket=bucket, Key="other/x", Body=b"")),
+        Call("s3", "read a frame", lambda c: c.get_object(Bucket=bucket, Key="frames/x")),
+        Call("s3", "delete a frame", lambda c: c.delete_object(Bucket=bucket, Key="frames/none")),
+        Call("s3", "list the bucket", lambda c: c.list_objects_v2(Bucket=bucket)),
+        Call("sqs", "write to another queue", lambda c: c.send_message(QueueUrl=other_queue, MessageBody="x")),
+        Call("sqs", "read results", lambda c: c.receive_message(QueueUrl=queue, VisibilityTimeout=0)),
+        Call("sqs", "purge a queue", lambda c: c.purge_queue(QueueUrl=other_queue)),
+        Call("ssm", "read other parameters", lambda c: c.get_parameter(Name="/other/SECRET")),
+        Call("ssm", "read its own parameters", lambda c: c.get_parameter(Name=parameter)),
+        Call("iam", "read roles", lambda c: c.list_roles()),
+        Call("ecs", "list clusters", lambda c: c.list_clusters()),
+    ]

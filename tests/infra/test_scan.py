@@ -1,0 +1,61 @@
+"""checkov on everything that is deployed: no failed check without its reason in `.checkov.yaml`, and no stale one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.processes import ROOT
+from stacks.app import synthesise
+from stacks.config import Config
+from tests.infra.conftest import ACCOUNT, Synth
+
+CHECKOV = ROOT / ".venv-scan/bin/checkov"
+CONFIG = ROOT / ".checkov.yaml"
+VARIANTS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "all": {
+        "stream": {"shards": 4},
+        "network": {"egress": "endpoints", "certificate_arn": "arn:aws:acm:eu-central-1:123456789012:certificate/x"},
+        "storage": {"versioning": True, "replica_region": "eu-west-1"},
+        "github": {"repository": "owner/name"},
+    },
+}
+
+
+@pytest.mark.timeout(300)
+def test_every_failed_check_has_its_reason_and_every_reason_its_check(synth: Synth, tmp_path: Path) -> None:
+    if not CHECKOV.exists():
+        pytest.skip("checkov is not installed: make setup-scan")
+    synth()  # skips without node
+    for name, values in VARIANTS.items():
+        synthesise(Config.of(values), "test", ACCOUNT, tmp_path / name)
+    shutil.copy(ROOT / "Dockerfile", tmp_path)
+    shutil.copytree(ROOT / ".github", tmp_path / ".github")
+    text = CONFIG.read_text()
+    config = tmp_path / "without-exceptions.yaml"
+    config.write_text(text.partition("skip-check:")[0])
+    done = subprocess.run(
+        [str(CHECKOV), "--config-file", str(config), "--directory", str(tmp_path), "--skip-download",
+         "--output", "json"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, env=os.environ | {"LOG_LEVEL": "ERROR"},
+    )  # fmt: skip
+    reports = json.loads(done.stdout)
+    assert {report["check_type"] for report in reports} == {"terraform_json", "dockerfile", "github_actions"}
+    assert all(report["summary"]["passed"] for report in reports)
+    failed = {
+        check["check_id"]: check["resource"] for report in reports for check in report["results"]["failed_checks"]
+    }
+    excepted = re.findall(r"^  - (CKV\w+)$", text, re.MULTILINE)
+    assert {check: where for check, where in failed.items() if check not in excepted} == {}
+    assert [check for check in excepted if check not in failed] == []
+    # Each exception stands below a reason.
+    for block in re.split(r"(?<=\d)\n(?=  #)", text.partition("skip-check:\n")[2]):
+        assert block.startswith("  # ")

@@ -1,0 +1,235 @@
+"""The operator's commands as far as they need neither node nor terraform."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.processes import ROOT, Aws
+from local.resources import REGION, client
+from stacks import image, operate
+from stacks.config import Config
+from stacks.errors import DeployError
+from stacks.menu import CHOICES
+
+
+@pytest.fixture
+def config(name: str) -> Config:
+    """An environment that nothing else has."""
+    return Config.of({"suffix": f"-{name[:12]}"})
+
+
+@pytest.fixture
+def connect(aws: Aws) -> Callable[[str], Any]:
+    return lambda service: client(service, aws.url)
+
+
+# -- the image
+
+
+def test_the_tag_is_made_of_what_the_image_is_made_of(tmp_path: Path) -> None:
+    for folder in ("kcl_worker", "contract", "requirements"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    for file in ("Dockerfile", ".dockerignore"):
+        shutil.copy(ROOT / file, tmp_path)
+    config = Config.of({})
+    tag = image.tag(config, tmp_path)
+    assert tag == image.tag(config)
+    assert tag.startswith("yolov8n-")
+    assert image.tag(Config.of({"service": {"model_size": "s"}}), tmp_path).startswith("yolov8s-")
+    assert image.tag(Config.of({"service": {"architecture": "ARM64"}}), tmp_path) != tag
+    assert image.tag(Config.of({"service": {"image_tag": "mine"}}), tmp_path) == "mine"
+    (tmp_path / "contract" / "new.py").write_text("")
+    assert image.tag(config, tmp_path) != tag
+
+
+@pytest.mark.parametrize("engine", image.ENGINES)
+def test_every_engine_builds_with_a_health_check(engine: str) -> None:
+    command = image.build_command(engine, "r/w:1", "models/yolov8n.onnx", "linux/arm64", "python@sha256:0")
+    assert command[:2] == [engine, "bud" if engine == "buildah" else "build"]
+    assert ("docker" in command[2:]) == (engine != "docker")
+    text = " ".join(command)
+    for part in ("--platform linux/arm64", "BASE=python@sha256:0", "MODEL=models/yolov8n.onnx", "--tag r/w:1"):
+        assert part in text
+
+
+def test_without_an_engine_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(DeployError, match="needs one of docker, podman, buildah"):
+        image.engine()
+
+
+def test_pushing_logs_in_with_the_registrys_own_password(
+    connect: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # An engine that writes down how it was called.
+    engine = tmp_path / "docker"
+    engine.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\ntest "$1" = push || cat > {tmp_path}/input\n')
+    engine.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    ecr = connect("ecr")
+    image.push(ecr, "registry.example/cv2kinesis:tag")
+    [authorization] = ecr.get_authorization_token()["authorizationData"]
+    password = base64.b64decode(authorization["authorizationToken"]).decode().partition(":")[2]
+    # Never among the arguments, where others on the machine could read it.
+    assert (tmp_path / "input").read_text() == password
+    assert (tmp_path / "calls").read_text().splitlines() == [
+        "login --username AWS --password-stdin registry.example",
+        "push registry.example/cv2kinesis:tag",
+    ]
+
+
+def test_a_tag_that_is_in_the_registry_is_known(connect: Callable[[str], Any], name: str) -> None:
+    ecr = connect("ecr")
+    assert not image.is_pushed(ecr, name, "1")
+    ecr.create_repository(repositoryName=name)
+    assert not image.is_pushed(ecr, name, "1")
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": {"digest": "sha256:" + "0" * 64, "size": 1},
+        "layers": [],
+    }
+    ecr.put_image(repositoryName=name, imageManifest=json.dumps(manifest), imageTag="1")
+    assert image.is_pushed(ecr, name, "1")
+
+
+# -- what is deployed
+
+
+def deploy(connect: Callable[[str], Any], config: Config, tasks: int = 0) -> str:
+    """A service as the stack has it, without a stack; gives the cluster's name."""
+    ecs, cluster = connect("ecs"), config.name("VideoPipelineStack-Cluster")
+    ecs.create_cluster(clusterName=cluster)
+    family = config.name("videoPipeline")
+    ecs.register_task_definition(
+        family=family, containerDefinitions=[{"name": "worker", "image": "r/w:tag", "memory": 1}]
+    )
+    ecs.create_service(
+        cluster=cluster,
+        serviceName=config.name("VideoPipelineStack-Service"),
+        taskDefinition=family,
+        desiredCount=tasks,
+    )
+    return cluster
+
+
+def test_nothing_deployed_is_one_line(connect: Callable[[str], Any], config: Config) -> None:
+    for command in (operate.status, operate.restart):
+        with pytest.raises(DeployError, match=r"no service VideoPipelineStack-Service.*make deploy"):
+            command(connect, config)
+    with pytest.raises(DeployError, match="no log group"):
+        list(operate.logs(connect, config, timedelta(minutes=1), follow=False))
+
+
+def test_a_service_without_tasks_is_asleep_and_cannot_be_restarted(
+    connect: Callable[[str], Any], config: Config
+) -> None:
+    deploy(connect, config)
+    assert operate.wait_until_stable(connect("ecs"), config).startswith("asleep")
+    with pytest.raises(DeployError, match="no task is wanted now"):
+        operate.restart(connect, config)
+
+
+def test_waiting_ends_with_what_to_look_at(connect: Callable[[str], Any], config: Config) -> None:
+    deploy(connect, config, tasks=2)  # the embedded AWS runs none of them
+    with pytest.raises(DeployError, match=r"not stable after 0 s \(0 of 2 tasks running\)"):
+        operate.wait_until_stable(connect("ecs"), config, seconds=0)
+
+
+def test_a_deployment_that_is_rolled_back_is_told(config: Config) -> None:
+    class Ecs:
+        """A service whose circuit breaker opens at the second look; the embedded AWS has none."""
+
+        exceptions = client("ecs", "http://127.0.0.1:9").exceptions
+        looks = 0
+
+        def describe_services(self, **_: Any) -> dict[str, Any]:
+            self.looks += 1
+            state = {"status": "PRIMARY", "rolloutState": "FAILED" if self.looks > 1 else "IN_PROGRESS"}
+            deployment = {**state, "rolloutStateReason": "circuit breaker: tasks failed to start"}
+            service = {"status": "ACTIVE", "taskDefinition": "w:2", "runningCount": 0, "desiredCount": 1}
+            return {"services": [{**service, "deployments": [deployment]}]}
+
+    with pytest.raises(DeployError, match="rolled back: circuit breaker"):
+        operate.wait_until_stable(Ecs(), config)
+
+
+def test_the_log_is_printed_in_order_and_once(connect: Callable[[str], Any], config: Config) -> None:
+    logs, group = connect("logs"), config.name("/ecs/videoPipeline")
+    logs.create_log_group(logGroupName=group)
+    logs.create_log_stream(logGroupName=group, logStreamName="worker/1")
+    now = int(datetime.now(UTC).timestamp() * 1000)
+    events = [{"timestamp": now - 7200_000, "message": "old"}]
+    events += [{"timestamp": now + k, "message": f"line {k}\n"} for k in range(3)]
+    logs.put_log_events(logGroupName=group, logStreamName="worker/1", logEvents=events)
+    lines = list(operate.logs(connect, config, timedelta(minutes=5), follow=False))
+    assert lines == ["line 0", "line 1", "line 2"]
+
+
+def test_status_asks_everyone(connect: Callable[[str], Any], config: Config) -> None:
+    deploy(connect, config)
+    stream = config.name("cv2kinesis")
+    connect("kinesis").create_stream(StreamName=stream, ShardCount=3)
+    connect("dynamodb").create_table(
+        TableName=stream,
+        KeySchema=[{"AttributeName": "leaseKey", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "leaseKey", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    for key, owner in (("shard-0", "w1"), ("shard-1", None)):
+        item = {"leaseKey": {"S": key}, **({"leaseOwner": {"S": owner}} if owner else {})}
+        connect("dynamodb").put_item(TableName=stream, Item=item)
+    for kind in ("", "-dlq", "-quarantine"):
+        url = connect("sqs").create_queue(QueueName=config.name(f"processing-results{kind}"))["QueueUrl"]
+        if kind == "-dlq":
+            connect("sqs").send_message(QueueUrl=url, MessageBody="x")
+    cloudwatch = connect("cloudwatch")
+    for alarm in ("lag", "scaling-out"):
+        alarm_name = config.name(f"cv2kinesis-{alarm}")
+        cloudwatch.put_metric_alarm(
+            AlarmName=alarm_name, ComparisonOperator="GreaterThanThreshold", EvaluationPeriods=1,
+            MetricName="x", Namespace="x", Period=60, Statistic="Sum", Threshold=0,
+        )  # fmt: skip
+        cloudwatch.set_alarm_state(AlarmName=alarm_name, StateValue="ALARM", StateReason="test")
+    status = operate.status(connect, config)
+    assert (status.shards, status.lag_seconds, status.image, status.alarms) == (3, None, "tag", ["lag"])
+    assert status.leases == {"shard-0": "w1", "shard-1": ""}
+    assert status.queues[config.name("processing-results-dlq")] == 1
+    text = "\n".join(status.lines())
+    assert "lag nobody reads" in text
+    assert "shard-1: free" in text
+    json.dumps(status.as_dict())
+
+
+# -- the menu
+
+
+@pytest.mark.parametrize(("typed", "status"), [("\n", 0), ("", 0), ("9\n", 2)])
+def test_the_menu_can_be_left(typed: str, status: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "stacks.menu"], input=typed, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status
+    assert "1  build and deploy" in done.stdout
+
+
+def test_each_choice_of_the_menu_is_a_command_of_the_makefile() -> None:
+    for _, commands in CHOICES.values():
+        for command in commands:
+            done = subprocess.run(["make", "-n", *command], cwd=ROOT, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+
+
+def test_the_region_of_these_tests_is_the_default() -> None:
+    assert Config.of({}).region == REGION

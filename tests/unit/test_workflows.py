@@ -1,0 +1,67 @@
+"""GitHub's workflows: what they may do, and that what they call is there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+
+from local.processes import ROOT
+
+WORKFLOWS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / ".github/workflows").glob("*.yml")}
+
+
+def steps(name: str) -> list[dict[str, Any]]:
+    return [step for job in WORKFLOWS[name]["jobs"].values() for step in job["steps"]]
+
+
+def test_there_are_tests_a_plan_and_a_deployment() -> None:
+    assert set(WORKFLOWS) == {"test", "plan", "deploy"}
+
+
+@pytest.mark.parametrize("name", sorted(WORKFLOWS))
+def test_what_they_run_is_in_the_makefile(name: str) -> None:
+    scripts = "\n".join(step.get("run", "") for step in steps(name))
+    for command in re.findall(r"\bmake (?:-s )?([a-z-]+)", scripts):
+        done = subprocess.run(["make", "-n", command], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    for script in (step["run"] for step in steps(name) if "run" in step):
+        assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
+        # What others write, such as a title, never becomes part of a script.
+        assert "${{" not in script
+
+
+@pytest.mark.parametrize("name", sorted(WORKFLOWS))
+def test_they_may_read_the_code_and_nothing_else_by_default(name: str) -> None:
+    assert WORKFLOWS[name]["permissions"] == {"contents": "read"}
+    for step in steps(name):
+        if step.get("uses", "").startswith("actions/checkout"):
+            assert step["with"]["persist-credentials"] is False
+
+
+def test_only_the_plan_writes_comments_and_only_it_and_the_deployment_have_an_identity() -> None:
+    granted = {
+        (name, permission)
+        for name, workflow in WORKFLOWS.items()
+        for job in workflow["jobs"].values()
+        for permission, level in job.get("permissions", {}).items()
+        if level == "write"
+    }
+    assert granted == {("plan", "id-token"), ("plan", "pull-requests"), ("deploy", "id-token")}
+
+
+def test_a_deployment_waits_for_its_environment_and_is_alone() -> None:
+    [job] = WORKFLOWS["deploy"]["jobs"].values()
+    environments = sorted(path.stem for path in (ROOT / "environments").glob("*.toml"))
+    assert job["environment"] == "${{ matrix.environment }}"
+    assert sorted(job["strategy"]["matrix"]["environment"]) == environments
+    assert WORKFLOWS["deploy"]["concurrency"]["cancel-in-progress"] is False
+    assert sorted(WORKFLOWS["plan"]["jobs"]["plan"]["strategy"]["matrix"]["environment"]) == environments
+
+
+def test_a_plan_that_loses_data_stops_the_deployment_before_it_begins() -> None:
+    names = [step.get("name") for step in steps("deploy")]
+    assert names.index("nothing that holds data is replaced or destroyed") < names.index("deploy")
