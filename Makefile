@@ -114,8 +114,8 @@ menu: setup ## choose from the six that are used most
 	@$(BIN)/python -m stacks.menu
 
 .PHONY: simulate
-simulate: setup ## replay traffic through the scaling policies of ENVIRONMENT (prod has four shards); draw docs/scaling.png
-	@$(BIN)/python -m simulation --environment $(ENVIRONMENT) --chart docs/scaling.png
+simulate: setup ## replay traffic through the scaling policies of ENVIRONMENT (here: prod); draw docs/scaling.png
+	@$(BIN)/python -m simulation $(if $(filter-out file,$(origin ENVIRONMENT)),--environment $(ENVIRONMENT)) --chart docs/scaling.png
 
 # -- working on it --------------------------------------------------------------------------
 
