@@ -20,7 +20,7 @@ from botocore.exceptions import (
 from pydantic import ValidationError
 
 from consumer.errors import AccessError, ConsumerError, QueueError, UnreachableError
-from contract.message import ResultMessage
+from contract.message import ResultMessage, SkippedMessage
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ class Tally:
     handled: int = 0
     duplicates: int = 0
     malformed: int = 0
+    skipped: int = 0
 
 
 class Remembered:
@@ -116,6 +117,9 @@ class ResultReader:
 
     def _handle(self, message: dict[str, Any], handle: Handler) -> bool:
         """Whether the message may be deleted."""
+        if "skipped" in message["Body"] and _is_skipped(message["Body"]):
+            self.tally.skipped += 1
+            return True
         try:
             result = ResultMessage.model_validate_json(message["Body"])
         except ValidationError as error:
@@ -152,6 +156,15 @@ class ResultReader:
 
     def _call(self, work: Callable[[], Any]) -> Any:
         return call(self._queue_url, work)
+
+
+def _is_skipped(body: str) -> bool:
+    """Whether a message says that its frame was too old to be looked at."""
+    try:
+        SkippedMessage.model_validate_json(body)
+    except ValidationError:
+        return False
+    return True
 
 
 def call(what: str, work: Callable[[], Any]) -> Any:

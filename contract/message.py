@@ -1,4 +1,5 @@
-"""The messages that consumers read: a result for each frame, a notice for each quarantined record.
+"""The messages that consumers read: a result for each frame, a notice for each quarantined record, and for a frame
+that was skipped because of its age a word to say so.
 
 `python -m contract.message` writes their JSON Schemas beside this file; a test compares them.
 """
@@ -101,9 +102,30 @@ class QuarantineMessage(_Message):
     schema_version: Literal[1] = SCHEMA_VERSION
 
 
+class SkippedMessage(_Message):
+    """A frame that was too old to be looked at, under `LAG_POLICY=skip-stale`; on the queue of results."""
+
+    kind: Literal["skipped"] = "skipped"
+    frame_id: str = Field(max_length=512)
+    frame_index: int | None = Field(ge=0, description="null for a plain JPEG")
+    source: str = Field(max_length=128)
+    stream_name: str = Field(max_length=128)
+    shard_id: str = Field(max_length=128)
+    sequence_number: str = Field(max_length=128)
+    captured_at: Time
+    arrived_at: Time
+    skipped_at: Time
+    age_seconds: float = Field(ge=0, description="since its arrival on the stream")
+    schema_version: Literal[1] = SCHEMA_VERSION
+
+
 def schema_files() -> dict[Path, str]:
     """The JSON Schema of each message, by the file that it stands in."""
-    models: dict[str, type[BaseModel]] = {"result-message": ResultMessage, "quarantine-message": QuarantineMessage}
+    models: dict[str, type[BaseModel]] = {
+        "result-message": ResultMessage,
+        "quarantine-message": QuarantineMessage,
+        "skipped-message": SkippedMessage,
+    }
     return {
         SCHEMAS / f"{name}.schema.json": json.dumps(
             {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()},

@@ -70,6 +70,8 @@ def properties(settings: Settings, record_processor: Path) -> dict[str, str]:
         # A worker gets no leases before its first report; the default is 30 s.
         "workerMetricsReporterFreqInMillis": "2000",
     }
+    if settings.initial_timestamp is not None:
+        values["initialPositionInStreamExtended"] = str(int(settings.initial_timestamp.timestamp()))
     for service, name in (
         ("kinesis", "kinesisEndpoint"),
         ("dynamodb", "dynamoDBEndpoint"),

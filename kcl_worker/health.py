@@ -102,6 +102,7 @@ class HealthServer:
             "frames": self._metrics.frames,
             "detections": self._metrics.detections,
             "quarantined": self._metrics.quarantined,
+            "skipped": self._metrics.skipped,
             "fps": round(self._metrics.frames_per_second(), 2),
             "shards": [
                 {

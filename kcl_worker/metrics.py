@@ -22,6 +22,7 @@ _UNITS: Final = {
     "Frames": "Count",
     "Detections": "Count",
     "Quarantined": "Count",
+    "Skipped": "Count",
     "InferenceTime": "Milliseconds",
     "EndToEndLatency": "Milliseconds",
     "MillisBehindLatest": "Milliseconds",
@@ -35,8 +36,8 @@ class Metrics:
 
     def __init__(self, stream_name: str, board: ShardBoard, output: TextIO = sys.stdout) -> None:
         self._stream_name, self._board, self._output = stream_name, board, output
-        self.frames = self.detections = self.quarantined = 0
-        self._written = (0, 0, 0)
+        self.frames = self.detections = self.quarantined = self.skipped = 0
+        self._written = (0, 0, 0, 0)
         self._inference_ms: list[float] = []
         self._latency_ms: list[float] = []
         self._recent: deque[float] = deque()
@@ -52,6 +53,10 @@ class Metrics:
     def add_quarantined(self) -> None:
         """A record is in quarantine."""
         self.quarantined += 1
+
+    def add_skipped(self) -> None:
+        """A frame was too old."""
+        self.skipped += 1
 
     def frames_per_second(self) -> float:
         """Over the last ten seconds."""
@@ -72,7 +77,7 @@ class Metrics:
     def flush(self) -> None:
         """Writes what has come since the last time; nothing has, nothing is written."""
         self.frames_per_second()  # forgets old times
-        totals = self.frames, self.detections, self.quarantined
+        totals = self.frames, self.detections, self.quarantined, self.skipped
         counts = dict(zip(_UNITS, (now - then for now, then in zip(totals, self._written, strict=True)), strict=False))
         self._written = totals
         inference, self._inference_ms = self._inference_ms, []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from typing import TypeVar
 
 from contract import Frame, FrameError, Identity, Metadata, Position, identify
 from contract.frame import format_time
-from contract.message import QuarantineMessage, ResultMessage, Summary
+from contract.message import QuarantineMessage, ResultMessage, SkippedMessage, Summary
 from kcl_worker import codec
 from kcl_worker.batcher import Batcher, Inference
 from kcl_worker.cpu import thread_count
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 PIXELS_IN_FLIGHT = 100_000_000
 
 Result = TypeVar("Result")
+Message = ResultMessage | QuarantineMessage | SkippedMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,25 +81,58 @@ class Pipeline:
             )
             metadata = frame.metadata
             identity = identify(metadata, record.position)
+            if self._is_stale(record.position):
+                return await self._skip(record, identity)
             async with self._pixels.reserve(frame.width * frame.height):
                 image = await self._compute(lambda: codec.decode(frame))
                 inference = await self._batcher.detect(image)
                 jpeg = await self._compute(lambda: self._picture(image, inference.detections))
-            await self._frames.put(identity.key, jpeg, "image/jpeg")
+            await self._frames.put(identity.key, jpeg, "image/jpeg", _sha256(record.data))
             body = self._message(record.position, identity, image.shape, inference)
             outcome, queue = Outcome.DURABLE, self._results
         except FrameError as error:
             identity = identify(metadata, record.position)
-            await self._frames.put(identity.quarantine_key, record.data, "application/octet-stream")
+            await self._frames.put(
+                identity.quarantine_key, record.data, "application/octet-stream", _sha256(record.data)
+            )
             logger.warning("quarantined: %s", error, extra={"frame_id": identity.frame_id})
             body = self._notice(record, identity, error)
             outcome, queue = Outcome.QUARANTINED, self._quarantined
+        await self._announce(record, queue, body)
+        self._count(record.position, identity, body)
+        return outcome
+
+    async def _announce(self, record: Record, queue: MessageQueue | None, body: Message) -> None:
+        """Sends a message when it is the record's turn; returns when SQS has it."""
         async with record.turn:
             sent = queue.enqueue(body.to_json()) if queue else None
         if sent:
             await sent
-        self._count(record.position, identity, body)
-        return outcome
+
+    def _is_stale(self, position: Position) -> bool:
+        """Whether a frame has been on the stream for too long. Its time of capture is the camera's word, and may be
+        wrong by years; its arrival is Kinesis'."""
+        if self._settings.lag_policy == "process-all":
+            return False
+        return _age(position) > self._settings.max_frame_age_seconds
+
+    async def _skip(self, record: Record, identity: Identity) -> Outcome:
+        position = record.position
+        body = SkippedMessage(
+            frame_id=identity.frame_id,
+            frame_index=identity.index,
+            source=identity.source,
+            stream_name=self._settings.kinesis_stream_name,
+            shard_id=position.shard_id,
+            sequence_number=position.sequence,
+            captured_at=format_time(identity.captured_at),
+            arrived_at=format_time(position.arrived_at),
+            skipped_at=format_time(datetime.now(UTC)),
+            age_seconds=round(_age(position), 3),
+        )
+        await self._announce(record, self._results, body)
+        self._metrics.add_skipped()
+        return Outcome.DURABLE
 
     def _picture(self, image: Image, detections: Detections) -> bytes:
         codec.annotate(image, detections, self._detector.class_names)
@@ -165,6 +200,15 @@ class Pipeline:
                 "latency_ms": round(latency, 1),
             },
         )
+
+
+def _age(position: Position) -> float:
+    """Seconds since a record's arrival."""
+    return max(0.0, (datetime.now(UTC) - position.arrived_at).total_seconds())
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def summarise(detections: Detections, class_names: tuple[str, ...], width: int, height: int) -> tuple[Summary, ...]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 from uuid import uuid4
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AwareDatetime, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contract.frame import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS
@@ -56,8 +56,11 @@ class Settings(BaseSettings):
     kcl_failover_seconds: float = Field(
         default=10, ge=1, le=300, description="after which the leases of a silent worker are taken over"
     )
-    initial_position: Literal["TRIM_HORIZON", "LATEST"] = Field(
+    initial_position: Literal["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"] = Field(
         default="TRIM_HORIZON", description="where a shard without a checkpoint begins"
+    )
+    initial_timestamp: AwareDatetime | None = Field(
+        default=None, description="with `AT_TIMESTAMP`: such as 2026-01-01T00:00:00Z"
     )
     kinesis_retrieval_mode: Literal["POLLING", "FANOUT"] = Field(default="POLLING", description="how records come")
     kcl_max_records: int = Field(default=25, ge=1, le=10_000, description="in one batch of a shard")
@@ -66,6 +69,12 @@ class Settings(BaseSettings):
     )
     java_heap_mib: int = Field(default=256, ge=64, le=8192, description="the daemon's largest heap")
 
+    lag_policy: Literal["process-all", "skip-stale"] = Field(
+        default="process-all", description="with `skip-stale`, frames that are too old are announced as skipped"
+    )
+    max_frame_age_seconds: float = Field(
+        default=60, gt=0, description="since its arrival, after which a frame is too old"
+    )
     checkpoint_seconds: float = Field(default=5, ge=0, le=300, description="at most one checkpoint in so long")
     shutdown_grace_seconds: float = Field(
         default=30, ge=1, le=MAX_GRACE_SECONDS, description="from SIGTERM to the end; below the stop timeout"
@@ -81,6 +90,12 @@ class Settings(BaseSettings):
     worker_id: str = Field(
         default_factory=lambda: f"{socket.gethostname()}-{uuid4().hex[:12]}", description="owns the leases"
     )
+
+    @model_validator(mode="after")
+    def _check_timestamp(self) -> Self:
+        if self.initial_position == "AT_TIMESTAMP" and self.initial_timestamp is None:
+            raise ValueError("INITIAL_POSITION=AT_TIMESTAMP: INITIAL_TIMESTAMP is not set")
+        return self
 
     @property
     def model_path(self) -> Path:
@@ -122,6 +137,8 @@ def endpoint_url(service: str) -> str | None:
 
 
 def _explain(problem) -> str:  # type: ignore[no-untyped-def]
+    if not problem["loc"]:
+        return str(problem["msg"].removeprefix("Value error, "))
     field = str(problem["loc"][0])
     description = Settings.model_fields[field].description
     if problem["type"] == "missing":

@@ -23,15 +23,24 @@ class FrameStore:
     def __init__(self, client: Any, bucket: str, caller: Caller) -> None:
         self._client, self._bucket, self._call = client, bucket, caller
 
-    async def put(self, key: str, body: bytes, content_type: str) -> None:
+    async def put(self, key: str, body: bytes, content_type: str, record_sha256: str) -> None:
         """Returns when S3 holds the object, however long that takes.
+
+        Args:
+            record_sha256: Of the record that it was made of, kept with the object as `record-sha256`.
 
         Raises:
             ServiceError: If the bucket is missing or closed to us.
         """
         await self._call(
             f"s3 put s3://{self._bucket}/{key}",
-            lambda: self._client.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=content_type),
+            lambda: self._client.put_object(
+                Bucket=self._bucket,
+                Key=key,
+                Body=body,
+                ContentType=content_type,
+                Metadata={"record-sha256": record_sha256},
+            ),
         )
 
 

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -22,6 +22,7 @@ from contract.frame import FrameError, check_source
 from producer.encoding import Encoder
 from producer.errors import ProducerError
 from producer.lane import Lane
+from producer.ledger import Ledger
 from producer.progress import Progress, summary, table
 from producer.sender import Sender, call
 from producer.sources import open_source, source_name
@@ -102,6 +103,9 @@ def send(
     region: Annotated[
         str, typer.Option(envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="The stream's region.")
     ] = "eu-central-1",
+    ledger: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Add a line of JSON for each frame that the stream has taken.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and nothing else.")] = False,
 ) -> None:
     """Sends each SOURCE's frames until it ends, or until Ctrl-C; then sends what is queued.
@@ -110,7 +114,7 @@ def send(
     """
     try:
         status = _send(
-            sources, stream, source_id or [], fps, width, quality, limit, loop, endpoint_url, region, as_json
+            sources, stream, source_id or [], fps, width, quality, limit, loop, endpoint_url, region, ledger, as_json
         )
     except ProducerError as error:
         _fail(str(error), error.exit_status)
@@ -128,6 +132,7 @@ def _send(
     loop: bool,
     endpoint_url: str | None,
     region: str,
+    ledger: Path | None,
     as_json: bool,
 ) -> int:
     names = _source_ids(texts, ids)
@@ -142,8 +147,11 @@ def _send(
     started = time.monotonic()
     for lane in lanes:
         lane.start()
-    with _interruptible(lanes), Progress(lanes, quiet=as_json):
-        Sender(kinesis, stream, lanes, wake).run()
+    with ExitStack() as stack:
+        accepted = stack.enter_context(Ledger(ledger)) if ledger else None
+        stack.enter_context(_interruptible(lanes))
+        stack.enter_context(Progress(lanes, quiet=as_json))
+        Sender(kinesis, stream, lanes, wake, accepted).run()
     seconds = time.monotonic() - started
     if as_json:
         print(json.dumps(summary(lanes, seconds, stream)))

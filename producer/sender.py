@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from botocore.exceptions import (
@@ -43,10 +44,19 @@ class Sender:
     Args:
         kinesis: A client that does not retry by itself.
         lanes: Their capture threads share `wake`.
+        accepted: Told of each record that the stream has taken, with its shard and sequence number.
     """
 
-    def __init__(self, kinesis: Any, stream: str, lanes: list[Lane], wake: threading.Condition) -> None:
+    def __init__(
+        self,
+        kinesis: Any,
+        stream: str,
+        lanes: list[Lane],
+        wake: threading.Condition,
+        accepted: Callable[[bytes, str, str], None] | None = None,
+    ) -> None:
         self._kinesis, self._stream, self._lanes, self._wake = kinesis, stream, lanes, wake
+        self._accepted = accepted
         self._failures = 0
 
     def run(self) -> None:
@@ -102,6 +112,8 @@ class Sender:
             if "ErrorCode" in result:
                 self._delay(lane, throttled="Throughput" in result["ErrorCode"])
             else:
+                if self._accepted:
+                    self._accepted(data, result["ShardId"], result["SequenceNumber"])
                 lane.accept(len(data))
 
     @staticmethod

@@ -1,0 +1,11 @@
+"""An audit that knows every frame that the stream took, and looks for what became of it.
+
+`ledger` is what the producer was told, `evidence` what lies in the bucket and came from the queues, `findings` the
+comparison.
+"""
+
+from audit.evidence import stored_objects
+from audit.findings import Findings, examine
+from audit.ledger import Accepted, read_ledger
+
+__all__ = ["Accepted", "Findings", "examine", "read_ledger", "stored_objects"]
