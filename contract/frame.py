@@ -27,6 +27,8 @@ MAX_INDEX: Final = 10**15
 # More segments before the picture than any encoder writes; bounds the walk over hostile ones.
 MAX_SEGMENTS: Final = 1024
 
+MAX_SCANS: Final = 64
+
 DEFAULT_MAX_PIXELS: Final = 50_000_000
 DEFAULT_MAX_BYTES: Final = 10 * 1024 * 1024
 
@@ -174,6 +176,10 @@ class Frame:
         # of 0xFF inside a scan are stuffed, hence this marker cannot occur in the picture itself.
         if data.find(EOI, scan) < 0:
             raise FrameError("truncated", f"no end-of-image marker in {len(data)} bytes")
+        # Each scan of a progressive JPEG is a pass over the whole picture, however few bytes it has. Encoders make
+        # about ten; thousands, which a record has room for, would keep a core busy for minutes.
+        if (scans := 1 + data.count(bytes((0xFF, _START_OF_SCAN)), scan)) > MAX_SCANS:
+            raise FrameError("undecodable", f"{scans} scans: at most {MAX_SCANS} are allowed")
         comment = _leading_comment(data)
         metadata = Metadata.from_json(comment) if comment and comment[:1] == b"{" else None
         return cls(data, width, height, metadata)

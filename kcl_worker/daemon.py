@@ -103,12 +103,12 @@ class Daemon:
         return self._process is not None and self._process.returncode is None
 
     async def start(self) -> None:
-        """Starts the process.
+        """Starts the process; its files must have been written.
 
         Raises:
             DaemonError: If there is no Java.
         """
-        command = self._command(self._write_files())
+        command = self._command()
         environment = os.environ | {
             SOCKET_VARIABLE: str(self._socket_path),
             CHECKPOINT_VARIABLE: str(self._settings.checkpoint_seconds),
@@ -158,7 +158,12 @@ class Daemon:
         if self._process is not None:
             await self._process.wait()
 
-    def _write_files(self) -> Path:
+    def write_files(self) -> None:
+        """Writes what the process reads at its start.
+
+        Raises:
+            OSError: If there is no room.
+        """
         # The daemon splits its command at spaces and knows no quotes, so a script holds the path.
         script = self._folder / "record-processor.sh"
         script.write_text(f"exec {shlex.quote(sys.executable)} -m kcl_worker.record_processor\n")
@@ -166,11 +171,13 @@ class Daemon:
         level = "INFO" if self._settings.log_level == "DEBUG" else "WARN"
         (self._folder / "logback.xml").write_text(_LOGBACK.replace("LEVEL", level))
         lines = properties(self._settings, script).items()
-        path = self._folder / "daemon.properties"
-        path.write_text("".join(f"{name} = {value}\n" for name, value in lines))
-        return path
+        self._properties.write_text("".join(f"{name} = {value}\n" for name, value in lines))
 
-    def _command(self, properties_path: Path) -> list[str]:
+    @property
+    def _properties(self) -> Path:
+        return self._folder / "daemon.properties"
+
+    def _command(self) -> list[str]:
         jars = _package_folder("amazon_kclpy") / "jars"
         return [
             find_java(),
@@ -183,7 +190,7 @@ class Daemon:
             f"{jars}/*",
             MAIN_CLASS,
             "--properties-file",
-            str(properties_path),
+            str(self._properties),
             "--log-configuration",
             str(self._folder / "logback.xml"),
         ]

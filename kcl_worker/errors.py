@@ -5,7 +5,8 @@
     ├── ModelError          10   the model cannot be read or is not the file that was exported
     ├── DaemonError         11   the MultiLangDaemon could not start or has left
     ├── ServiceError        12   a stream, bucket or queue is missing or forbidden
-    └── DrainError          13   the grace period ended with frames in flight; none is lost
+    ├── DrainError          13   the grace period ended with frames in flight; none is lost
+    └── ScratchError        14   the folder for temporary files is full or cannot be written
 
 Whatever else escapes is a bug: status 70, with its traceback in the log.
 """
@@ -39,6 +40,10 @@ class ServiceError(WorkerError):
 
 class DrainError(WorkerError):
     exit_status = 13
+
+
+class ScratchError(WorkerError):
+    exit_status = 14
 
 
 BUG_EXIT_STATUS = 70

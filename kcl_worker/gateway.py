@@ -11,6 +11,7 @@ import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 from contract import Position
 from kcl_worker import wire
@@ -65,6 +66,10 @@ class Gateway:
         """Waits until no record processor is connected: each has had its last checkpoint."""
         while self._conversations:
             await asyncio.wait(self._conversations)
+
+    def stopped_processors(self) -> list[int]:
+        """Record processors that the kernel does not run, as after SIGSTOP: they say nothing, like idle ones."""
+        return sorted(pid for pid in self._pids if _is_stopped(pid))
 
     def kill_processors(self) -> None:
         """Ends record processors that outlived their daemon, a stopped one included."""
@@ -166,6 +171,15 @@ def _peer_pid(writer: asyncio.StreamWriter) -> int:
         return -1
     credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     return int(struct.unpack("3i", credentials)[0])
+
+
+def _is_stopped(pid: int) -> bool:
+    """From the state in /proc; False where there is none. https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html"""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state in ("T", "t")
 
 
 def _first(error: BaseException) -> BaseException:

@@ -30,6 +30,7 @@ class State:
 
     model: str | None = None
     daemon_alive: Callable[[], bool] = lambda: False
+    stopped_processors: Callable[[], list[int]] = list
     draining: bool = False
 
 
@@ -84,6 +85,8 @@ class HealthServer:
             return "shutting down"
         if not self._state.daemon_alive():
             return "the KCL daemon does not run"
+        if stopped := self._state.stopped_processors():
+            return f"record processors are stopped: {', '.join(map(str, stopped))}"
         stuck = self._board.stuck(self._settings.stuck_shard_seconds)
         if stuck:
             names = ", ".join(shard.shard_id for shard in stuck)

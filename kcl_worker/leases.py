@@ -123,12 +123,20 @@ def _shards(stream: str, kinesis: Any) -> list[dict[str, Any]]:
 
 
 def _is_ours_to_fill(dynamodb: Any, table: str) -> bool:
-    """Whether the table is empty. Where nothing has made it, as the stack does, it is made as KCL makes it."""
+    """Whether the table is empty. Where nothing has made it, as the stack does, it is made as KCL makes it.
+
+    Raises:
+        ServiceError: If it is another kind of table. KCL would try again for ever.
+    """
     try:
-        return not dynamodb.scan(TableName=table, Limit=1)["Items"]
+        described = dynamodb.describe_table(TableName=table)["Table"]
     except ClientError as error:
         if error_code(error) != "ResourceNotFoundException":
             raise
+    else:
+        if [key["AttributeName"] for key in described["KeySchema"]] != ["leaseKey"]:
+            raise ServiceError(f"table {table}: its key is not leaseKey; KCL did not make it")
+        return not dynamodb.scan(TableName=table, Limit=1)["Items"]
     try:
         dynamodb.create_table(
             TableName=table,

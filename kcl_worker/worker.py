@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kcl_worker.daemon import Daemon
-from kcl_worker.errors import DaemonError, DrainError
+from kcl_worker.errors import DaemonError, DrainError, ScratchError
 from kcl_worker.settings import Settings
 from kcl_worker.shards import ShardBoard
 
@@ -40,12 +43,13 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
-        with tempfile.TemporaryDirectory(prefix="cv2kinesis-") as folder:
+        with _scratch_folder() as folder:
             # Bound before anyone connects; record processors that are early wait in its backlog.
             listener = socket.socket(socket.AF_UNIX)
-            listener.bind(str(path := Path(folder) / "worker.sock"))
+            with _scratch_errors():
+                listener.bind(str(path := folder / "worker.sock"))
             listener.listen()
-            daemon = Daemon(self._settings, Path(folder), path)
+            daemon = Daemon(self._settings, folder, path)
             try:
                 await self._work(daemon, listener)
             finally:
@@ -53,6 +57,8 @@ class Worker:
 
     async def _work(self, daemon: Daemon, listener: socket.socket) -> None:
         # -- start-up: the daemon's seconds pass while our libraries and the model load
+        with _scratch_errors():
+            daemon.write_files()
         await daemon.start()
         daemon_run = self._spawn(daemon.run())
         from kcl_worker import aws, leases
@@ -60,6 +66,7 @@ class Worker:
         from kcl_worker.health import HealthServer, State
         from kcl_worker.leader import LeaderWatch
         from kcl_worker.metrics import Metrics
+        from kcl_worker.stream import StreamWatch
 
         board = ShardBoard()
         metrics = Metrics(self._settings.kinesis_stream_name, board)
@@ -71,9 +78,12 @@ class Worker:
             asyncio.to_thread(leases.prepare, self._settings), asyncio.to_thread(load_detector, self._settings)
         )
         engine = Engine(self._settings, detector, listener, board, metrics)
+        state.stopped_processors = engine.gateway.stopped_processors
         for service in engine.services:
             self._spawn(service)
-        self._spawn(LeaderWatch(self._settings, aws.client("dynamodb", self._settings.aws_region)).run())
+        region = self._settings.aws_region
+        self._spawn(LeaderWatch(self._settings, aws.client("dynamodb", region)).run())
+        self._spawn(StreamWatch(self._settings.kinesis_stream_name, aws.client("kinesis", region)).run())
         state.model = detector.name
         self._log_start(detector.name, detector.parallelism, health.port)
         try:
@@ -142,3 +152,25 @@ class Worker:
         seconds = round(time.monotonic() - self._started, 2)
         extra = {"model": model, "threads": threads, "health_port": port, "seconds": seconds}
         logger.info("worker started", extra=extra)
+
+
+# Not the first of several that would do, but the one that is meant: another may not be there in production.
+_SCRATCH: Final = os.environ.get("TMPDIR") or tempfile.gettempdir()
+
+
+@contextmanager
+def _scratch_folder() -> Iterator[Path]:
+    """A private folder that is gone with the worker."""
+    with _scratch_errors():
+        folder = tempfile.TemporaryDirectory(prefix="cv2kinesis-", dir=_SCRATCH, ignore_cleanup_errors=True)
+    with folder as name:
+        yield Path(name)
+
+
+@contextmanager
+def _scratch_errors() -> Iterator[None]:
+    """Names what is wrong with the folder for temporary files."""
+    try:
+        yield
+    except OSError as error:
+        raise ScratchError(f"scratch space {_SCRATCH}: {error.strerror or error}") from None

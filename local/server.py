@@ -22,6 +22,7 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
 from local import autoscaling, kinesis, permissions, policies
+from local.faults import Faults
 
 HOST = "127.0.0.1"
 # PutRecords may carry 10 MiB, which base64 and JSON make a third larger.
@@ -64,7 +65,7 @@ async def _serve(listener: socket.socket) -> None:
     async def stopped() -> None:
         await stop.wait()
 
-    application = _in_turn(_never_empty(DomainDispatcherApplication(create_backend_app)))
+    application = Faults(_in_turn(_never_empty(DomainDispatcherApplication(create_backend_app))))
     await serve(application, config, shutdown_trigger=stopped, mode="wsgi")
 
 

@@ -30,8 +30,9 @@ MAX_ENTRIES: Final = 500
 MAX_REQUEST_BYTES: Final = 10 * 1024 * 1024
 BACKOFF_BASE_SECONDS: Final = 0.05
 BACKOFF_CAP_SECONDS: Final = 5.0
-# A service that cannot be reached for so many attempts in a row ends the producer.
-REQUEST_ATTEMPTS: Final = 8
+# A stream that has never taken anything is given up after so many attempts; one that has is waited for.
+FIRST_ATTEMPTS: Final = 8
+PATIENCE_SECONDS: Final = 600.0
 _DENIED: Final = frozenset({
     "AccessDeniedException", "UnrecognizedClientException", "InvalidSignatureException",
     "ExpiredTokenException", "IncompleteSignature", "MissingAuthenticationTokenException",
@@ -58,6 +59,7 @@ class Sender:
         self._kinesis, self._stream, self._lanes, self._wake = kinesis, stream, lanes, wake
         self._accepted = accepted
         self._failures = 0
+        self._last_success: float | None = None
 
     def run(self) -> None:
         """Raises:
@@ -102,11 +104,11 @@ class Sender:
             response = self._kinesis.put_records(StreamName=self._stream, Records=entries)
         except (ClientError, BotoCoreError) as error:
             self._failures += 1
-            if _is_final(error) or self._failures >= REQUEST_ATTEMPTS:
+            if _is_final(error) or self._is_hopeless():
                 raise explain(error, self._stream) from None
             results: list[dict[str, Any]] = [{"ErrorCode": "RequestFailed"}] * len(batch)
         else:
-            self._failures = 0
+            self._failures, self._last_success = 0, time.monotonic()
             results = response["Records"]
         for (lane, data), result in zip(batch, results, strict=True):
             if "ErrorCode" in result:
@@ -115,6 +117,12 @@ class Sender:
                 if self._accepted:
                     self._accepted(data, result["ShardId"], result["SequenceNumber"])
                 lane.accept(len(data))
+
+    def _is_hopeless(self) -> bool:
+        """Whether a service that fails has failed for long enough to end the producer."""
+        if self._last_success is None:
+            return self._failures >= FIRST_ATTEMPTS
+        return time.monotonic() - self._last_success > PATIENCE_SECONDS
 
     @staticmethod
     def _delay(lane: Lane, *, throttled: bool) -> None:

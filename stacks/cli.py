@@ -166,7 +166,7 @@ class Operator:
         bucket = self._config.name(self._config.storage.bucket_name(account, self._config.region))
         result = smoke.run(self._client, self._config, bucket, self._args.frames)
         print("\n".join(result.lines()))
-        return 0 if result.complete else FAILED
+        return 0 if result.findings.clean else FAILED
 
     # -- what they need
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from contract import Metadata, embed
 from producer.street import Street
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 @cache
@@ -62,6 +66,11 @@ def resized_header(jpeg: bytes, width: int, height: int) -> bytes:
 def with_comment(jpeg: bytes, text: bytes) -> bytes:
     """A comment straight after SOI, whatever is in it."""
     return jpeg[:2] + b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text + jpeg[2:]
+
+
+def with_metadata(source: str, session: str, index: int, captured_at: datetime | None = None) -> bytes:
+    """A frame of a camera."""
+    return embed(street_jpeg(), Metadata(source, session, index, captured_at or datetime.now(UTC)))
 
 
 def big(size: int = 1024 * 1024 - 200) -> bytes:

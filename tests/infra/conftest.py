@@ -93,7 +93,7 @@ class Checkout:
 
     def __init__(self, folder: Path, aws: Aws, region: str) -> None:
         self.folder, self.region = folder, region
-        for name in ("stacks", "environments", "kcl_worker", "contract", "producer", "requirements"):
+        for name in ("stacks", "environments", "kcl_worker", "contract", "producer", "audit", "requirements"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("main.py", "Dockerfile", ".dockerignore"):
             shutil.copy(ROOT / name, folder)

@@ -24,7 +24,7 @@ from producer.encoding import Encoder
 from producer.errors import SourceError, UnreachableError
 from producer.lane import QUEUE_FRAMES, Lane
 from producer.pacing import Pacer, Shard, TokenBucket, open_shards
-from producer.sender import MAX_REQUEST_BYTES, REQUEST_ATTEMPTS, Sender
+from producer.sender import FIRST_ATTEMPTS, MAX_REQUEST_BYTES, Sender
 from producer.sources import DemoSource, ImageSource, Picture, Source, VideoSource, open_source, source_name
 from tests import pictures
 
@@ -119,7 +119,7 @@ def test_a_service_that_stays_away_ends_the_producer() -> None:
     lanes, wake = lanes_of(Pictures(1))
     with pytest.raises(Exception, match="ServiceUnavailable"):
         Sender(kinesis, "s", lanes, wake).run()
-    assert len(kinesis.requests) == REQUEST_ATTEMPTS
+    assert len(kinesis.requests) == FIRST_ATTEMPTS
     assert UnreachableError.exit_status == 6
 
 

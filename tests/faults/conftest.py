@@ -1,0 +1,40 @@
+"""An embedded AWS of its own for each test of faults: a fault of a service must not meet another test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.faults import FaultControl
+from local.processes import Aws
+from local.scene import Scene
+
+MakeScene = Callable[..., Scene]
+
+
+@pytest.fixture
+def aws(tmp_path: Path) -> Iterator[Aws]:
+    with Aws(log=tmp_path / "aws.log") as server:
+        yield server
+
+
+@pytest.fixture
+def faults(aws: Aws) -> FaultControl:
+    return FaultControl(aws.url)
+
+
+@pytest.fixture
+def scene(aws: Aws, tmp_path: Path) -> Iterator[MakeScene]:
+    """Makes a scene; ends it after the test."""
+    made: list[Scene] = []
+
+    def make(**options: Any) -> Scene:
+        made.append(Scene(aws.url, tmp_path, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.__exit__()

@@ -1,0 +1,68 @@
+"""Workers come, go and die under load: leases spread, move, and nothing is lost."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+import pytest
+
+from local.scene import Scene, kill, pids_of, wait_for
+from tests.faults.conftest import MakeScene
+
+SHARDS = 8
+FAILOVER_SECONDS = 3
+
+
+def spread(stage: Scene, workers: int) -> bool:
+    """Whether every shard has an owner, and no worker more than its even share and one."""
+    owners = Counter(owner for owner in stage.leases().values() if owner)
+    return (
+        sum(owners.values()) == SHARDS and len(owners) == workers and max(owners.values()) <= -(-SHARDS // workers) + 1
+    )
+
+
+def seconds_until_spread(stage: Scene, workers: int, limit: float) -> float:
+    started = time.monotonic()
+    wait_for(lambda: spread(stage, workers), f"{SHARDS} leases among {workers}: {stage.leases()}", limit)
+    return round(time.monotonic() - started, 1)
+
+
+@pytest.mark.timeout(600)
+def test_leases_follow_the_workers(scene: MakeScene) -> None:
+    stage = scene(shards=SHARDS)
+    stage.fleet.scale(1)
+    stage.send(cameras=24, frames=170, fps=1)
+    times = {}
+    for workers in (1, 3, 2, 1):
+        stage.fleet.scale(workers)
+        times[f"to {workers}"] = seconds_until_spread(stage, workers, 120)
+    stage.wait_for_outcomes()
+    findings = stage.audit()
+    print(times, findings.as_dict())
+    assert findings.problems == []
+    assert stage.fleet.exits == []
+
+
+@pytest.mark.timeout(400)
+def test_leases_of_a_killed_leader_move_within_half_a_minute(scene: MakeScene) -> None:
+    # With the failover time that production has.
+    stage = scene(shards=4, environment={"KCL_FAILOVER_SECONDS": "10"})
+    stage.fleet.scale(1)  # the first is the leader
+    stage.send(cameras=4, frames=200, fps=2)
+    stage.wait_for_outcomes(10)
+    stage.fleet.scale(2)
+    stage.fleet.workers[1].wait_for_shards(1, timeout=90)
+    leader, other = stage.fleet.workers
+    owned = set(stage.leases().values())
+    assert len(owned) == 2
+    with stage.fleet.paused():
+        kill(pids_of(leader))
+        died = time.monotonic()
+        wait_for(lambda: len(set(stage.leases().values())) == 1, "one owner", 60)
+        seconds = time.monotonic() - died
+        print(f"{seconds:.1f} s")
+        assert seconds < 30
+        assert other.alive
+    stage.wait_for_outcomes()
+    assert stage.audit().problems == []

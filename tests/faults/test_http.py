@@ -1,0 +1,92 @@
+"""The worker's HTTP port under attack: it answers, and frames are not delayed."""
+
+from __future__ import annotations
+
+import random
+import socket
+import threading
+import time
+from contextlib import suppress
+from statistics import median
+
+import pytest
+
+from contract.frame import parse_time
+from local.scene import Scene
+from tests.faults.conftest import MakeScene
+
+CONNECTIONS = 200
+ATTACK_SECONDS = 12
+BAD_REQUESTS = (
+    b"GET /health HTTP/1.1\r\nHost: x\r\n" + b"X-Long: " + b"a" * 100_000 + b"\r\n\r\n",
+    b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n" + b"x" * 65536,
+    b"POST /status HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500),
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 64,
+    b"\x00" * 4096,
+    b"GET /../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /health HTTP/9.9\r\n\r\n",
+    b"\r\n\r\n\r\n",
+)
+
+
+def slow_loris(port: int, end: float) -> None:
+    """A request that never ends, a byte now and then."""
+    while time.monotonic() < end:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nX-A: ")
+            while time.monotonic() < end:
+                connection.sendall(b"a")
+                time.sleep(0.5)
+
+
+def malformed(port: int, end: float, chance: random.Random) -> None:
+    while time.monotonic() < end:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            connection.settimeout(1)
+            request = chance.choice(BAD_REQUESTS)
+            connection.sendall(request[: chance.randint(1, len(request))])
+            connection.recv(4096)
+        time.sleep(0.02)
+
+
+def latencies(stage: Scene, since: int) -> float:
+    times = [
+        (parse_time(result.processed_at) - parse_time(result.captured_at)).total_seconds()
+        for result in stage.results[since:]
+    ]
+    assert len(times) > 20
+    return median(times)
+
+
+@pytest.mark.timeout(300)
+def test_frames_go_on_under_attack(scene: MakeScene) -> None:
+    stage = scene(shards=1)
+    stage.fleet.scale(1)
+    stage.send(cameras=2, frames=140, fps=4)
+    stage.wait_for_outcomes(60)
+    calm = latencies(stage, 30)
+    worker = stage.fleet.workers[0]
+    port, end = worker.health_port(), time.monotonic() + ATTACK_SECONDS
+    attackers = [threading.Thread(target=slow_loris, args=(port, end)) for _ in range(CONNECTIONS)]
+    attackers += [threading.Thread(target=malformed, args=(port, end, random.Random(n))) for n in range(4)]
+    before = len(stage.results)
+    for attacker in attackers:
+        attacker.start()
+    health = []
+    while time.monotonic() < end - 1:
+        started = time.monotonic()
+        health.append(worker.get("/health")[0])
+        assert time.monotonic() - started < 4  # what a container's health check allows
+        time.sleep(0.5)
+        stage.collect()
+    for attacker in attackers:
+        attacker.join()
+    attacked = latencies(stage, before)
+    print(f"median latency {calm:.3f} s, under attack {attacked:.3f} s")
+    assert set(health) == {200}
+    stage.wait_for_outcomes()
+    assert stage.audit().problems == []
+    assert stage.fleet.exits == []
+    assert attacked < 10 * calm + 1  # a delay by seconds would show; the machine is shared with two hundred attackers

@@ -1,0 +1,95 @@
+"""What is missing, closed or of the wrong kind ends the worker with a status of its own and one clear line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.permissions import enforcement
+from local.processes import Aws, Worker
+from local.resources import Resources, client
+from local.scene import QUICK
+
+RESOURCE_STATUS = 12
+
+
+@pytest.fixture
+def resources(aws: Aws, name: str) -> Resources:
+    return Resources.create(aws.url, name)
+
+
+def worker(resources: Resources, folder: Path, **changes: str) -> Worker:
+    return Worker(resources.environment() | QUICK | changes, folder / "worker.log")
+
+
+def put(resources: Resources, jpeg: bytes) -> None:
+    resources.client("kinesis").put_record(StreamName=resources.stream, Data=jpeg, PartitionKey="door")
+
+
+def last_words(worker: Worker) -> str:
+    """The line with the exit status; it is the only one of its kind."""
+    [entry] = [entry for entry in worker.log() if "exit_status" in entry]
+    assert "\n" not in entry["message"]
+    assert "Traceback" not in entry["message"]
+    return str(entry["message"])
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "text"),
+    [
+        ("KINESIS_STREAM_NAME", "nobody", "stream nobody: ResourceNotFoundException"),
+        ("S3_BUCKET_NAME", "nobodys-bucket", "s3 put s3://nobodys-bucket/frames/door/"),
+        ("SQS_QUEUE_URL", "URL/nobody", "/nobody: "),
+    ],
+)
+def test_something_missing(
+    resources: Resources, jpeg: bytes, tmp_path: Path, variable: str, value: str, text: str
+) -> None:
+    put(resources, jpeg)
+    value = value.replace("URL", resources.queue_url.rpartition("/")[0])
+    with worker(resources, tmp_path, **{variable: value}) as started:
+        assert started.process.wait(60) == RESOURCE_STATUS
+        assert text in last_words(started)
+
+
+def test_a_stream_that_is_deleted_while_it_is_read(resources: Resources, jpeg: bytes, tmp_path: Path) -> None:
+    put(resources, jpeg)
+    with worker(resources, tmp_path) as started:
+        started.wait_for(lambda: started.get("/status")[1]["frames"], "a frame")
+        resources.client("kinesis").delete_stream(StreamName=resources.stream)
+        assert started.process.wait(90) == RESOURCE_STATUS
+        assert f"stream {resources.stream}: " in last_words(started)
+
+
+def test_a_lease_table_that_is_somebody_elses(resources: Resources, tmp_path: Path) -> None:
+    resources.client("dynamodb").create_table(
+        TableName=resources.stream,
+        KeySchema=[{"AttributeName": "other", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "other", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    with worker(resources, tmp_path) as started:
+        assert started.process.wait(60) == RESOURCE_STATUS
+        assert last_words(started) == f"table {resources.stream}: its key is not leaseKey; KCL did not make it"
+
+
+def test_a_role_without_rights(aws: Aws, resources: Resources, tmp_path: Path) -> None:
+    with worker(resources, tmp_path, **nobody(aws)) as started, enforcement(aws.url):
+        assert started.process.wait(60) == RESOURCE_STATUS
+        assert f"stream {resources.stream}: AccessDeniedException" in last_words(started)
+
+
+def nobody(aws: Aws) -> dict[str, str]:
+    """Credentials of a role without a policy."""
+    iam: Any = client("iam", aws.url)
+    trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRole"}]}
+    arn = iam.create_role(RoleName="nobody", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    given = client("sts", aws.url).assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
+    return {
+        "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": given["SessionToken"],
+    }

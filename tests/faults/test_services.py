@@ -1,0 +1,61 @@
+"""Services that fail for a while, one after the other, under load: nothing is lost, nobody is restarted, no storm."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from local.faults import Fault, FaultControl
+from tests.faults.conftest import MakeScene
+
+SECONDS = 5.0
+# In the order in which they come; "" is every service at once.
+FAULTS = (
+    Fault("throttle", "s3"),
+    Fault("throttle", "sqs"),
+    Fault("throttle", "kinesis", "PutRecords"),
+    Fault("throttle", "kinesis", "GetRecords"),
+    Fault("partial"),
+    Fault("error", "s3"),
+    Fault("error", "sqs"),
+    Fault("error", "kinesis"),
+    Fault("error", "dynamodb", share=0.5),
+    Fault("reset", "", share=0.3),
+    Fault("slow", "s3", delay=2),
+    Fault("expired", "s3"),
+    Fault("expired", "sqs"),
+    Fault("expired", "kinesis", "GetRecords"),
+    Fault("conflict", "dynamodb", "UpdateItem"),
+)
+# Calls of one worker in flight, each with at least some tens of milliseconds of pause between attempts.
+MAX_ATTEMPTS_PER_SECOND = 60
+
+
+@pytest.mark.timeout(600)
+def test_services_that_fail_for_a_while_cost_nothing_but_time(scene: MakeScene, faults: FaultControl) -> None:
+    stage = scene(shards=2)
+    stage.fleet.scale(1)
+    stage.send(cameras=2, frames=int(2 * (SECONDS + 2) * len(FAULTS)), fps=2)
+    stage.wait_for_outcomes(10)
+    rates = {}
+    for fault in FAULTS:
+        before = faults.requests()
+        faults.add(fault)
+        time.sleep(SECONDS)  # this long it lasts
+        faults.clear()
+        after = faults.requests()
+        attempts = sum(
+            number - before.get(name, 0)
+            for name, number in after.items()
+            if name.startswith(fault.service) and not name.endswith("ReceiveMessage")
+        )
+        rates[f"{fault.kind} {fault.service}"] = round(attempts / SECONDS, 1)
+        reached = stage.outcomes
+        stage.wait_for_outcomes(reached + 1, timeout=60)  # it goes on by itself
+    stage.wait_for_outcomes()
+    findings = stage.audit()
+    print(rates, findings.as_dict())
+    assert findings.problems == []
+    assert stage.fleet.exits == []
+    assert {name: rate for name, rate in rates.items() if rate > MAX_ATTEMPTS_PER_SECOND} == {}

@@ -1,0 +1,67 @@
+"""Parts that hang, and disks that are full: noticed, told by /health, recovered."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local.processes import Aws, Worker
+from local.resources import Resources
+from local.scene import QUICK, kill, parts, wait_for
+from tests.faults.conftest import MakeScene
+
+
+@pytest.mark.timeout(300)
+def test_a_stopped_record_processor_is_noticed_and_the_task_replaced(scene: MakeScene) -> None:
+    stage = scene(environment={"STUCK_SHARD_SECONDS": "3"})
+    stage.fleet.scale(1)
+    stage.send(cameras=4, frames=120, fps=3)
+    stage.wait_for_outcomes(10)
+    worker = stage.fleet.workers[0]
+    stopped = parts(worker)["record processor"]
+    kill(stopped, signal.SIGSTOP)
+    code, health = wait_for(lambda: unhealthy(worker), "503", 30)
+    assert code == 503
+    assert health["reason"] == f"record processors are stopped: {', '.join(map(str, sorted(stopped)))}"
+    # The daemon gives up on it, and takes the task down; nobody is left behind.
+    wait_for(lambda: stage.fleet.exits, "the end of the task", 40)
+    assert stage.fleet.exits == [11]
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in stopped), "the end of what was stopped", 20)
+    stage.wait_for_outcomes()
+    assert stage.audit().problems == []
+
+
+def unhealthy(worker: Worker) -> tuple[int, dict[str, str]] | None:
+    answer = worker.get("/health")
+    return answer if answer[0] != 200 else None
+
+
+@pytest.fixture
+def full_disk() -> Iterator[Path]:
+    """A file system without room, under a short name because of the socket in it."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    folder = Path(tempfile.mkdtemp(prefix="full-"))
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(folder)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    (folder / "filling").write_bytes(b"x" * 4096)
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+    folder.rmdir()
+
+
+def test_scratch_space_without_room_is_told_in_one_line(aws: Aws, name: str, full_disk: Path, tmp_path: Path) -> None:
+    resources = Resources.create(aws.url, name)
+    with Worker(resources.environment() | QUICK | {"TMPDIR": str(full_disk)}, tmp_path / "worker.log") as worker:
+        assert worker.process.wait(30) == 14
+        [entry] = [entry for entry in worker.log() if "exit_status" in entry]
+        assert entry["message"].startswith(f"scratch space {full_disk}: No space left on device")
