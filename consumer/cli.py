@@ -9,50 +9,22 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
-import boto3
 import typer
-from botocore.config import Config
 from rich.console import Console
 
+from consumer import quarantine_cli
 from consumer.errors import ConsumerError
+from consumer.options import EXIT_STATUS, EndpointUrl, FromOutputs, QueueUrl, Region, client, fail
 from consumer.results import Handler, ResultReader, Tally
 from consumer.save import Saver
 from consumer.watch import line
-from contract import outputs
 from contract.message import ResultMessage
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app.add_typer(quarantine_cli.app, name="quarantine")
 
-EXIT_STATUS = """
-[bold]Exit status[/bold]
-
-0 done or Ctrl-C · 1 other error · 2 wrong usage · 3 no such queue · 4 no credentials or not allowed ·
-5 folder cannot be written · 6 service out of reach
-"""
-
-
-def _from_outputs(path: Path | None) -> None:
-    try:
-        if path:
-            outputs.into_environment(path)
-    except outputs.OutputsError as error:
-        print(f"error: --from-outputs: {error}", file=sys.stderr)
-        raise typer.Exit(2) from None
-
-
-FromOutputs = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE", is_eager=True, callback=_from_outputs, help="Queue and region from what `make outputs` printed."
-    ),
-]
-QueueUrl = Annotated[str, typer.Option(envvar="SQS_QUEUE_URL", help="The queue of results.")]
-EndpointUrl = Annotated[
-    str | None, typer.Option(envvar="AWS_ENDPOINT_URL", help="Of an SQS and S3 that are not on AWS.")
-]
-Region = Annotated[str, typer.Option(envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="Of queue and bucket.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Results to read; default: until Ctrl-C.")]
 Idle = Annotated[
     float | None, typer.Option("--idle-exit", min=0, help="End when no result has come for so many seconds.")
@@ -103,9 +75,9 @@ def save(
 ) -> None:
     """Saves annotated frames and their messages to DIR."""
     try:
-        saver = Saver(_client("s3", endpoint_url, region), folder)
+        saver = Saver(client("s3", endpoint_url, region), folder)
     except ConsumerError as error:
-        _fail(error)
+        fail(error)
     tally = _run(queue_url, saver, limit, idle_exit, endpoint_url, region)
     print(f"{tally.handled} frames saved to {folder}", file=sys.stderr)
 
@@ -118,7 +90,7 @@ def _run(
     endpoint_url: str | None,
     region: str,
 ) -> Tally:
-    reader = ResultReader(_client("sqs", endpoint_url, region), queue_url)
+    reader = ResultReader(client("sqs", endpoint_url, region), queue_url)
     stop = threading.Event()
     try:
         with _interruptible(stop):
@@ -126,20 +98,8 @@ def _run(
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output, such as `head`, has enough
     except ConsumerError as error:
-        _fail(error)
+        fail(error)
     return reader.tally
-
-
-def _client(service: str, endpoint_url: str | None, region: str) -> Any:
-    # A receive waits at the queue for some seconds; retries are the reader's.
-    config = Config(
-        region_name=region,
-        retries={"total_max_attempts": 1},
-        connect_timeout=5,
-        read_timeout=30,
-        tcp_keepalive=True,
-    )
-    return boto3.client(service, endpoint_url=endpoint_url, config=config)
 
 
 @contextmanager
@@ -156,8 +116,3 @@ def _interruptible(stop: threading.Event) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _fail(error: ConsumerError) -> NoReturn:
-    print(f"error: {error}", file=sys.stderr)
-    raise typer.Exit(error.exit_status)

@@ -50,7 +50,6 @@ def properties(settings: Settings, record_processor: Path) -> dict[str, str]:
         "regionName": settings.aws_region,
         "workerIdentifier": settings.worker_id,
         "processingLanguage": "python/3",
-        "initialPositionInStream": settings.initial_position,
         "retrievalMode": settings.kinesis_retrieval_mode,
         "maxRecords": str(settings.kcl_max_records),
         # Five reads a second and shard are allowed; four leave room for another reader.
@@ -70,8 +69,10 @@ def properties(settings: Settings, record_processor: Path) -> dict[str, str]:
         # A worker gets no leases before its first report; the default is 30 s.
         "workerMetricsReporterFreqInMillis": "2000",
     }
-    if settings.initial_timestamp is not None:
+    if settings.initial_position == "AT_TIMESTAMP" and settings.initial_timestamp:
         values["initialPositionInStreamExtended"] = str(int(settings.initial_timestamp.timestamp()))
+    else:
+        values["initialPositionInStream"] = settings.initial_position
     for service, name in (
         ("kinesis", "kinesisEndpoint"),
         ("dynamodb", "dynamoDBEndpoint"),

@@ -84,20 +84,7 @@ def _report(settings: Settings, dynamodb: Any) -> int:
 def _release(settings: Settings, dynamodb: Any) -> int:
     leader.free(dynamodb, settings.coordinator_table, settings.worker_id)
     dynamodb.delete_item(TableName=settings.report_table, Key={"wid": {"S": settings.worker_id}})
-    table, mine = settings.lease_table, {":me": {"S": settings.worker_id}}
-    pages = dynamodb.get_paginator("scan").paginate(
-        TableName=table, FilterExpression="leaseOwner = :me", ExpressionAttributeValues=mine
-    )
-    keys = [item["leaseKey"] for page in pages for item in page["Items"]]
-    for key in keys:
-        dynamodb.update_item(
-            TableName=table,
-            Key={"leaseKey": key},
-            UpdateExpression="SET leaseCounter = leaseCounter + :one REMOVE leaseOwner",
-            ConditionExpression="leaseOwner = :me",
-            ExpressionAttributeValues=mine | {":one": {"N": "1"}},
-        )
-    return len(keys)
+    return leader.evict(dynamodb, settings.lease_table, settings.worker_id)
 
 
 def _seed(settings: Settings, kinesis: Any, dynamodb: Any) -> int:

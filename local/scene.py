@@ -118,12 +118,11 @@ class Scene:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for producer in self._producers:
-            producer.stop()
+        self.stop_sending()
         self.fleet.close()
 
-    def send(self, *, cameras: int, frames: int, fps: float = 0, width: int = 320) -> Process:
-        """Starts a producer; its ledger is the audit's."""
+    def send(self, *, cameras: int, fps: float, frames: int = 1_000_000, width: int = 320) -> Process:
+        """Starts a producer; its ledger is the audit's. Without a number of frames it goes on until `stop_sending`."""
         first = 10 * len(self._producers)
         sources = [f"demo:{first + number + 1}" for number in range(cameras)]
         ids = [part for source in sources for part in ("--source-id", f"c{source.partition(':')[2]}")]
@@ -133,6 +132,11 @@ class Scene:
         )  # fmt: skip
         self._producers.append(producer)
         return producer
+
+    def stop_sending(self) -> None:
+        """Ends the producers, which send what they have queued."""
+        for producer in self._producers:
+            producer.stop()
 
     def collect(self) -> None:
         """Takes what is on the queues."""
@@ -176,8 +180,12 @@ class Scene:
         return examine(accepted, objects, self.results, self.notices, self.skipped)
 
     def leases(self) -> dict[str, str]:
-        """Owners by shard."""
-        items = self.resources.client("dynamodb").scan(TableName=self.resources.stream)["Items"]
+        """Owners by shard; none while there is no table yet."""
+        dynamodb = self.resources.client("dynamodb")
+        try:
+            items = dynamodb.scan(TableName=self.resources.stream)["Items"]
+        except dynamodb.exceptions.ResourceNotFoundException:
+            return {}
         return {item["leaseKey"]["S"]: item.get("leaseOwner", {}).get("S", "") for item in items}
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from audit import Findings
 from local.faults import FaultControl
 from local.processes import Aws
 from local.scene import Scene
 
 MakeScene = Callable[..., Scene]
+Report = Callable[..., None]
 
 
 @pytest.fixture
@@ -38,3 +42,18 @@ def scene(aws: Aws, tmp_path: Path) -> Iterator[MakeScene]:
     yield make
     for one in made:
         one.__exit__()
+
+
+@pytest.fixture
+def report() -> Report:
+    """Notes what a test has measured, for `make chaos`."""
+
+    def note(scenario: str, findings: Findings, **figures: object) -> None:
+        found = {name: value for name, value in findings.as_dict().items() if name != "problems"}
+        line = json.dumps({"scenario": scenario, **found, "lost": len(findings.problems), "figures": figures})
+        print(line)
+        if path := os.environ.get("CHAOS_REPORT"):
+            with Path(path).open("a") as file:
+                file.write(line + "\n")
+
+    return note

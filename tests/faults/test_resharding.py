@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from local.scene import wait_for
-from tests.faults.conftest import MakeScene
+from tests.faults.conftest import MakeScene, Report
 
 HALF = 2**127
 
 
 @pytest.mark.timeout(400)
-def test_shards_split_and_merge_under_load(scene: MakeScene) -> None:
+def test_shards_split_and_merge_under_load(scene: MakeScene, report: Report) -> None:
     # Children are found when shards are listed again; production does so every minute.
     stage = scene(
         shards=1, environment={"KCL_PROPERTIES": "shardSyncIntervalMillis=3000;parentShardPollIntervalMillis=1000"}
@@ -29,6 +29,7 @@ def test_shards_split_and_merge_under_load(scene: MakeScene) -> None:
     wait_for(lambda: "shardId-000000000003" in stage.leases(), "a lease of the merged shard", 60)
     stage.wait_for_outcomes()
     findings = stage.audit()
+    report("a split and a merge", findings)
     assert findings.problems == []
     assert findings.accepted == 480
     assert findings.duplicates == 0

@@ -14,11 +14,11 @@ import pytest
 from local.processes import Aws, Worker
 from local.resources import Resources
 from local.scene import QUICK, kill, parts, wait_for
-from tests.faults.conftest import MakeScene
+from tests.faults.conftest import MakeScene, Report
 
 
 @pytest.mark.timeout(300)
-def test_a_stopped_record_processor_is_noticed_and_the_task_replaced(scene: MakeScene) -> None:
+def test_a_stopped_record_processor_is_noticed_and_the_task_replaced(scene: MakeScene, report: Report) -> None:
     stage = scene(environment={"STUCK_SHARD_SECONDS": "3"})
     stage.fleet.scale(1)
     stage.send(cameras=4, frames=120, fps=3)
@@ -34,7 +34,9 @@ def test_a_stopped_record_processor_is_noticed_and_the_task_replaced(scene: Make
     assert stage.fleet.exits == [11]
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in stopped), "the end of what was stopped", 20)
     stage.wait_for_outcomes()
-    assert stage.audit().problems == []
+    findings = stage.audit()
+    report("a record processor stopped", findings)
+    assert findings.problems == []
 
 
 def unhealthy(worker: Worker) -> tuple[int, dict[str, str]] | None:

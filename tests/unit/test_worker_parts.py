@@ -271,6 +271,10 @@ def test_the_lock_of_a_dead_leader_is_freed(resources: Resources, on_embedded_aw
     locks, reports = (f"{resources.stream}-{name}" for name in ("CoordinatorState", "WorkerMetricStats"))
     create_table(resources, locks, "key")
     create_table(resources, reports, "wid")
+    create_table(resources, resources.stream, "leaseKey")
+    for key, owner in (("shard-0", "other"), ("shard-1", "third")):
+        lease = {"leaseKey": {"S": key}, "leaseOwner": {"S": owner}, "leaseCounter": {"N": "3"}}
+        dynamodb.put_item(TableName=resources.stream, Item=lease)
     watch = LeaderWatch(on_embedded_aws, dynamodb, clock)
     assert not watch.check()  # there is no leader
 
@@ -291,6 +295,9 @@ def test_the_lock_of_a_dead_leader_is_freed(resources: Resources, on_embedded_aw
     clock.now += 2
     assert watch.check()
     assert dynamodb.scan(TableName=locks)["Count"] == 0
+    # With it the leases that it held, and no others: the next leader need not wait for them.
+    owners = {i["leaseKey"]["S"]: i.get("leaseOwner") for i in dynamodb.scan(TableName=resources.stream)["Items"]}
+    assert owners == {"shard-0": None, "shard-1": {"S": "third"}}
 
     elect(on_embedded_aws.worker_id)  # our own lock is not ours to judge
     for _ in range(3):

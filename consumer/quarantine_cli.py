@@ -1,0 +1,111 @@
+"""The commands `consumer quarantine list | show | redrive`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from consumer.errors import ConsumerError, DiskError
+from consumer.options import EXIT_STATUS, EndpointUrl, FromOutputs, QuarantineUrl, Region, client, fail
+from consumer.quarantine import Held, Quarantine
+from contract.message import QuarantineMessage
+
+app = typer.Typer(no_args_is_help=True, help="Records that could not be processed: look at them, send them again.")
+
+
+@app.command("list", epilog=f"[bold]Example[/bold]\n\nconsumer quarantine list --json | jq .reason\n{EXIT_STATUS}")
+def list_(
+    queue_url: QuarantineUrl,
+    from_outputs: FromOutputs = None,
+    endpoint_url: EndpointUrl = None,
+    region: Region = "eu-central-1",
+    as_json: Annotated[bool, typer.Option("--json", help="Print each notice as it came, a line each.")] = False,
+) -> None:
+    """Lists what is in quarantine, with the reason of each."""
+    try:
+        with _quarantine(queue_url, endpoint_url, region).hold() as held:
+            notices = [one.notice for one in held.values()]
+    except ConsumerError as error:
+        fail(error)
+    if as_json:
+        for notice in notices:
+            print(notice.to_json())
+        return
+    Console(soft_wrap=True).print(_table(notices) if notices else "nothing is in quarantine")
+
+
+@app.command(
+    epilog=f"[bold]Example[/bold]\n\nconsumer quarantine show door/9f2c/000000017 --save bad.bin\n{EXIT_STATUS}"
+)
+def show(
+    frame_id: Annotated[str, typer.Argument(help="As `list` shows it.")],
+    queue_url: QuarantineUrl,
+    from_outputs: FromOutputs = None,
+    endpoint_url: EndpointUrl = None,
+    region: Region = "eu-central-1",
+    save: Annotated[Path | None, typer.Option(metavar="FILE", help="Save the record's bytes.")] = None,
+) -> None:
+    """Shows one notice whole, and saves the bytes of its record."""
+    try:
+        quarantine = _quarantine(queue_url, endpoint_url, region)
+        with quarantine.hold() as held:
+            notice = _find(held, frame_id).notice
+            print(notice.model_dump_json(indent=2))
+            if save:
+                _write(save, quarantine.record(notice))
+    except ConsumerError as error:
+        fail(error)
+
+
+@app.command(epilog=f"[bold]Example[/bold]\n\nconsumer quarantine redrive --all\n{EXIT_STATUS}")
+def redrive(
+    queue_url: QuarantineUrl,
+    frame_ids: Annotated[list[str] | None, typer.Argument(help="As `list` shows them.")] = None,
+    from_outputs: FromOutputs = None,
+    endpoint_url: EndpointUrl = None,
+    region: Region = "eu-central-1",
+    everything: Annotated[bool, typer.Option("--all", help="All that is in quarantine.")] = False,
+) -> None:
+    """Puts records on their stream again, as after a worker that takes larger pictures was deployed."""
+    if bool(frame_ids) == everything:
+        print("error: name frames, or --all", file=sys.stderr)
+        raise typer.Exit(2)
+    try:
+        quarantine = _quarantine(queue_url, endpoint_url, region)
+        with quarantine.hold() as held:
+            chosen = list(held.values()) if everything else [_find(held, frame_id) for frame_id in frame_ids or []]
+            for one in chosen:
+                quarantine.redrive(one)
+                print(one.notice.frame_id)
+    except ConsumerError as error:
+        fail(error)
+
+
+def _quarantine(queue_url: str, endpoint_url: str | None, region: str) -> Quarantine:
+    sqs, s3, kinesis = (client(service, endpoint_url, region) for service in ("sqs", "s3", "kinesis"))
+    return Quarantine(sqs, s3, kinesis, queue_url)
+
+
+def _find(held: dict[str, Held], frame_id: str) -> Held:
+    if frame_id not in held:
+        raise ConsumerError(f"{frame_id}: not in quarantine")
+    return held[frame_id]
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise DiskError(f"{path}: {error.strerror}") from None
+
+
+def _table(notices: list[QuarantineMessage]) -> Table:
+    table = Table("frame", "reason", "detail", "bytes", "quarantined at")
+    for notice in notices:
+        table.add_row(notice.frame_id, notice.reason, notice.detail, str(notice.size), notice.quarantined_at[:19])
+    return table
