@@ -89,9 +89,12 @@ outputs: setup ## print the outputs of ENVIRONMENT (dev) as JSON, for --from-out
 destroy: setup ## destroy ENVIRONMENT (dev)
 	@$(STACKS) destroy $(APPROVE)
 
-.PHONY: smoke restart logs status send watch menu
+.PHONY: smoke replay restart logs status send watch menu
 smoke: setup ## send frames through what is deployed; compare what was sent with what came
 	@$(STACKS) smoke $(if $(FRAMES),--frames $(FRAMES))
+
+replay: setup ## read the stream again FROM=2026-01-01T00:00:00Z through another MODEL=file.onnx, beside the live pipeline
+	@$(STACKS) replay --from '$(FROM)' $(if $(MODEL),--model '$(MODEL)')
 
 restart: setup ## start new tasks in place of the running ones
 	@$(STACKS) restart
@@ -155,6 +158,16 @@ schema: setup ## write the messages' JSON Schemas anew
 bench: setup setup-model ## measure the engine against ultralytics, the start, and memory
 	$(MODEL_VENV)/bin/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.start
+
+.PHONY: chaos fuzz soak
+chaos: setup ## break everything on purpose, audit what came of it, print the figures of docs/reliability.md
+	$(BIN)/python -m benchmarks.chaos
+
+fuzz: setup ## throw 200 000 hostile inputs at each place where bytes come in
+	FUZZ_INPUTS=200000 $(BIN)/python -m pytest -q -n auto tests/unit/test_fuzz.py
+
+soak: setup ## twenty minutes under random faults (SOAK_MINUTES), with memory, descriptors and threads watched
+	SOAK_MINUTES=$(or $(SOAK_MINUTES),20) $(BIN)/python -m pytest -q -s tests/faults/test_soak.py
 
 .PHONY: lock
 lock: ## pin all requirements anew, with hashes (needs uv)

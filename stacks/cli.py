@@ -1,7 +1,7 @@
 """What operators run, each as `make COMMAND ENVIRONMENT=prod`.
 
 bootstrap makes the state's bucket, plan, outputs and destroy are terraform's, image builds and pushes the
-worker, deploy does all of it and waits, restart, logs, status and smoke are for what is deployed.
+worker, deploy does all of it and waits, restart, logs, status, smoke and replay are for what is deployed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import boto3
 from botocore.config import Config as ClientConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
-from stacks import image, operate, smoke
+from stacks import image, operate, replay, smoke
 from stacks.config import Config, ConfigError
 from stacks.errors import DeployError
 from stacks.terraform import Terraform
@@ -50,6 +50,8 @@ def main() -> int:
     parser.add_argument("--no-image", action="store_true", help="deploy: only the infrastructure")
     parser.add_argument("--frames", type=int, default=20, help="smoke: how many (default: 20)")
     parser.add_argument("--since", type=int, default=15, help="logs: from so many minutes ago (default: 15)")
+    parser.add_argument("--from", dest="start", default="", help="replay: from this time, as 2026-01-01T00:00:00Z")
+    parser.add_argument("--model", type=Path, help="replay: an exported model, such as models/yolov8m.onnx")
     parser.add_argument("--follow", action="store_true", help="logs: until Ctrl-C")
     parser.add_argument("--json", action="store_true", dest="as_json", help="status: for machines")
     args = parser.parse_args()
@@ -162,13 +164,27 @@ class Operator:
 
     def smoke(self) -> int:
         """Frames in, frames and results out."""
-        account = self._account()
-        bucket = self._config.name(self._config.storage.bucket_name(account, self._config.region))
-        result = smoke.run(self._client, self._config, bucket, self._args.frames)
+        result = smoke.run(self._client, self._config, self._frames_bucket(), self._args.frames)
         print("\n".join(result.lines()))
         return 0 if result.findings.clean else FAILED
 
+    def replay(self) -> int:
+        """What is still on the stream, through another model."""
+        try:
+            since = datetime.fromisoformat(self._args.start)
+        except ValueError:
+            raise DeployError(f"--from {self._args.start!r}: a time such as 2026-01-01T00:00:00Z is needed") from None
+        if self._args.model is None or not self._args.model.is_file():
+            raise DeployError(f"--model {self._args.model}: an exported model is needed: `make model SIZE=m`")
+        since = since if since.tzinfo else since.replace(tzinfo=UTC)
+        replayed = replay.run(self._client, self._config, self._frames_bucket(), since, self._args.model.resolve())
+        print("\n".join(replayed.lines()))
+        return 0
+
     # -- what they need
+
+    def _frames_bucket(self) -> str:
+        return self._config.name(self._config.storage.bucket_name(self._account(), self._config.region))
 
     def _terraform(self) -> Terraform:
         folder, bucket = self._synthesise(), self._state_bucket()
@@ -228,6 +244,7 @@ COMMANDS: dict[str, Callable[[Operator], int]] = {
     "logs": Operator.logs,
     "status": Operator.status,
     "smoke": Operator.smoke,
+    "replay": Operator.replay,
 }
 
 
