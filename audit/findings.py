@@ -115,14 +115,15 @@ def _disagreements(ledger: Mapping[str, Accepted], messages: Iterable[ResultMess
 
 
 def _disorder(ledger: Mapping[str, Accepted], results: Iterable[ResultMessage]) -> list[str]:
-    """Frames that came before an earlier one of their source and session.
+    """Frames that were done with before an earlier one of their source and session.
 
-    Only the first message of each frame counts: after a lease has moved, frames behind the checkpoint come again.
+    What counts is when they were, not when a standard queue delivered them, and of each frame the first time: after a
+    lease has moved, frames behind the checkpoint are processed again.
     """
     latest: dict[str, int] = defaultdict(lambda: -1)
     seen: set[str] = set()
     found = []
-    for result in results:
+    for result in sorted(results, key=lambda result: result.processed_at):
         if result.frame_id in seen or result.frame_id not in ledger or result.frame_index is None:
             continue
         seen.add(result.frame_id)

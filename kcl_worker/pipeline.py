@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
 
 from contract import Frame, FrameError, Identity, Metadata, Position, identify
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 PIXELS_IN_FLIGHT = 100_000_000
 
 Result = TypeVar("Result")
-Message = ResultMessage | QuarantineMessage | SkippedMessage
+Announced = TypeVar("Announced", bound=ResultMessage | QuarantineMessage | SkippedMessage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Pipeline:
     async def process(self, record: Record) -> Outcome:
         """Gives the outcome once it is stored; until then the record must not be checkpointed."""
         metadata: Metadata | None = None
-        body: ResultMessage | QuarantineMessage
+        make: Callable[[], ResultMessage | QuarantineMessage]
         queue: MessageQueue | None
         try:
             frame = Frame.parse(
@@ -88,26 +89,32 @@ class Pipeline:
                 inference = await self._batcher.detect(image)
                 jpeg = await self._compute(lambda: self._picture(image, inference.detections))
             await self._frames.put(identity.key, jpeg, "image/jpeg", _sha256(record.data))
-            body = self._message(record.position, identity, image.shape, inference)
             outcome, queue = Outcome.DURABLE, self._results
+            make = partial(self._message, record.position, identity, image.shape, inference)
         except FrameError as error:
             identity = identify(metadata, record.position)
             await self._frames.put(
                 identity.quarantine_key, record.data, "application/octet-stream", _sha256(record.data)
             )
             logger.warning("quarantined: %s", error, extra={"frame_id": identity.frame_id})
-            body = self._notice(record, identity, error)
             outcome, queue = Outcome.QUARANTINED, self._quarantined
-        await self._announce(record, queue, body)
+            make = partial(self._notice, record, identity, error)
+        body: ResultMessage | QuarantineMessage = await self._announce(record, queue, make)
         self._count(record.position, identity, body)
         return outcome
 
-    async def _announce(self, record: Record, queue: MessageQueue | None, body: Message) -> None:
-        """Sends a message when it is the record's turn; returns when SQS has it."""
+    async def _announce(self, record: Record, queue: MessageQueue | None, make: Callable[[], Announced]) -> Announced:
+        """Makes and sends a message when it is the record's turn; gives it when SQS has it.
+
+        Frames of a shard are done with in their order, and their messages' times say so. The queue may still deliver
+        them in another: it is a standard one, and takes of a batch what it likes.
+        """
         async with record.turn:
+            body = make()
             sent = queue.enqueue(body.to_json()) if queue else None
         if sent:
             await sent
+        return body
 
     def _is_stale(self, position: Position) -> bool:
         """Whether a frame has been on the stream for too long. Its time of capture is the camera's word, and may be
@@ -118,19 +125,22 @@ class Pipeline:
 
     async def _skip(self, record: Record, identity: Identity) -> Outcome:
         position = record.position
-        body = SkippedMessage(
-            frame_id=identity.frame_id,
-            frame_index=identity.index,
-            source=identity.source,
-            stream_name=self._settings.kinesis_stream_name,
-            shard_id=position.shard_id,
-            sequence_number=position.sequence,
-            captured_at=format_time(identity.captured_at),
-            arrived_at=format_time(position.arrived_at),
-            skipped_at=format_time(datetime.now(UTC)),
-            age_seconds=round(_age(position), 3),
+        await self._announce(
+            record,
+            self._results,
+            lambda: SkippedMessage(
+                frame_id=identity.frame_id,
+                frame_index=identity.index,
+                source=identity.source,
+                stream_name=self._settings.kinesis_stream_name,
+                shard_id=position.shard_id,
+                sequence_number=position.sequence,
+                captured_at=format_time(identity.captured_at),
+                arrived_at=format_time(position.arrived_at),
+                skipped_at=format_time(datetime.now(UTC)),
+                age_seconds=round(_age(position), 3),
+            ),
         )
-        await self._announce(record, self._results, body)
         self._metrics.add_skipped()
         return Outcome.DURABLE
 

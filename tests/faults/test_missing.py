@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from local.faults import Fault, FaultControl
 from local.permissions import enforcement
 from local.processes import Aws, Worker
 from local.resources import Resources, client
@@ -93,3 +94,17 @@ def nobody(aws: Aws) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
         "AWS_SESSION_TOKEN": given["SessionToken"],
     }
+
+
+def test_secrets_never_reach_the_log(aws: Aws, resources: Resources, jpeg: bytes, tmp_path: Path) -> None:
+    put(resources, jpeg)
+    secrets = {"AWS_SECRET_ACCESS_KEY": "s3cr3t-of-the-worker", "AWS_SESSION_TOKEN": "t0ken-of-the-worker"}
+    with worker(resources, tmp_path, LOG_LEVEL="DEBUG", **secrets) as started:
+        started.wait_for(lambda: started.get("/status")[1]["frames"] == 1, "a frame")
+        FaultControl(aws.url).add(Fault("error", "s3", seconds=2))
+        put(resources, jpeg)
+        started.wait_for(lambda: started.get("/status")[1]["frames"] == 2, "another frame")
+        assert started.stop() == 0
+    log = (tmp_path / "worker.log").read_text()
+    assert "s3 put" in log  # errors were told
+    assert not any(secret in log for secret in secrets.values())

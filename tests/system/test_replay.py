@@ -21,6 +21,7 @@ FRAMES = 5
 
 def command(aws: Aws, environment: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     env = aws_environment(aws.url) | {"ENVIRONMENT": environment.stem, "KCL_FAILOVER_SECONDS": "3"}
+    env["PYTHONPATH"] = str(ROOT)
     return subprocess.run(
         [sys.executable, "-m", "stacks.cli", "replay", *arguments],
         env=env, cwd=environment.parent.parent, capture_output=True, text=True, timeout=110, check=False,

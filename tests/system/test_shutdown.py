@@ -5,24 +5,31 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from audit import Findings, examine, read_ledger, stored_objects
 from contract.message import ResultMessage
 from local.processes import ROOT, Aws, Process, Worker
 from local.resources import Resources
+from local.scene import drain
 
 FRAMES = 100
 
 
 @pytest.fixture
-def backlog(aws: Aws, name: str) -> Resources:
+def ledger(tmp_path: Path) -> Path:
+    """Every frame that the stream took."""
+    return tmp_path / "ledger.jsonl"
+
+
+@pytest.fixture
+def backlog(aws: Aws, name: str, ledger: Path) -> Resources:
     """A stream on which more waits than a worker does in a moment."""
     resources = Resources.create(aws.url, name)
-    arguments = ("send", "demo", "--limit", str(FRAMES), "--fps", "0", "--width", "480", "--json")
+    arguments = ("send", "demo", "--limit", str(FRAMES), "--fps", "0", "--width", "480", "--ledger", str(ledger))
     with Process("producer", *arguments, env=resources.environment()) as producer:
         assert producer.process.wait(60) == 0
     return resources
@@ -44,20 +51,25 @@ def start(resources: Resources, folder: Path) -> Worker:
     return Worker(environment, folder / "worker.log")
 
 
-def received(resources: Resources) -> Counter[str]:
-    """The frame ids of all messages on the queue."""
-    sqs, ids = resources.client("sqs"), Counter[str]()
-    while messages := sqs.receive_message(QueueUrl=resources.queue_url, MaxNumberOfMessages=10).get("Messages"):
-        ids.update(ResultMessage.model_validate_json(message["Body"]).frame_id for message in messages)
-        for message in messages:
-            sqs.delete_message(QueueUrl=resources.queue_url, ReceiptHandle=message["ReceiptHandle"])
-    return ids
+def received(resources: Resources) -> list[ResultMessage]:
+    """All results that are on the queue."""
+    return [ResultMessage.model_validate_json(body) for body in drain(resources, resources.queue_url)]
 
 
-def complete(resources: Resources, seen: set[str]) -> bool:
-    """Whether every frame has been seen; adds what has come."""
-    seen.update(received(resources))
-    return len(seen) == FRAMES
+def complete(resources: Resources, results: list[ResultMessage]) -> bool:
+    """Whether every frame has a result; adds what has come."""
+    results += received(resources)
+    return len({result.frame_id for result in results}) == FRAMES
+
+
+def audited(resources: Resources, ledger: Path, results: list[ResultMessage]) -> Findings:
+    """What has become of every frame; nothing may be wrong with it."""
+    accepted = read_ledger(ledger)
+    objects = stored_objects(resources.client("s3"), resources.bucket, {frame.source for frame in accepted})
+    findings = examine(accepted, objects, results)
+    assert findings.problems == []
+    assert findings.announced == FRAMES
+    return findings
 
 
 def gone(pids: list[int], seconds: float = 15) -> bool:
@@ -82,7 +94,7 @@ def descendants(pid: int) -> dict[str, int]:
 
 
 def test_sigterm_under_load_finishes_what_is_in_flight_and_the_next_repeats_nothing(
-    backlog: Resources, worker: Worker, tmp_path: Path
+    backlog: Resources, worker: Worker, ledger: Path, tmp_path: Path
 ) -> None:
     pids = list(descendants(worker.process.pid).values())
     assert worker.stop() == 0
@@ -93,20 +105,21 @@ def test_sigterm_under_load_finishes_what_is_in_flight_and_the_next_repeats_noth
     with start(backlog, tmp_path) as second:
         second.wait_for(lambda: second.get("/status")[1]["frames"] >= FRAMES - len(first), "the rest")
         assert second.stop() == 0
-    both = first + received(backlog)
-    assert len(both) == FRAMES
-    assert set(both.values()) == {1}
+    assert audited(backlog, ledger, first + received(backlog)).duplicates == 0
 
 
-def test_a_second_signal_cuts_short_and_nothing_is_lost(backlog: Resources, worker: Worker, tmp_path: Path) -> None:
+def test_a_second_signal_cuts_short_and_nothing_is_lost(
+    backlog: Resources, worker: Worker, ledger: Path, tmp_path: Path
+) -> None:
     pids = list(descendants(worker.process.pid).values())
     os.kill(worker.process.pid, signal.SIGTERM)
     os.kill(worker.process.pid, signal.SIGINT)
     assert worker.process.wait(20) in (0, 13)  # 0 if all had been finished in between
     assert gone(pids)
-    seen: set[str] = set()
+    results: list[ResultMessage] = []
     with start(backlog, tmp_path) as second:
-        second.wait_for(lambda: complete(backlog, seen), "every frame", timeout=90)
+        second.wait_for(lambda: complete(backlog, results), "every frame", timeout=90)
+    audited(backlog, ledger, results)
 
 
 @pytest.mark.parametrize(("part", "status"), [("daemon", 11), ("record processor", 11)])
@@ -121,17 +134,18 @@ def test_a_part_that_dies_takes_the_task_down_and_says_so(worker: Worker, part: 
 
 
 def test_a_killed_worker_leaves_nobody_behind_and_its_successor_takes_over_soon(
-    backlog: Resources, worker: Worker, tmp_path: Path
+    backlog: Resources, worker: Worker, ledger: Path, tmp_path: Path
 ) -> None:
     processes = descendants(worker.process.pid)
     assert set(processes) == {"daemon", "record processor"}
     worker.process.kill()
     assert gone(list(processes.values()))
-    seen = set(received(backlog))
+    results = received(backlog)
     with start(backlog, tmp_path) as second:
         # It was its own leader, and KCL alone would wait for two minutes.
         second.wait_for_shards(1, timeout=60)
-        second.wait_for(lambda: complete(backlog, seen), "every frame")
+        second.wait_for(lambda: complete(backlog, results), "every frame")
+    audited(backlog, ledger, results)
 
 
 def test_a_missing_stream_ends_the_worker_and_is_named(aws: Aws, name: str, tmp_path: Path) -> None:

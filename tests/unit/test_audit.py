@@ -51,7 +51,11 @@ def skip(of: Accepted) -> SkippedMessage:
 
 FRAMES = [frame(index) for index in range(4)]
 OBJECTS = {accepted.key: accepted.sha256 for accepted in FRAMES}
-RESULTS = [result(accepted) for accepted in FRAMES]
+RESULTS = [result(accepted, processed_at=f"2026-01-01T00:00:0{n}.000000Z") for n, accepted in enumerate(FRAMES)]
+
+
+def at(of: ResultMessage, second: int) -> ResultMessage:
+    return of.model_copy(update={"processed_at": f"2026-01-01T00:00:{second:02d}.000000Z"})
 
 
 def test_each_frame_with_one_outcome_is_clean_and_duplicates_are_counted() -> None:
@@ -95,7 +99,7 @@ CASES: dict[str, Case] = {
         "2 detections, 0 listed",
     ),
     "out of order": (
-        lambda: examine(FRAMES, OBJECTS, [RESULTS[0], RESULTS[2], RESULTS[1], RESULTS[3]]),
+        lambda: examine(FRAMES, OBJECTS, [RESULTS[0], at(RESULTS[1], 2), at(RESULTS[2], 1), RESULTS[3]]),
         "000000001: after 2",
     ),
 }
@@ -109,8 +113,13 @@ def test_what_is_wrong_is_found(case: str) -> None:
     assert any(text in problem for problem in findings.problems), findings.problems
 
 
+def test_a_queue_that_delivers_in_another_order_is_no_disorder() -> None:
+    assert examine(FRAMES, OBJECTS, RESULTS[::-1]).clean
+
+
 def test_frames_that_come_again_after_a_lease_has_moved_are_no_disorder() -> None:
-    assert examine(FRAMES, OBJECTS, [*RESULTS[:3], RESULTS[1], RESULTS[2], RESULTS[3]]).clean
+    again = [at(result, 10 + n) for n, result in enumerate(RESULTS[1:])]
+    assert examine(FRAMES, OBJECTS, [*RESULTS[:3], *again]).clean
 
 
 def test_sources_and_sessions_have_an_order_of_their_own() -> None:
