@@ -138,7 +138,7 @@ scan: setup setup-scan synth ## scan infrastructure, Dockerfile and workflows fo
 	$(SCAN_VENV)/bin/checkov --config-file .checkov.yaml --directory . --skip-download
 
 .PHONY: setup-scan
-setup-scan: $(SCAN_VENV)/.ready ## install checkov into .venv-scan
+setup-scan: $(SCAN_VENV)/.ready ## install checkov, pip-audit and atheris into .venv-scan
 
 $(SCAN_VENV)/.ready: requirements/scan.txt
 	test -x $(SCAN_VENV)/bin/python || $(PYTHON) -m venv $(SCAN_VENV)
@@ -159,12 +159,19 @@ bench: setup setup-model ## measure the engine against ultralytics, the start, a
 	$(MODEL_VENV)/bin/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.start
 
-.PHONY: chaos fuzz soak
+.PHONY: chaos fuzz fuzz-guided soak advisories
 chaos: setup ## break everything on purpose, audit what came of it, print the figures of docs/reliability.md
 	$(BIN)/python -m benchmarks.chaos
 
 fuzz: setup ## throw 200 000 hostile inputs at each place where bytes come in
 	FUZZ_INPUTS=200000 $(BIN)/python -m pytest -q -n auto tests/unit/test_fuzz.py
+
+fuzz-guided: setup-scan ## let coverage guide a million inputs to the parser of records (atheris)
+	mkdir -p build/corpus
+	$(SCAN_VENV)/bin/python -m tests.guided -runs=1000000 -max_len=4096 build/corpus
+
+advisories: setup-scan ## look the worker's packages up among known vulnerabilities (needs the internet)
+	$(SCAN_VENV)/bin/pip-audit --disable-pip --require-hashes -r requirements/worker.txt
 
 soak: setup ## twenty minutes under random faults (SOAK_MINUTES), with memory, descriptors and threads watched
 	SOAK_MINUTES=$(or $(SOAK_MINUTES),20) $(BIN)/python -m pytest -q -s tests/faults/test_soak.py
@@ -173,7 +180,7 @@ soak: setup ## twenty minutes under random faults (SOAK_MINUTES), with memory, d
 lock: ## pin all requirements anew, with hashes (needs uv)
 	for extra in "dev --extra infra" model; do $(UV_COMPILE) pyproject.toml --extra $$extra --overrides requirements/overrides.txt -o requirements/$${extra%% *}.txt; done
 	$(UV_COMPILE) pyproject.toml -o requirements/worker.txt
-	echo checkov | $(UV_COMPILE) - -o requirements/scan.txt
+	printf 'checkov\npip-audit\natheris<3.1; sys_platform == "linux" and python_version < "3.13"\n' | $(UV_COMPILE) - -o requirements/scan.txt
 
 .PHONY: clean
 clean: ## remove what was made here

@@ -49,13 +49,13 @@ class Resources:
         }
 
 
-def client(service: str, endpoint_url: str) -> Any:
-    """A client with the credentials that the embedded AWS takes from anyone."""
+def client(service: str, endpoint_url: str, key: str = "local") -> Any:
+    """A client with credentials that the embedded AWS takes from anyone."""
     return boto3.client(
         service,
         endpoint_url=endpoint_url,
         region_name=REGION,
-        aws_access_key_id="local",
+        aws_access_key_id=key,
         aws_secret_access_key="local",  # noqa: S106
     )
 

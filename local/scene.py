@@ -22,8 +22,9 @@ from uuid import uuid4
 
 from audit import Findings, examine, read_ledger, stored_objects
 from contract.message import QuarantineMessage, ResultMessage, SkippedMessage
+from local.faults import OBSERVER
 from local.processes import ROOT, Process, Worker
-from local.resources import Resources
+from local.resources import Resources, client
 
 # What tests wait for less than production does.
 QUICK = {
@@ -174,14 +175,13 @@ class Scene:
         """What has become of every accepted frame."""
         self.collect()
         accepted = read_ledger(self._ledger)
-        objects = stored_objects(
-            self.resources.client("s3"), self.resources.bucket, {frame.source for frame in accepted}
-        )
+        sources = {frame.source for frame in accepted}
+        objects = stored_objects(observe(self.resources, "s3"), self.resources.bucket, sources)
         return examine(accepted, objects, self.results, self.notices, self.skipped)
 
     def leases(self) -> dict[str, str]:
         """Owners by shard; none while there is no table yet."""
-        dynamodb = self.resources.client("dynamodb")
+        dynamodb = observe(self.resources, "dynamodb")
         try:
             items = dynamodb.scan(TableName=self.resources.stream)["Items"]
         except dynamodb.exceptions.ResourceNotFoundException:
@@ -189,9 +189,14 @@ class Scene:
         return {item["leaseKey"]["S"]: item.get("leaseOwner", {}).get("S", "") for item in items}
 
 
+def observe(resources: Resources, service: str) -> Any:
+    """A client that meets no fault."""
+    return client(service, resources.endpoint_url, OBSERVER)
+
+
 def drain(resources: Resources, url: str) -> Iterator[str]:
     """Bodies of all messages on a queue, which are deleted."""
-    sqs = resources.client("sqs")
+    sqs = observe(resources, "sqs")
     while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
         entries = [{"Id": str(n), "ReceiptHandle": m["ReceiptHandle"]} for n, m in enumerate(messages)]
         sqs.delete_message_batch(QueueUrl=url, Entries=entries)
