@@ -104,13 +104,17 @@ class Aws(Process):
 
 
 class Worker(Process):
-    """A worker; its log is a file of JSON lines."""
+    """A worker; its log is a file of JSON lines.
 
-    def __init__(self, env: Mapping[str, str], log: Path) -> None:
+    Args:
+        module: What runs; tests have workers that fail on purpose.
+    """
+
+    def __init__(self, env: Mapping[str, str], log: Path, module: str = "kcl_worker") -> None:
         self._path = log
         self._start = log.stat().st_size if log.exists() else 0
         environment = {**env, "HEALTH_HOST": "127.0.0.1", "HEALTH_PORT": "0"}
-        super().__init__("kcl_worker", env=environment, log=log)
+        super().__init__(module, env=environment, log=log)
 
     def log(self) -> list[dict[str, Any]]:
         """What it has logged so far."""
