@@ -44,6 +44,25 @@ def unhealthy(worker: Worker) -> tuple[int, dict[str, str]] | None:
     return answer if answer[0] != 200 else None
 
 
+@pytest.mark.timeout(300)
+def test_a_model_that_hangs_is_told_by_health_and_ends_the_task(scene: MakeScene, report: Report) -> None:
+    stage = scene(shards=1)
+    stage.send(cameras=2, fps=3)
+    environment = stage.environment | {"STUCK_SHARD_SECONDS": "3"}
+    with Worker(environment, stage.folder / "hanging.log", "tests.faults.hanging_worker") as hanging:
+        stage.wait_for_outcomes(10)
+        code, health = wait_for(lambda: unhealthy(hanging), "503", 60)
+        assert (code, health["reason"]) == (503, "no progress for 3 s on shardId-000000000000")
+        # The daemon waits no longer for its record processor; nothing hangs for ever.
+        assert hanging.process.wait(60) == 11
+    stage.fleet.scale(1)
+    stage.stop_sending()
+    stage.wait_for_outcomes()
+    findings = stage.audit()
+    report("a model that hangs", findings)
+    assert findings.problems == []
+
+
 @pytest.fixture
 def full_disk() -> Iterator[Path]:
     """A file system without room, under a short name because of the socket in it."""

@@ -1,0 +1,26 @@
+"""A worker whose model hangs at the 20th call: `python -m tests.faults.hanging_worker`. All else is the real one."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from collections.abc import Sequence
+
+from kcl_worker.__main__ import main
+from kcl_worker.detections import Detections, Image
+from kcl_worker.openvino_detector import OpenVinoDetector
+
+_calls = itertools.count(1)
+_detect = OpenVinoDetector.detect
+
+
+def _hang(self: OpenVinoDetector, images: Sequence[Image]) -> list[Detections]:
+    if next(_calls) >= 20:
+        time.sleep(3600)
+    return _detect(self, images)
+
+
+if __name__ == "__main__":
+    OpenVinoDetector.detect = _hang  # type: ignore[method-assign]
+    sys.exit(main())
