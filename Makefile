@@ -161,7 +161,7 @@ bench: setup setup-model ## measure the engine against ultralytics, the start, a
 
 .PHONY: chaos fuzz fuzz-guided soak advisories
 chaos: setup ## break everything on purpose, audit what came of it, print the figures of docs/reliability.md
-	$(BIN)/python -m benchmarks.chaos
+	$(if $(FAULT_SECONDS),FAULT_SECONDS=$(FAULT_SECONDS)) $(BIN)/python -m benchmarks.chaos
 
 fuzz: setup ## throw 200 000 hostile inputs at each place where bytes come in
 	FUZZ_INPUTS=200000 $(BIN)/python -m pytest -q -n auto tests/unit/test_fuzz.py

@@ -92,22 +92,26 @@ class Metrics:
                 values["EndToEndLatency"] = latency[start : start + MAX_VALUES]
             self._write(values)
             values = {}
+        for shard in self._board.held():
+            self._write({"MillisBehindLatest": shard.millis_behind_latest}, ShardId=shard.shard_id)
 
-    def _write(self, values: dict[str, Any]) -> None:
+    def _write(self, values: dict[str, Any], **dimensions: str) -> None:
+        """A line of metrics of the stream, or of whatever more dimensions name."""
         if not values:
             return
+        dimensions = {"StreamName": self._stream_name, **dimensions}
         line = {
             "_aws": {
                 "Timestamp": int(time.time() * 1000),
                 "CloudWatchMetrics": [
                     {
                         "Namespace": NAMESPACE,
-                        "Dimensions": [["StreamName"]],
+                        "Dimensions": [list(dimensions)],
                         "Metrics": [{"Name": name, "Unit": _UNITS[name]} for name in values],
                     }
                 ],
             },
-            "StreamName": self._stream_name,
+            **dimensions,
             **values,
         }
         print(json.dumps(line, separators=(",", ":")), file=self._output, flush=True)

@@ -13,6 +13,7 @@ from cdktf_cdktf_provider_aws.sns_topic_subscription import SnsTopicSubscription
 
 from stacks.config import Config
 from stacks.failures import TaskFailures
+from stacks.leases import LeaseTables
 from stacks.metrics import Metric, query, result
 from stacks.service import Service
 from stacks.storage import Storage
@@ -40,6 +41,7 @@ class Observability:
         config: Config,
         account: str,
         storage: Storage,
+        tables: LeaseTables,
         service: Service,
         failures: TaskFailures,
     ) -> None:
@@ -51,7 +53,7 @@ class Observability:
             SnsTopicSubscription(
                 stack, "alarms-email", topic_arn=self.topic.arn, protocol="email", endpoint=config.alarms.email
             )
-        metrics = self._metrics(config, storage, service) | {"failures": failures.metric}
+        metrics = self._metrics(config, storage, tables, service) | {"failures": failures.metric}
         self._alarms(metrics)
         CloudwatchDashboard(
             stack,
@@ -89,7 +91,7 @@ class Observability:
         )
 
     @staticmethod
-    def _metrics(config: Config, storage: Storage, service: Service) -> dict[str, Metric]:
+    def _metrics(config: Config, storage: Storage, tables: LeaseTables, service: Service) -> dict[str, Metric]:
         of_stream = {"StreamName": config.name(config.stream.name)}
         of_service = {"ClusterName": service.cluster.name, "ServiceName": service.service.name}
         of_target = {
@@ -114,6 +116,9 @@ class Observability:
             "dead-letters": queue(storage.dead_letters.name),
             "results": queue(storage.results.name),
             "quarantine": queue(storage.quarantine.name),
+            "sent": Metric("AWS/SQS", "NumberOfMessagesSent", {"QueueName": storage.results.name}),
+            "table-reads": Metric("AWS/DynamoDB", "ConsumedReadCapacityUnits", {"TableName": tables.leases.name}),
+            "table-writes": Metric("AWS/DynamoDB", "ConsumedWriteCapacityUnits", {"TableName": tables.leases.name}),
             "cpu": Metric("AWS/ECS", "CPUUtilization", of_service, "Average"),
             "memory": Metric("AWS/ECS", "MemoryUtilization", of_service, "Average"),
             "tasks": Metric("ECS/ContainerInsights", "RunningTaskCount", of_service, "Maximum"),
@@ -188,7 +193,14 @@ class Observability:
             "Throttled": ("write-throttled", "read-throttled"),
             "Tasks": ("tasks", "unhealthy", "failures"),
             "CPU and memory": ("cpu", "memory"),
+            "What costs: tasks": ("tasks",),
+            "What costs: requests": ("sent", "table-reads", "table-writes"),
         }
+        rows = {title: [metrics[name].widget_row() for name in names] for title, names in titles.items()}
+        # Words without quotes, which would have to be escaped twice.
+        stream = self._config.name(self._config.stream.name)
+        search = f"SEARCH('{{{NAMESPACE},StreamName,ShardId}} MillisBehindLatest {stream}', 'Maximum', {MINUTE})"
+        rows["Lag by shard"] = [[{"expression": search, "id": "shards"}]]
         return [
             {
                 "type": "metric",
@@ -200,8 +212,8 @@ class Observability:
                     "title": title,
                     "region": self._config.region,
                     "period": MINUTE,
-                    "metrics": [metrics[name].widget_row() for name in names],
+                    "metrics": metric_rows,
                 },
             }
-            for number, (title, names) in enumerate(titles.items())
+            for number, (title, metric_rows) in enumerate(rows.items())
         ]

@@ -42,7 +42,7 @@ class PipelineStack(TerraformStack):
         service = Service(self, config, caller.account_id, network, stream, storage, tables, registry)
         Autoscaling(self, config, service)
         failures = TaskFailures(self, config, service)
-        observability = Observability(self, config, caller.account_id, storage, service, failures)
+        observability = Observability(self, config, caller.account_id, storage, tables, service, failures)
         scheme = "https" if config.network.certificate_arn else "http"
         for name, value in {
             "LoadBalancerURL": f"{scheme}://{service.balancer.dns_name}/health",

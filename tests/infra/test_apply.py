@@ -52,6 +52,7 @@ def test_deploy_work_change_destroy(checkout: Callable[[str], Checkout], aws: Aw
     # The image is built, and its way through the registry ends, where there is a registry: see test_image.py.
     deployed = operator.succeed("deploy", "--auto-approve", "--no-image", timeout=600)
     assert "asleep: the first frame starts a task" in deployed
+    operator.stack.run("validate")
 
     # Applied is what was meant; the HCL that people read says the same.
     assert drift(operator.stack) == {}
@@ -85,6 +86,9 @@ def test_deploy_work_change_destroy(checkout: Callable[[str], Checkout], aws: Aw
         "aws_ecs_task_definition.task-definition": ["delete", "create"],  # a new revision
         "aws_ssm_parameter.parameter-yolo-model-size": ["update"],
     }
+    operator.succeed("deploy", "--auto-approve", "--no-image", timeout=300)
+    assert drift(operator.stack) == {}
+    assert json.loads(operator.succeed("status", "--json"))["shards"] == 2
 
     # S3 refuses to destroy frames by the way; they are deleted first.
     refused = operator.run("destroy", "--auto-approve", timeout=300)

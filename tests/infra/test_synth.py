@@ -209,7 +209,10 @@ def test_the_alarms_tell_a_topic(synth: Synth) -> None:
 def test_the_dashboard(synth: Synth) -> None:
     dashboard = only(synth(), "aws_cloudwatch_dashboard")
     assert dashboard["dashboard_name"] == "VideoPipeline"
-    for name in ("IncomingRecords", "GetRecords.IteratorAgeMilliseconds", "EndToEndLatency", "CPUUtilization"):
+    for name in (
+        "IncomingRecords", "GetRecords.IteratorAgeMilliseconds", "EndToEndLatency", "CPUUtilization", "TriggeredRules",
+        "SEARCH('{cv2kinesis,StreamName,ShardId} MillisBehindLatest cv2kinesis'", "ConsumedWriteCapacityUnits",
+    ):  # fmt: skip
         assert name in dashboard["dashboard_body"]
 
 

@@ -126,7 +126,9 @@ def test_metrics_are_lines_of_the_embedded_format() -> None:
             metrics.add_frame(2, 10.0 + number, 300.0)
         metrics.add_quarantined()
         metrics.flush()
-    lines = [json.loads(line) for line in output.getvalue().splitlines()]
+    *lines, by_shard = [json.loads(line) for line in output.getvalue().splitlines()]
+    assert (by_shard["ShardId"], by_shard["MillisBehindLatest"]) == ("shardId-0", 1200)
+    assert by_shard["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["StreamName", "ShardId"]]
     assert [len(line["InferenceTime"]) for line in lines] == [100, 100, 50]
     first = lines[0]
     assert (first["Frames"], first["Detections"], first["Quarantined"]) == (250, 500, 1)
