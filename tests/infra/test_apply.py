@@ -46,7 +46,7 @@ ENVIRONMENT = (
 def test_deploy_work_change_destroy(checkout: Callable[[str], Checkout], aws: Aws, tmp_path: Path) -> None:
     operator = checkout(REGION)
     operator.configure(ENVIRONMENT.format(shards=1, cpu=512, size="n"))
-    made = operator.run("bootstrap", "--auto-approve")
+    made = operator.run("bootstrap", "--auto-approve", timeout=300)
     if "provider" in made.stdout and made.returncode:
         pytest.skip("the AWS provider cannot be installed")
     # The image is built, and its way through the registry ends, where there is a registry: see test_image.py.
@@ -72,7 +72,7 @@ def test_deploy_work_change_destroy(checkout: Callable[[str], Checkout], aws: Aw
 
     # More shards and CPU are an update in place; nothing that holds data is replaced.
     operator.configure(ENVIRONMENT.format(shards=2, cpu=1024, size="s"))
-    operator.succeed("plan")
+    operator.succeed("plan", timeout=200)
     changes = {address: c["actions"] for address, c in operator.stack.planned().items() if address not in MOTO_DRIFT}
     assert changes == {
         "aws_appautoscaling_target.scaling-target": ["update"],  # two shards, two tasks

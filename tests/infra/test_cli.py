@@ -11,6 +11,7 @@ import pytest
 from tests.infra.conftest import Checkout
 
 
+@pytest.mark.timeout(500)
 def test_plan_asks_for_the_bootstrap_and_works_after_it(checkout: Callable[[str], Checkout]) -> None:
     operator = checkout("eu-south-2")
     operator.configure("")
@@ -22,7 +23,7 @@ def test_plan_asks_for_the_bootstrap_and_works_after_it(checkout: Callable[[str]
         )
         assert "make bootstrap" in refused.stderr
 
-    made = operator.run("bootstrap", "--auto-approve")
+    made = operator.run("bootstrap", "--auto-approve", timeout=300)
     if "provider" in made.stdout and made.returncode:
         pytest.skip("the AWS provider cannot be installed")
     assert made.returncode == 0, made.stderr
