@@ -6,6 +6,7 @@ comparison.
 
 from audit.evidence import stored_objects
 from audit.findings import Findings, examine
-from audit.ledger import Accepted, read_ledger
+from audit.ledger import read_ledger
+from contract.ledger import Accepted
 
 __all__ = ["Accepted", "Findings", "examine", "read_ledger", "stored_objects"]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from audit.ledger import Accepted
+from contract.ledger import Accepted
 from contract.message import QuarantineMessage, ResultMessage, SkippedMessage
 
 

@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from contract import Frame, Position, identify
+from contract.ledger import Accepted
 from producer.errors import ProducerError
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An accepted frame, with the places where either outcome of it will lie."""
-
-    frame_id: str
-    source: str
-    index: int | None
-    key: str
-    quarantine_key: str
-    sha256: str
 
 
 class Ledger:
@@ -46,16 +30,4 @@ class Ledger:
 
     def __call__(self, record: bytes, shard_id: str, sequence_number: str) -> None:
         """Notes a record that the stream has taken."""
-        metadata = Frame.parse(record).metadata
-        assert metadata is not None  # our frames carry theirs
-        # Of a frame with metadata nothing depends on its place on the stream.
-        identity = identify(metadata, Position(shard_id, sequence_number, metadata.source, datetime.now(UTC)))
-        entry = Entry(
-            identity.frame_id,
-            identity.source,
-            identity.index,
-            identity.key,
-            identity.quarantine_key,
-            hashlib.sha256(record).hexdigest(),
-        )
-        self._file.write(json.dumps(asdict(entry), separators=(",", ":")) + "\n")
+        self._file.write(Accepted.of(record, shard_id, sequence_number).to_json() + "\n")

@@ -51,15 +51,22 @@ def build_command(engine: str, name: str, model: str, platform: str = "", base: 
 
 
 def engine() -> str:
-    """What there is to build with.
+    """What there is to build with, and works: a client without its daemon does not.
 
     Raises:
         DeployError: If there is nothing.
     """
-    found = next((name for name in ENGINES if shutil.which(name)), None)
+    found = next((name for name in ENGINES if shutil.which(name) and _works(name)), None)
     if not found:
-        raise DeployError(f"the image needs one of {', '.join(ENGINES)}: install one")
+        raise DeployError(f"the image needs one of {', '.join(ENGINES)}: install one, or start it")
     return found
+
+
+def _works(name: str) -> bool:
+    try:
+        return subprocess.run([name, "info"], capture_output=True, timeout=30, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def build(config: Config, name: str, base: str = "") -> None:

@@ -116,19 +116,21 @@ def logs(client: Client, config: Config, since: timedelta, follow: bool) -> Iter
         DeployError: If there is no log.
     """
     cloudwatch, group = client("logs"), config.name("/ecs/videoPipeline")
-    start, seen = int((datetime.now(UTC) - since).timestamp() * 1000), set[str]()
+    start, seen = int((datetime.now(UTC) - since).timestamp() * 1000), dict[str, int]()
     while True:
         try:
             pages = cloudwatch.get_paginator("filter_log_events").paginate(logGroupName=group, startTime=start)
             for event in (event for page in pages for event in page["events"]):
                 if event["eventId"] not in seen:
-                    seen.add(event["eventId"])
-                    start = max(start, event["timestamp"])
+                    seen[event["eventId"]] = event["timestamp"]
                     yield event["message"].rstrip()
         except cloudwatch.exceptions.ResourceNotFoundException:
             raise DeployError(f"no log group {group} in {config.region}: run `make deploy`") from None
         if not follow:
             return
+        # The next look begins with the latest millisecond, whose lines may not all have been there.
+        start = max(seen.values(), default=start)
+        seen = {event: at for event, at in seen.items() if at == start}
         time.sleep(LOG_POLL_SECONDS)
 
 

@@ -69,12 +69,25 @@ def test_without_an_engine_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
         image.engine()
 
 
+def test_a_client_without_its_daemon_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, status in (("docker", 1), ("podman", 0)):
+        (tmp_path / name).write_text(f"#!/bin/sh\nexit {status}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert image.engine() == "podman"
+
+
 def test_pushing_logs_in_with_the_registrys_own_password(
     connect: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     # An engine that writes down how it was called.
     engine = tmp_path / "docker"
-    engine.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\ntest "$1" = push || cat > {tmp_path}/input\n')
+    lines = (
+        'test "$1" = info && exit',
+        f'echo "$@" >> {tmp_path}/calls',
+        f'test "$1" = push || cat > {tmp_path}/input',
+    )
+    engine.write_text("\n".join(("#!/bin/sh", *lines, "")))
     engine.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     ecr = connect("ecr")

@@ -1,0 +1,51 @@
+"""A line of the producer's ledger: a frame that the stream has accepted, and where its outcome must lie."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from contract.frame import Frame
+from contract.identity import Position, identify
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A frame that the stream has taken.
+
+    Attributes:
+        index: Its place among its source's frames; None for a plain JPEG.
+        key, quarantine_key: Where the one or the other outcome of it must lie.
+        sha256: Of the record's bytes, in hexadecimal.
+    """
+
+    frame_id: str
+    source: str
+    index: int | None
+    key: str
+    quarantine_key: str
+    sha256: str
+
+    @classmethod
+    def of(cls, record: bytes, shard_id: str, sequence_number: str) -> Accepted:
+        """What must become of a record with metadata; its time of arrival names nothing."""
+        metadata = Frame.parse(record).metadata
+        key = metadata.source if metadata else ""
+        identity = identify(metadata, Position(shard_id, sequence_number, key, datetime.now(UTC)))
+        digest = hashlib.sha256(record).hexdigest()
+        return cls(identity.frame_id, identity.source, identity.index, identity.key, identity.quarantine_key, digest)
+
+    def to_json(self) -> str:
+        """The line, without its end."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, line: str) -> Accepted:
+        """Reads `to_json`'s form.
+
+        Raises:
+            ValueError, TypeError: If it is another.
+        """
+        return cls(**json.loads(line))
