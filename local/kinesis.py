@@ -8,6 +8,7 @@
 | sequence numbers start at 1 in every shard                | unique in the stream, ever increasing     |
 | `OpenShardCount` is the number at creation                | follows splits and merges                 |
 | a request of PutRecords may have 5 MiB                    | 10 MiB                                    |
+| tags of CreateStream are ignored                          | the stream has them                       |
 | GetRecords scans the shard from its start, has no byte cap| at most 10 MiB a call                     |
 
 `correct()` puts them into moto, once per process.
@@ -196,6 +197,16 @@ def _summary(self: models.Stream) -> dict[str, Any]:
 _stock_summary = models.Stream.to_json_summary
 
 
+def _create_stream(self: responses.KinesisResponse) -> ActionResult:
+    answer = _stock_create_stream(self)
+    if tags := self._get_param("Tags"):
+        self.kinesis_backend.add_tags_to_stream(None, self._get_param("StreamName"), tags)
+    return answer
+
+
+_stock_create_stream = responses.KinesisResponse.create_stream
+
+
 def correct() -> None:
     """Puts the corrections into moto."""
     models.Shard = Shard  # type: ignore[misc]
@@ -204,4 +215,5 @@ def correct() -> None:
     models.Stream.get_shard_for_key = _get_shard_for_key  # type: ignore[method-assign]
     models.Stream.to_json_summary = _summary  # type: ignore[method-assign]
     models.KinesisBackend.put_records = _put_records  # type: ignore[method-assign]
+    responses.KinesisResponse.create_stream = _create_stream  # type: ignore[method-assign]
     responses.KinesisResponse.get_records = _get_records  # type: ignore[method-assign]

@@ -21,7 +21,7 @@ from typing import Any
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-from local import autoscaling, kinesis, permissions, policies
+from local import autoscaling, kinesis, permissions, policies, queues
 from local.faults import Faults
 
 HOST = "127.0.0.1"
@@ -44,6 +44,7 @@ async def _serve(listener: socket.socket) -> None:
     policies.correct()
     autoscaling.correct()
     permissions.correct()
+    queues.correct()
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)

@@ -72,7 +72,7 @@ class Service:
         )
         self.log_group = logs.name
         parameters = self._parameters(stream, storage, tables)
-        self.task_role = iam.task_role(stack, config, account, stream, tables, storage)
+        self.task_role = iam.task_role(stack, config, account, tables, storage)
         # Made of names: a plan that changes a parameter's value shall not show the role as changed.
         arns = [f"arn:aws:ssm:{config.region}:{account}:parameter{self._parameter(name)}" for name in parameters]
         execution = iam.execution_role(stack, config, account, registry, logs.arn, arns)

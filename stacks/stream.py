@@ -23,4 +23,4 @@ class Stream:
             encryption_type="KMS",
             kms_key_id="alias/aws/kinesis",
         )
-        self.name, self.arn = self.resource.name, self.resource.arn
+        self.name = self.resource.name

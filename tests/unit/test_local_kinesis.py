@@ -95,3 +95,9 @@ def test_requests_have_the_limits_of_the_service(resources: Resources) -> None:
     for records in ([megabyte] * 11, [{"Data": b"x" * (1024 * 1024), "PartitionKey": "k"}]):
         with pytest.raises(ClientError, match=r"InvalidArgument|ValidationException"):
             kinesis.put_records(StreamName=resources.stream, Records=records)
+
+
+def test_a_stream_has_the_tags_that_it_was_made_with(resources: Resources) -> None:
+    kinesis, name = resources.client("kinesis"), f"{resources.stream}-tagged"
+    kinesis.create_stream(StreamName=name, ShardCount=1, Tags={"owner": "video"})
+    assert kinesis.list_tags_for_stream(StreamName=name)["Tags"] == [{"Key": "owner", "Value": "video"}]
