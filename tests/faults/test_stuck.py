@@ -13,7 +13,7 @@ import pytest
 
 from local.processes import Aws, Worker
 from local.resources import Resources
-from local.scene import QUICK, kill, parts, wait_for
+from local.scene import QUICK, kill, parts, pids_of, wait_for
 from tests.faults.conftest import MakeScene, Report
 
 
@@ -61,6 +61,47 @@ def test_a_model_that_hangs_is_told_by_health_and_ends_the_task(scene: MakeScene
     findings = stage.audit()
     report("a model that hangs", findings)
     assert findings.problems == []
+
+
+@pytest.fixture
+def memory_group(name: str) -> Iterator[Path]:
+    """A control group whose memory can be limited; of either version of the kernel's interface."""
+    parents = [path for path in (Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")) if path.is_dir()]
+    group = parents[0] / name if parents else Path("/nowhere")
+    try:
+        group.mkdir()
+        limit_file(group)
+    except (OSError, StopIteration):
+        pytest.skip("no control group for memory can be made here")
+    yield group
+    wait_for(lambda: not (group / "cgroup.procs").read_text(), "an empty control group", 30)
+    group.rmdir()
+
+
+def limit_file(group: Path) -> Path:
+    return next(path for path in (group / "memory.limit_in_bytes", group / "memory.max") if path.exists())
+
+
+@pytest.mark.timeout(300)
+def test_memory_at_its_limit_costs_a_restart_and_nothing_else(
+    scene: MakeScene, report: Report, memory_group: Path
+) -> None:
+    stage = scene(shards=1)
+    stage.fleet.scale(1)
+    stage.send(cameras=2, fps=4)
+    stage.wait_for_outcomes(10)
+    # What the task has already stays; it may have so much more. The next frames ask for it.
+    limit_file(memory_group).write_text(str(4 * 2**20))
+    for pid in pids_of(stage.fleet.workers[0]):
+        (memory_group / "cgroup.procs").write_text(str(pid))
+    wait_for(lambda: stage.fleet.exits, "the kernel's kill", 90)
+    stage.wait_for_outcomes(stage.outcomes + 10)
+    stage.stop_sending()
+    stage.wait_for_outcomes()
+    findings = stage.audit()
+    report("memory at the limit", findings, exits=stage.fleet.exits)
+    assert findings.problems == []
+    assert set(stage.fleet.exits) <= {-9, 11}
 
 
 @pytest.fixture
