@@ -29,6 +29,7 @@ def load_detector(settings: Settings) -> OpenVinoDetector:
         confidence_threshold=settings.confidence_threshold,
         max_detections=settings.max_detections,
         image_size=settings.yolo_image_size,
+        precision=settings.yolo_precision,
     )
     detector.warm_up()
     return detector

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
-from hypercorn.asyncio import serve
-from hypercorn.config import Config
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
+import h11
 
 from kcl_worker.errors import SettingsError
 from kcl_worker.metrics import Metrics
 from kcl_worker.settings import Settings
 from kcl_worker.shards import ShardBoard
 
-IDLE_CONNECTION_SECONDS: Final = 5
+# What whoever connects may take of us: so long, so many bytes of a request, so many others at once.
+CONVERSATION_SECONDS: Final = 5
 MAX_HEADER_BYTES: Final = 8 * 1024
+MAX_CONNECTIONS: Final = 512
 
 
 @dataclass(slots=True)
@@ -46,6 +46,7 @@ class HealthServer:
 
     def __init__(self, settings: Settings, state: State, board: ShardBoard, metrics: Metrics) -> None:
         self._settings, self._state, self._board, self._metrics = settings, state, board, metrics
+        self._connections = 0
         address = settings.health_host, settings.health_port
         try:
             self._listener = socket.create_server(address, backlog=256)
@@ -55,23 +56,11 @@ class HealthServer:
 
     async def run(self) -> None:
         """Serves until cancelled."""
-        config = Config()
-        config.bind = [f"fd://{self._listener.fileno()}"]
-        config.keep_alive_timeout = IDLE_CONNECTION_SECONDS
-        config.read_timeout = IDLE_CONNECTION_SECONDS
-        config.h11_max_incomplete_size = MAX_HEADER_BYTES
-        config.graceful_timeout = 0
-        config.errorlog = logging.getLogger("hypercorn.error")
-        config.include_server_header = False
-        # Hypercorn does not survive being cancelled; it ends in good order when it is asked to.
-        closing = asyncio.Event()
-        server = asyncio.create_task(serve(self._answer, config, shutdown_trigger=closing.wait))
+        server = await asyncio.start_server(self._converse, sock=self._listener)
         try:
-            await asyncio.shield(server)
-        except asyncio.CancelledError:
-            closing.set()
-            await server
-            raise
+            await server.serve_forever()
+        finally:
+            server.close()
 
     def close(self) -> None:
         """Gives the address up, if `run` has not."""
@@ -121,33 +110,54 @@ class HealthServer:
             ],
         }
 
-    async def _answer(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        if scope["type"] == "lifespan":
-            await receive()
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-            await send({"type": "lifespan.shutdown.complete"})
-        if scope["type"] != "http":
-            return
-        if scope["method"] not in ("GET", "HEAD"):
-            code, body = 405, {"error": "GET and HEAD are allowed"}
-        elif scope["path"] == "/health":
-            problem = self.problem()
-            code, body = (503, {"status": "unhealthy", "reason": problem}) if problem else (200, {"status": "ok"})
-        elif scope["path"] == "/status":
-            code, body = 200, self.status()
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One request, one answer: plain HTTP/1.1, without upgrades, which nobody needs to ask how we are."""
+        self._connections += 1
+        try:
+            # Who is slow or leaves gets no answer. The worker's end cancels; asyncio would log that as an error.
+            with suppress(TimeoutError, ConnectionError, asyncio.CancelledError):
+                if self._connections <= MAX_CONNECTIONS:
+                    async with asyncio.timeout(CONVERSATION_SECONDS):
+                        writer.write(await self._exchange(reader))
+                        await writer.drain()
+        finally:
+            self._connections -= 1
+            writer.close()
+
+    async def _exchange(self, reader: asyncio.StreamReader) -> bytes:
+        """Reads a request; gives the bytes of its answer, none if there was no request."""
+        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADER_BYTES)
+        head = False
+        try:
+            while (event := connection.next_event()) is h11.NEED_DATA:
+                connection.receive_data(await reader.read(MAX_HEADER_BYTES))
+        except h11.RemoteProtocolError as error:
+            code, body = error.error_status_hint, {"error": str(error)}
         else:
-            code, body = 404, {"error": "/health and /status are here"}
+            if not isinstance(event, h11.Request):
+                return b""
+            head = event.method == b"HEAD"
+            code, body = self._answer(event.method, event.target.partition(b"?")[0])
         content = json.dumps(body).encode()
         headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(content)).encode()),
-            (b"cache-control", b"no-store"),
+            ("content-type", "application/json"),
+            ("content-length", str(len(content))),
+            ("cache-control", "no-store"),
+            ("connection", "close"),
         ]
-        await send({"type": "http.response.start", "status": code, "headers": headers})
-        if scope["method"] == "HEAD":
-            content = b""
-        await send({"type": "http.response.body", "body": content, "more_body": False})
+        start = connection.send(h11.Response(status_code=code, headers=headers))
+        assert start is not None
+        return start if head else start + content
+
+    def _answer(self, method: bytes, path: bytes) -> tuple[int, dict[str, Any]]:
+        if method not in (b"GET", b"HEAD"):
+            return 405, {"error": "GET and HEAD are allowed"}
+        if path == b"/health":
+            problem = self.problem()
+            return (503, {"status": "unhealthy", "reason": problem}) if problem else (200, {"status": "ok"})
+        if path == b"/status":
+            return 200, self.status()
+        return 404, {"error": "/health and /status are here"}
 
 
 def _version() -> str:

@@ -40,7 +40,7 @@ def configure(level: str) -> None:
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # Their debug logs are about themselves, and botocore's hold signed headers.
-    for name in ("botocore", "boto3", "urllib3", "s3transfer", "asyncio", "hypercorn.access"):
+    for name in ("botocore", "boto3", "urllib3", "s3transfer", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

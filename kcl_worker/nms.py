@@ -1,4 +1,4 @@
-"""From the network's raw output to detections: threshold, best class, non-maximum suppression."""
+"""Non-maximum suppression."""
 
 from __future__ import annotations
 
@@ -9,31 +9,6 @@ from numpy.typing import NDArray
 IOU_THRESHOLD = 0.7
 # Candidates that enter the suppression, most confident first; bounds its cost on a hostile frame.
 MAX_CANDIDATES = 3000
-
-
-def select(
-    output: NDArray[np.float32], confidence_threshold: float, max_detections: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
-    """Chooses the detections of one image.
-
-    Args:
-        output: [4 + classes, anchors]: centre x, centre y, width, height, then a score a class.
-        confidence_threshold: Scores must be above it.
-        max_detections: The most confident ones that are kept.
-
-    Returns:
-        Boxes x1 y1 x2 y2 [N, 4], confidences [N] and class ids [N], most confident first.
-    """
-    best = output[4:].max(axis=0)
-    candidates = np.flatnonzero(best > confidence_threshold)
-    order = np.argsort(-best[candidates], kind="stable")[:MAX_CANDIDATES]
-    candidates = candidates[order]
-    scores = best[candidates]
-    class_ids = output[4:, candidates].argmax(axis=0).astype(np.int32)
-    centre, size = output[:2, candidates].T, output[2:4, candidates].T
-    boxes = np.concatenate((centre - size / 2, centre + size / 2), axis=1).astype(np.float32)
-    kept = suppress(boxes, class_ids, max_detections)
-    return boxes[kept], scores[kept], class_ids[kept]
 
 
 def suppress(boxes: NDArray[np.float32], class_ids: NDArray[np.int32], limit: int) -> NDArray[np.intp]:

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import logging
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Literal
 
 import numpy as np
 import openvino as ov
 from openvino.preprocess import ColorFormat, PrePostProcessor
 
-from kcl_worker import nms
+from kcl_worker import head, nms
 from kcl_worker.cpu import thread_count
 from kcl_worker.detections import Detections, Image
 from kcl_worker.detector import Detector
 from kcl_worker.errors import ModelError
+from kcl_worker.head import Floats
 from kcl_worker.letterbox import Letterbox
+
+logger = logging.getLogger(__name__)
+
+Precision = Literal["fp32", "bf16", "int8"]
 
 # A network is compiled for each letterboxed shape. Cameras have few; this bounds the memory that
 # hostile frames of ever new shapes can take.
@@ -29,11 +35,15 @@ MAX_COMPILED_SHAPES: Final = 4
 class OpenVinoDetector(Detector):
     """Runs an ONNX export of YOLOv8 (n, s, m, l, x), with a dynamic batch and size, on the CPU.
 
-    Decoded uint8 frames go straight into the graph, which normalises them and swaps their channels.
+    Decoded uint8 frames go straight into the graph, which normalises them and swaps their channels. Boxes are
+    computed for candidates only; see `head`.
 
     Args:
-        model_path: The ONNX file, with the class names and stride that ultralytics writes into it. Where
-            `NAME.onnx.sha256` stands beside it, in the form of `sha256sum`, its hash is checked.
+        model_path: The ONNX file, with the class names and stride that ultralytics writes into it, or what
+            `models.quantise` made of it. Where `NAME.onnx.sha256` stands beside it, in the form of `sha256sum`,
+            its hash is checked.
+        precision: Of the arithmetic: `bf16` computes in bfloat16 where the processor does; `int8` is for a model
+            that was quantised, and computes the rest of it likewise. Boxes of candidates are always fp32.
         confidence_threshold, max_detections: What is kept of an image.
         image_size: The network's longer side, in pixels.
         square: Pad to a square instead of to the nearest stride.
@@ -50,19 +60,23 @@ class OpenVinoDetector(Detector):
         max_detections: int = 100,
         image_size: int = 640,
         square: bool = False,
+        precision: Precision = "fp32",
     ) -> None:
-        self.name = model_path.stem
+        self.name = model_path.stem if precision != "bf16" else f"{model_path.stem}-bf16"
         self.parallelism = thread_count()
         self._image_size, self._square = image_size, square
         self._confidence_threshold, self._max_detections = confidence_threshold, max_detections
         self._core = ov.Core()
+        self._type = "f32" if precision == "fp32" else _fastest_type(self._core)
         _check_hash(model_path)
         try:
             model = self._core.read_model(model_path)
             names = ast.literal_eval(model.get_rt_info(["framework", "names"]).value)
             self.class_names = tuple(str(names[number]) for number in range(len(names)))
             self._stride = int(model.get_rt_info(["framework", "stride"]).value)
-            self._model = _with_preprocessing(model)
+            scores, branches = head.split(model)
+            self._model = _with_preprocessing(scores)
+            self._branches = [self._compile(branch, "f32") for branch in branches]
         except (RuntimeError, ValueError, SyntaxError, KeyError, TypeError) as error:
             reason = str(error).strip().splitlines()[-1]
             raise ModelError(f"{model_path}: not an ultralytics export of YOLOv8 detection: {reason}") from None
@@ -88,19 +102,33 @@ class OpenVinoDetector(Detector):
             batch = np.empty((len(numbers), *shape, 3), np.uint8)
             for place, number in enumerate(numbers):
                 boxes[number].place(images[number], batch[place])
-            outputs = self._infer(shape, batch)
-            for output, number in zip(outputs, numbers, strict=True):
-                found[number] = self._select(output, boxes[number], images[number])
+            logits, *maps = self._infer(shape, batch)
+            for place, number in enumerate(numbers):
+                found[number] = self._select(
+                    logits[place], [features[place] for features in maps], boxes[number], images[number]
+                )
         return found
 
-    def _select(self, output: np.ndarray[Any, np.dtype[np.float32]], box: Letterbox, image: Image) -> Detections:
-        xyxy, confidence, class_id = nms.select(output, self._confidence_threshold, self._max_detections)
-        return Detections(box.restore(xyxy, *image.shape[:2]), confidence, class_id)
+    def _select(self, logits: Floats, maps: list[Floats], box: Letterbox, image: Image) -> Detections:
+        candidates = head.select(logits, self._confidence_threshold, nms.MAX_CANDIDATES)
+        if not len(candidates.cell):
+            return Detections.empty()
+        xyxy = self._box_head().boxes(candidates.cell, maps, box.shape)
+        kept = nms.suppress(xyxy, candidates.class_id, self._max_detections)
+        restored = box.restore(xyxy[kept], *image.shape[:2])
+        return Detections(restored, candidates.confidence[kept], candidates.class_id[kept])
 
-    def _infer(self, shape: tuple[int, int], batch: Image) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Runs one batch [N, height, width, 3]; the output [N, rows, anchors] lives until the next."""
+    def _infer(self, shape: tuple[int, int], batch: Image) -> list[Floats]:
+        """Runs one batch [N, height, width, 3]; logits and feature maps live until this thread's next."""
         result = self._request(shape).infer({0: batch}, share_inputs=True, share_outputs=True)
-        return np.asarray(result[0], np.float32)
+        return [np.asarray(result[number], np.float32) for number in range(len(result))]
+
+    def _box_head(self) -> head.BoxHead:
+        """This thread's."""
+        known: head.BoxHead | None = getattr(self._local, "head", None)
+        if known is None:
+            known = self._local.head = head.BoxHead(self._branches)
+        return known
 
     def _request(self, shape: tuple[int, int]) -> ov.InferRequest:
         """This thread's request of a shape's network; those of networks given up since are dropped."""
@@ -122,28 +150,38 @@ class OpenVinoDetector(Detector):
                 if len(self._compiled) == MAX_COMPILED_SHAPES:
                     self._compiled.popitem(last=False)
                 self._model.reshape([-1, *shape, 3])
-                compiled = self._core.compile_model(
-                    self._model,
-                    "CPU",
-                    {
-                        "INFERENCE_PRECISION_HINT": "f32",
-                        "INFERENCE_NUM_THREADS": self.parallelism,
-                        "NUM_STREAMS": self.parallelism,
-                    },
-                )
+                compiled = self._compile(self._model, self._type)
                 self._compiled[shape] = compiled
             self._compiled.move_to_end(shape)
             return compiled
 
+    def _compile(self, model: ov.Model, arithmetic: str) -> ov.CompiledModel:
+        settings = {
+            "INFERENCE_PRECISION_HINT": arithmetic,
+            "INFERENCE_NUM_THREADS": self.parallelism,
+            "NUM_STREAMS": self.parallelism,
+        }
+        return self._core.compile_model(model, "CPU", settings)
+
+
+def _fastest_type(core: ov.Core) -> str:
+    """bfloat16 where the processor computes in it: elsewhere it would only be emulated."""
+    if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        return "bf16"
+    logger.warning("this processor does not compute in bf16; fp32 is used")
+    return "f32"
+
 
 def _check_hash(path: Path) -> None:
     if not path.is_file():
-        raise ModelError(f"{path}: no such model; `make model SIZE=n` exports one")
+        raise ModelError(f"{path}: no such model; `make model` exports one, `make quantise` makes it int8")
     beside = path.with_name(path.name + ".sha256")
     if beside.is_file():
-        expected = beside.read_text().split()[0]
-        if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
-            raise ModelError(f"{path}: its SHA-256 is not the one in {beside.name}; export it again")
+        for line in beside.read_text().splitlines():
+            expected, name = line.split(maxsplit=1)
+            file = path.with_name(name)
+            if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != expected:
+                raise ModelError(f"{file}: missing, or its SHA-256 is not the one in {beside.name}; export it again")
 
 
 def _with_preprocessing(model: ov.Model) -> ov.Model:

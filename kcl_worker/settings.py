@@ -41,6 +41,9 @@ class Settings(BaseSettings):
         default="n", description="of YOLOv8; `yolov8m` is accepted too"
     )
     yolo_model_path: Path | None = Field(default=None, description="an ONNX export, instead of models/yolov8SIZE.onnx")
+    yolo_precision: Literal["fp32", "bf16", "int8"] = Field(
+        default="fp32", description="bf16: where the processor has it; int8: what `make quantise` made of the model"
+    )
     yolo_image_size: int = Field(
         default=640, ge=64, le=2048, multiple_of=32, description="of the network's longer side"
     )
@@ -100,7 +103,8 @@ class Settings(BaseSettings):
     @property
     def model_path(self) -> Path:
         """The model that is asked for; it may not be there."""
-        return self.yolo_model_path or MODELS / f"yolov8{self.yolo_model_size}.onnx"
+        exported = self.yolo_model_path or MODELS / f"yolov8{self.yolo_model_size}.onnx"
+        return exported.with_name(f"{exported.stem}-int8.xml") if self.yolo_precision == "int8" else exported
 
     @property
     def lease_table(self) -> str:

@@ -41,7 +41,7 @@ def _match(boxes: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np
     hit = np.zeros((len(boxes), len(IOU_THRESHOLDS)), bool)
     if not len(truth):
         return hit
-    overlap = _iou(boxes, truth)
+    overlap = iou(boxes, truth)
     for column, threshold in enumerate(IOU_THRESHOLDS):
         free = np.ones(len(truth), bool)
         for row in range(len(boxes)):
@@ -52,7 +52,8 @@ def _match(boxes: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np
     return hit
 
 
-def _iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+def iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Intersection over union of boxes x1 y1 x2 y2, [N, 4] and [M, 4], each with each: [N, M]."""
     corner = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
     shared = np.maximum(corner, 0).prod(axis=2)
     area_a, area_b = (np.prod(x[:, 2:] - x[:, :2], axis=1) for x in (a, b))

@@ -6,10 +6,14 @@ FUZZ_INPUTS (20 000) is how many; `make fuzz` takes 200 000. The seed is printed
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 import os
 import random
+import resource
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -19,10 +23,14 @@ from contract.frame import MAX_SCANS, MAX_SEGMENTS
 from contract.message import QuarantineMessage, ResultMessage, SkippedMessage
 from kcl_worker import wire
 from kcl_worker.errors import SettingsError
+from kcl_worker.health import HealthServer, State
+from kcl_worker.metrics import Metrics
 from kcl_worker.settings import Settings
+from kcl_worker.shards import ShardBoard
 from kcl_worker.wire import Kind, WireError
 from tests import pictures
 from tests.unit.test_audit import RESULTS, frame, notice, skip
+from tests.unit.test_worker_parts import settings
 
 INPUTS = int(os.environ.get("FUZZ_INPUTS", "20000"))
 INTERESTING = (0, 1, 2, 7, 8, 0x7F, 0x80, 0xC0, 0xC4, 0xD8, 0xD9, 0xDA, 0xDD, 0xE1, 0xFE, 0xFF)
@@ -183,3 +191,53 @@ async def test_the_local_sockets_protocol(chance: random.Random) -> None:
                     wire.fields(body)
         except (WireError, asyncio.IncompleteReadError):
             continue
+
+
+@pytest.mark.timeout(900)
+async def test_requests_to_health_and_status(chance: random.Random) -> None:
+    board = ShardBoard()
+    state = State("yolov8n", daemon_alive=lambda: True)
+    server = HealthServer(settings(), state, board, Metrics("s", board, io.StringIO()))
+    service = asyncio.create_task(server.run())
+    health = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    corpus = [
+        health,
+        b"HEAD /status HTTP/1.0\r\n\r\n",
+        b"POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\nExpect: 100-continue\r\n\r\nabc",
+        b"GET /status?a=%00%ff HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x12\x04\x00\x00\x00\x00\x00",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: Upgrade\r\nHTTP2-Settings: AAA\r\n\r\n",
+    ]
+    inputs = mutated(chance, corpus, INPUTS, limit=512)
+    statuses: set[bytes] = set()
+
+    async def ask(data: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        try:
+            writer.write(data)
+            writer.write_eof()
+            return await reader.read()
+        except ConnectionError:
+            return b""
+        finally:
+            writer.close()
+
+    async def attack() -> None:
+        for data in inputs:
+            answer = await asyncio.wait_for(ask(data), 60)
+            if answer.startswith(b"HTTP/1.1 "):
+                statuses.add(answer[9:12])
+
+    for data in corpus:
+        await asyncio.wait_for(ask(data), 60)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    await asyncio.gather(*(attack() for _ in range(8)))
+    assert {b"200", b"400", b"404", b"405"} <= statuses
+    assert statuses <= {b"200", b"400", b"404", b"405", b"431", b"501"}  # 501: an unknown Transfer-Encoding
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024  # KiB
+    assert json.loads((await ask(health)).rpartition(b"\r\n\r\n")[2]) == {"status": "ok"}
+    service.cancel()
+    with suppress(asyncio.CancelledError):
+        await service

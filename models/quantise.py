@@ -1,0 +1,193 @@
+"""Quantises an exported YOLOv8 to int8 with your own frames, and says how far it agrees with fp32.
+
+Needs the extra `quantise`. `make quantise FRAMES=folder-or-video` runs it. Two thirds of the frames calibrate, on the
+other third fp32, bf16 and int8 are compared. Beside `NAME.onnx` appear `NAME-int8.xml`, its weights `NAME-int8.bin`
+and both files' hashes; YOLO_PRECISION=int8 has the worker take them. Boxes stay exact: their branch is not quantised.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import openvino as ov
+
+from kcl_worker import head
+from kcl_worker.detections import Detections, Image
+from kcl_worker.errors import ModelError
+from kcl_worker.letterbox import Letterbox
+from kcl_worker.openvino_detector import OpenVinoDetector, Precision
+from models.evaluate import iou
+from producer.errors import ProducerError
+from producer.sources import open_source
+
+HERE: Final = Path(__file__).parent
+# NNCF's own recommendation for the number of samples.
+DEFAULT_FRAMES: Final = 450
+STRIDE: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How the detections of one precision compare with those of fp32, at the same confidence threshold.
+
+    Attributes:
+        detections: Of fp32.
+        found: Those that are found again: the same class, boxes that overlap by at least half.
+        more: Detections that fp32 has not.
+        iou: Mean overlap of boxes found again.
+        confidence: Mean and greatest difference of their confidence.
+    """
+
+    precision: Precision
+    detections: int
+    found: int
+    more: int
+    iou: float
+    confidence: tuple[float, float]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        epilog="example: python -m models.quantise models/yolov8n.onnx --frames street.mp4 --frames photos/",
+    )
+    parser.add_argument("model", type=Path, help="an export: models/yolov8n.onnx")
+    parser.add_argument(
+        "--frames",
+        action="append",
+        required=True,
+        metavar="SOURCE",
+        help="what `producer send` takes; as they will come",
+    )
+    parser.add_argument("--number", type=int, default=DEFAULT_FRAMES, help=f"of frames (default: {DEFAULT_FRAMES})")
+    parser.add_argument("--every", type=int, default=5, help="take each so many-th frame of a source (default: 5)")
+    parser.add_argument("--confidence", type=float, default=0.5, help="threshold of the comparison (default: 0.5)")
+    parser.add_argument("--json", action="store_true", help="print the comparison as JSON, and nothing else")
+    args = parser.parse_args()
+    try:
+        frames = read(args.frames, args.number, args.every)
+        if len(frames) < 6:
+            sys.exit(f"error: --frames: {len(frames)} frames are too few; some hundred give a good result")
+        calibration = [frame for number, frame in enumerate(frames) if number % 3]
+        quantised = quantise(args.model, calibration)
+        compared = compare(args.model, quantised, frames[::3], args.confidence)
+    except (ModelError, ProducerError) as error:
+        sys.exit(f"error: {error}")
+    if args.json:
+        print(json.dumps({"model": str(quantised), "agreement": [asdict(one) for one in compared]}))
+        return
+    print(f"{quantised}: calibrated on {len(calibration)} frames; on {len(frames[::3])} others, against fp32:")
+    for one in compared:
+        share = one.found / max(1, one.detections)
+        print(
+            f"  {one.precision}  {one.found} of {one.detections} found again ({share:.1%}), {one.more} more; "
+            f"mean IoU {one.iou:.3f}; confidence differs by {one.confidence[0]:.3f}, at most {one.confidence[1]:.3f}"
+        )
+
+
+def read(sources: Sequence[str], number: int, every: int) -> list[Image]:
+    """Frames of all sources, as evenly as they have some.
+
+    Raises:
+        ProducerError: If one cannot be read.
+    """
+    share = -(-number // len(sources))
+    frames: list[Image] = []
+    for source in sources:
+        pictures = islice(open_source(source).pictures(), 0, None, every)
+        frames += [picture.pixels() for picture in islice(pictures, share)]
+    return frames[:number]
+
+
+def quantise(model_path: Path, frames: Sequence[Image], size: int = 640) -> Path:
+    """Writes the quantised model beside its original.
+
+    Args:
+        frames: BGR, [height, width, 3], of any sizes.
+        size: The network's longer side.
+
+    Raises:
+        ModelError: If there is no such model.
+    """
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    if not model_path.is_file():
+        raise ModelError(f"{model_path}: no such model; `make model SIZE=n` exports one")
+    model = ov.Core().read_model(model_path)
+    try:
+        exact = head.box_branch(model)
+    except ValueError as error:
+        raise ModelError(f"{model_path}: {error}") from None
+
+    def network_input(image: Image) -> Any:
+        box = Letterbox.fit(image.shape[0], image.shape[1], size, STRIDE)
+        canvas = np.empty((*box.shape, 3), np.uint8)
+        box.place(image, canvas)
+        return np.ascontiguousarray(canvas[..., ::-1].transpose(2, 0, 1)[None], np.float32) / 255
+
+    quantised = nncf.quantize(
+        model,
+        nncf.Dataset(frames, network_input),
+        # SiLU's outputs are not symmetric about zero.
+        preset=nncf.QuantizationPreset.MIXED,
+        subset_size=len(frames),
+        ignored_scope=nncf.IgnoredScope(names=exact, validate=False),
+    )
+    output = model_path.with_name(f"{model_path.stem}-int8.xml")
+    ov.save_model(quantised, output, compress_to_fp16=False)
+    lines = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
+        for path in (output, output.with_suffix(".bin"))
+    ]
+    output.with_name(output.name + ".sha256").write_text("".join(lines))
+    return output
+
+
+def compare(exported: Path, quantised: Path, frames: Sequence[Image], confidence: float) -> list[Agreement]:
+    """bf16 and int8 against fp32."""
+
+    def found(model: Path, precision: Precision) -> list[Detections]:
+        detector = OpenVinoDetector(model, confidence_threshold=confidence, precision=precision)
+        return [detector.detect([frame])[0] for frame in frames]
+
+    exact = found(exported, "fp32")
+    models: list[tuple[Path, Precision]] = [(exported, "bf16"), (quantised, "int8")]
+    return [agreement(precision, exact, found(model, precision)) for model, precision in models]
+
+
+def agreement(precision: Precision, exact: Sequence[Detections], others: Sequence[Detections]) -> Agreement:
+    """Matches the detections of each frame, the most confident first."""
+    overlaps: list[float] = []
+    differences: list[float] = []
+    for wanted, got in zip(exact, others, strict=True):
+        overlap = iou(wanted.xyxy.astype(float), got.xyxy.astype(float))
+        overlap[wanted.class_id[:, None] != got.class_id[None]] = 0
+        for row in range(len(wanted)):
+            best = int(overlap[row].argmax()) if len(got) else 0
+            if len(got) and overlap[row, best] >= 0.5:
+                overlaps.append(float(overlap[row, best]))
+                differences.append(abs(float(wanted.confidence[row] - got.confidence[best])))
+                overlap[:, best] = 0
+    return Agreement(
+        precision,
+        detections=sum(map(len, exact)),
+        found=len(overlaps),
+        more=sum(map(len, others)) - len(overlaps),
+        iou=round(float(np.mean(overlaps)) if overlaps else 0.0, 4),
+        confidence=(round(float(np.mean(differences or [0])), 4), round(max(differences, default=0.0), 4)),
+    )
+
+
+if __name__ == "__main__":
+    main()
