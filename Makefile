@@ -5,6 +5,7 @@ VENV := .venv
 export ENVIRONMENT ?= dev
 MODEL_VENV := .venv-model
 SCAN_VENV := .venv-scan
+QUANTISE_VENV := .venv-quantise
 BIN := $(VENV)/bin
 SIZE ?= n
 UV_COMPILE := uv pip compile --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links
@@ -38,6 +39,14 @@ $(MODEL_VENV)/.ready: requirements/model.txt
 	$(MODEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/model.txt
 	touch $@
 
+.PHONY: setup-quantise
+setup-quantise: $(QUANTISE_VENV)/.ready ## install the extra `quantise` (NNCF: 0.5 GB, no torch) into .venv-quantise
+
+$(QUANTISE_VENV)/.ready: requirements/quantise.txt
+	test -x $(QUANTISE_VENV)/bin/python || $(PYTHON) -m venv $(QUANTISE_VENV)
+	$(QUANTISE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/quantise.txt
+	touch $@
+
 # -- the main job ---------------------------------------------------------------------------
 
 .PHONY: demo
@@ -51,6 +60,10 @@ local: setup ## run the embedded AWS alone, with a stream, a bucket and queues t
 .PHONY: model
 model: setup-model ## export YOLOv8 of SIZE=n|s|m|l|x, from WEIGHTS=file.pt or ultralytics' own download
 	@$(MODEL_VENV)/bin/python -m models.export --size $(SIZE) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
+
+.PHONY: quantise
+quantise: setup-quantise ## make MODEL (models/yolov8n.onnx) int8 with FRAMES=video or folder, and compare it with fp32
+	@$(QUANTISE_VENV)/bin/python -m models.quantise '$(or $(MODEL),models/yolov8n.onnx)' --frames '$(FRAMES)'
 
 .PHONY: demo-model
 demo-model: setup-model ## train the built-in demo model again (an hour on two cores)
@@ -180,8 +193,9 @@ soak: setup ## twenty minutes under random faults (SOAK_MINUTES), with memory, d
 lock: ## pin all requirements anew, with hashes (needs uv)
 	for extra in "dev --extra infra" model; do $(UV_COMPILE) pyproject.toml --extra $$extra --overrides requirements/overrides.txt -o requirements/$${extra%% *}.txt; done
 	$(UV_COMPILE) pyproject.toml -o requirements/worker.txt
+	printf 'nncf>=3.4\nscipy>=1.17\nnumpy\nopencv-python-headless\nopenvino\npydantic\nsimplejpeg\n' | $(UV_COMPILE) - -o requirements/quantise.txt
 	printf 'checkov\npip-audit\natheris<3.1; sys_platform == "linux" and python_version < "3.13"\n' | $(UV_COMPILE) - -o requirements/scan.txt
 
 .PHONY: clean
 clean: ## remove what was made here
-	rm -rf $(VENV) $(MODEL_VENV) $(SCAN_VENV) demo-output cdktf.out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(MODEL_VENV) $(SCAN_VENV) $(QUANTISE_VENV) demo-output cdktf.out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,7 +1,8 @@
-"""The engine against `ultralytics predict`, on the same photographs and the same cores.
+"""The engine against `ultralytics`, on the same photographs and the same cores.
 
-Both do the same work: a JPEG in, boxes and an annotated JPEG out. Ours is the worker's own pipeline
-with sinks that keep nothing, so messages are made as well. Needs the extra `model`.
+All do the same work: a JPEG in, boxes and an annotated JPEG out. Ours is the worker's own pipeline with sinks that keep
+nothing, so messages are made as well. Beside them what bounds them: the network alone, and the machine's own
+multiply-adds. Needs the extra `model`; int8 needs a quantised model beside the export.
 
     python -m benchmarks.engine --weights yolov8n.pt --onnx yolov8n.onnx photo.jpg…
 """
@@ -11,35 +12,41 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
-import time
-from concurrent.futures import ThreadPoolExecutor
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final
 
 import cv2
 import numpy as np
 
-from benchmarks.report import Row, show
+from benchmarks import ceiling
+from benchmarks.report import Row, interleaved, show
 from contract import Position
-from kcl_worker.batcher import Batcher
+from kcl_worker.compute import Compute
 from kcl_worker.flow import Turns
 from kcl_worker.metrics import Metrics
-from kcl_worker.openvino_detector import OpenVinoDetector
+from kcl_worker.openvino_detector import OpenVinoDetector, Precision
 from kcl_worker.pipeline import Pipeline, Record
 from kcl_worker.settings import Settings
 from kcl_worker.shards import ShardBoard
 
-SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
-SHARDS = 2
+SHARED: Final = Path(__file__).parent.parent.parent / "shared" / "data"
+SHARDS: Final = 2
 # Records of each shard in flight, as the gateway allows.
-WINDOW = 8
+WINDOW: Final = 8
+BATCH: Final = 8
+BASE: Final = "ultralytics predict, one at a time"
 
 
 class Nowhere:
     """A bucket and a queue that keep nothing."""
 
-    async def put(self, key: str, body: bytes, content_type: str) -> None:
+    async def put(self, key: str, body: bytes, content_type: str, record_sha256: str) -> None:
         pass
 
     def enqueue(self, body: str) -> asyncio.Future[None]:
@@ -48,42 +55,14 @@ class Nowhere:
         return future
 
 
-class Contender(Protocol):
-    """Whatever can be timed."""
-
-    name: str
-
-    def run(self, jpegs: list[bytes]) -> None:
-        """Does the work for each JPEG."""
-
-
-class Ours:
+def ours(model: Path, precision: Precision, jpegs: list[bytes]) -> Callable[[], int]:
     """The worker's pipeline."""
+    settings = Settings(
+        kinesis_stream_name="bench", s3_bucket_name="bench", sqs_queue_url="http://bench", yolo_model_path=model
+    )
+    compute = Compute(OpenVinoDetector(model, precision=precision), settings.jpeg_quality)
 
-    name = "cv2kinesis, fp32"
-
-    def __init__(self, onnx: Path) -> None:
-        self._detector = OpenVinoDetector(onnx)
-        self._settings = Settings(
-            kinesis_stream_name="bench", s3_bucket_name="bench", sqs_queue_url="http://bench", yolo_model_path=onnx
-        )
-
-    def run(self, jpegs: list[bytes]) -> None:
-        asyncio.run(self._run(jpegs))
-
-    async def _run(self, jpegs: list[bytes]) -> None:
-        sink: Any = Nowhere()
-        batcher = Batcher(self._detector)
-        metrics = Metrics("bench", ShardBoard(), io.StringIO())
-        pipeline = Pipeline(self._settings, self._detector, batcher, sink, sink, sink, metrics)
-        service = asyncio.create_task(batcher.run())
-        await asyncio.gather(*(self._shard(pipeline, number, jpegs[number::SHARDS]) for number in range(SHARDS)))
-        service.cancel()
-        await asyncio.gather(service, return_exceptions=True)
-        assert metrics.frames == len(jpegs)
-
-    @staticmethod
-    async def _shard(pipeline: Pipeline, shard: int, jpegs: list[bytes]) -> None:
+    async def shard(pipeline: Pipeline, number: int, mine: list[bytes]) -> None:
         window, turns = asyncio.Semaphore(WINDOW), Turns()
 
         async def one(record: Record) -> None:
@@ -91,50 +70,62 @@ class Ours:
                 await pipeline.process(record)
 
         now = datetime.now(UTC)
-        records = [
-            Record(jpeg, Position(f"shardId-{shard}", str(number), "bench", now), turns.next())
-            for number, jpeg in enumerate(jpegs)
-        ]
+        positions = (Position(f"shardId-{number}", str(place), "bench", now) for place in range(len(mine)))
+        records = [Record(jpeg, at, turns.next()) for jpeg, at in zip(mine, positions, strict=True)]
         await asyncio.gather(*(one(record) for record in records))
 
+    async def everything() -> int:
+        sink: Any = Nowhere()
+        metrics = Metrics("bench", ShardBoard(), io.StringIO())
+        pipeline = Pipeline(settings, compute, sink, sink, sink, metrics)
+        await asyncio.gather(*(shard(pipeline, number, jpegs[number::SHARDS]) for number in range(SHARDS)))
+        return metrics.frames
 
-class Ultralytics:
-    """`predict`, `.plot()` and an encoder, one frame at a time."""
-
-    name = "ultralytics predict + plot + encode"
-
-    def __init__(self, weights: Path) -> None:
-        from ultralytics import YOLO
-
-        self._model = YOLO(weights)
-
-    def run(self, jpegs: list[bytes]) -> None:
-        for jpeg in jpegs:
-            image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-            [result] = self._model.predict(image, conf=0.5, iou=0.7, max_det=100, device="cpu", verbose=False)
-            cv2.imencode(".jpg", result.plot(), [cv2.IMWRITE_JPEG_QUALITY, 85])
+    return lambda: asyncio.run(everything())
 
 
-class InferenceAlone:
-    """The ceiling: the compiled network on ready pixels, nothing around it."""
+def ultralytics(model: Path, jpegs: list[bytes], *, rect: bool = True, batch: int = 1) -> Callable[[], int]:
+    """`predict`, `.plot()` and an encoder."""
+    from ultralytics import YOLO
 
-    name = "the network alone (ceiling)"
+    network = YOLO(model, task="detect")
 
-    def __init__(self, onnx: Path) -> None:
-        self._detector = OpenVinoDetector(onnx)
-        self._batch = np.zeros((1, 384, 640, 3), np.uint8)
+    def run() -> int:
+        for start in range(0, len(jpegs), batch):
+            images = [
+                cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) for jpeg in jpegs[start : start + batch]
+            ]
+            for result in network.predict(
+                images, conf=0.5, iou=0.7, max_det=100, device="cpu", rect=rect, verbose=False
+            ):
+                cv2.imencode(".jpg", result.plot(), [cv2.IMWRITE_JPEG_QUALITY, 85])
+        return len(jpegs)
 
-    def run(self, jpegs: list[bytes]) -> None:
-        with ThreadPoolExecutor(self._detector.parallelism) as threads:
-            list(threads.map(lambda _: self._detector._infer((384, 640), self._batch), jpegs))
+    return run
+
+
+@contextmanager
+def ultralytics_exports(weights: Path) -> Iterator[dict[str, Path]]:
+    """What `yolo export` makes of the weights for other runtimes."""
+    from ultralytics import YOLO
+
+    with tempfile.TemporaryDirectory() as folder:
+        model = YOLO(shutil.copy(weights, folder))
+        yield {
+            "ONNX": Path(model.export(format="onnx", dynamic=True, verbose=False)),
+            "OpenVINO": Path(model.export(format="openvino", dynamic=True, verbose=False)),
+        }
 
 
 def main() -> None:
+    os.environ["YOLO_AUTOINSTALL"] = "false"
     parser = argparse.ArgumentParser(description="the engine against ultralytics")
     parser.add_argument("--weights", type=Path, default=SHARED / "yolov8n.pt")
     parser.add_argument("--onnx", type=Path, default=SHARED / "yolov8n.onnx")
-    parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--frames", type=int, default=80)
+    parser.add_argument("--int8", type=Path, help="what `models.quantise` made of it; without it int8 is left out")
+    parser.add_argument("--repetitions", type=int, default=7)
+    parser.add_argument("--frames", type=int, default=48)
+    parser.add_argument("--quick", action="store_true", help="in two minutes: no exports, fewer repetitions")
     parser.add_argument("photographs", type=Path, nargs="*", default=[SHARED / "zidane.jpg"])
     args = parser.parse_args()
     missing = [path for path in (args.weights, args.onnx, *args.photographs) if not path.is_file()]
@@ -142,17 +133,49 @@ def main() -> None:
         parser.error(f"{missing[0]}: no such file")
     photographs = [path.read_bytes() for path in args.photographs]
     jpegs = [photographs[number % len(photographs)] for number in range(args.frames)]
-    contenders: list[Contender] = [Ultralytics(args.weights), Ours(args.onnx), InferenceAlone(args.onnx)]
-    for contender in contenders:
-        contender.run(jpegs[:8])
-    speeds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
-    for _ in range(args.repetitions):
-        for contender in contenders:
-            started = time.perf_counter()
-            contender.run(jpegs)
-            speeds[contender.name].append(len(jpegs) / (time.perf_counter() - started))
-    rows = [Row(name, values, "frames/s") for name, values in speeds.items()]
-    show(f"Engine: JPEG in, message and annotated JPEG out; {args.frames} frames", rows, rows[0])
+    if args.quick:
+        compare(args, jpegs, {})
+    else:
+        with ultralytics_exports(args.weights) as exports:
+            compare(args, jpegs, exports)
+
+
+def compare(args: argparse.Namespace, jpegs: list[bytes], exports: dict[str, Path]) -> None:
+    """Runs and shows all contenders."""
+    frames = len(jpegs)
+    contenders = {
+        BASE: ultralytics(args.weights, jpegs),
+        f"ultralytics predict, {BATCH} at a time": ultralytics(args.weights, jpegs, batch=BATCH),
+        "ultralytics predict, square": ultralytics(args.weights, jpegs, rect=False),
+    }
+    contenders |= {f"ultralytics on its {name} export": ultralytics(path, jpegs) for name, path in exports.items()}
+    operations = ceiling.operations(args.onnx)
+    contenders |= {
+        "cv2kinesis fp32": ours(args.onnx, "fp32", jpegs),
+        "cv2kinesis bf16": ours(args.onnx, "bf16", jpegs),
+        "network alone, ONNX Runtime fp32": ceiling.raw_onnxruntime(args.onnx, frames),
+        "network alone, OpenVINO fp32": ceiling.raw_openvino(args.onnx, "f32", frames),
+        "network alone, OpenVINO bf16": ceiling.raw_openvino(args.onnx, "bf16", frames),
+        "machine's multiply-adds, fp32": ceiling.peak("f32", operations),
+        "machine's multiply-adds, bf16": ceiling.peak("bf16", operations),
+        "machine's multiply-adds, int8": ceiling.peak("int8", operations),
+    }
+    if args.int8:
+        contenders["cv2kinesis int8"] = ours(args.int8, "int8", jpegs)
+        contenders["network alone, OpenVINO int8"] = ceiling.raw_openvino(args.int8, "f32", frames)
+    else:
+        print("int8 is left out: no --int8 (make setup-quantise)")
+    for run in contenders.values():
+        run()
+    rows = interleaved(contenders, 3 if args.quick else args.repetitions)
+    by_name = {row.name: row for row in rows}
+    work = [row for row in rows if row.name.startswith(("ultralytics", "cv2kinesis"))]
+    show(f"Engine: JPEG in, message and annotated JPEG out; {frames} frames a repetition", work, by_name[BASE])
+    for precision in ("fp32", "bf16", "int8"):
+        group = [row for row in rows if row.name.endswith(precision)]
+        base: Row | None = by_name.get(f"network alone, OpenVINO {precision}")
+        if base:
+            show(f"Engine against its bounds, {precision}; {operations / 1e9:.2f} GFLOP a frame", group, base)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 
 from kcl_worker.detections import Detections, Image
 
@@ -22,9 +21,5 @@ class Detector(ABC):
     parallelism: int
 
     @abstractmethod
-    def detect(self, images: Sequence[Image]) -> list[Detections]:
-        """Finds the objects in each image.
-
-        Called from several threads at once, with one or more decoded images of any sizes. What is
-        found in an image does not depend on the others of its batch.
-        """
+    def detect(self, image: Image) -> Detections:
+        """Finds the objects in a decoded image of any size; called from several threads at once."""

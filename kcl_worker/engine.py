@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from kcl_worker import aws
-from kcl_worker.batcher import Batcher
+from kcl_worker.compute import Compute
 from kcl_worker.detector import Detector
 from kcl_worker.gateway import Gateway
 from kcl_worker.metrics import Metrics
@@ -55,16 +55,14 @@ class Engine:
         sqs = aws.client("sqs", settings.aws_region)
         frames = FrameStore(aws.client("s3", settings.aws_region), settings.s3_bucket_name, caller)
         results = MessageQueue(sqs, settings.sqs_queue_url, caller)
-        batcher = Batcher(detector)
         queues = [results]
         quarantined = None
         if settings.quarantine_queue_url:
             quarantined = MessageQueue(sqs, settings.quarantine_queue_url, caller)
             queues.append(quarantined)
-        pipeline = Pipeline(settings, detector, batcher, frames, results, quarantined, metrics)
+        pipeline = Pipeline(settings, Compute(detector, settings.jpeg_quality), frames, results, quarantined, metrics)
         self.gateway = Gateway(listener, pipeline.process, board)
         self.services: list[Coroutine[Any, Any, None]] = [
             self.gateway.serve(),
-            batcher.run(),
             *(queue.run() for queue in queues),
         ]

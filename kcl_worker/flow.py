@@ -1,10 +1,8 @@
-"""Order and restraint between the concurrent frames of a worker."""
+"""Order between the concurrent frames of a shard."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 
 class Turns:
@@ -37,26 +35,3 @@ class Turn:
     def give_up(self) -> None:
         """Lets those behind pass."""
         self.over.set()
-
-
-class Budget:
-    """Shares out an amount; whoever asks for more than is left waits, first come first served."""
-
-    def __init__(self, amount: int) -> None:
-        self._total = self._left = amount
-        self._changed = asyncio.Condition()
-        self._order = asyncio.Lock()
-
-    @asynccontextmanager
-    async def reserve(self, amount: int) -> AsyncIterator[None]:
-        """Holds a part of the amount; more than there is counts as all of it."""
-        amount = min(amount, self._total)
-        async with self._order, self._changed:
-            await self._changed.wait_for(lambda: self._left >= amount)
-            self._left -= amount
-        try:
-            yield
-        finally:
-            self._left += amount
-            async with self._changed:
-                self._changed.notify_all()

@@ -6,8 +6,7 @@ import ast
 import hashlib
 import logging
 import threading
-from collections import OrderedDict, defaultdict
-from collections.abc import Sequence
+from collections import OrderedDict
 from pathlib import Path
 from typing import Final, Literal
 
@@ -33,7 +32,7 @@ MAX_COMPILED_SHAPES: Final = 4
 
 
 class OpenVinoDetector(Detector):
-    """Runs an ONNX export of YOLOv8 (n, s, m, l, x), with a dynamic batch and size, on the CPU.
+    """Runs an ONNX export of YOLOv8 (n, s, m, l, x), with a dynamic size, on the CPU.
 
     Decoded uint8 frames go straight into the graph, which normalises them and swaps their channels. Boxes are
     computed for candidates only; see `head`.
@@ -86,42 +85,30 @@ class OpenVinoDetector(Detector):
 
     def warm_up(self, height: int = 720, width: int = 1280) -> None:
         """Compiles the network for a camera's shape and runs it once."""
-        self.detect([np.zeros((height, width, 3), np.uint8)])
+        self.detect(np.zeros((height, width, 3), np.uint8))
 
-    def detect(self, images: Sequence[Image]) -> list[Detections]:
-        """Runs images of the same letterboxed shape as one batch."""
-        boxes = [
-            Letterbox.fit(image.shape[0], image.shape[1], self._image_size, self._stride, square=self._square)
-            for image in images
-        ]
-        by_shape: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for number, letterbox in enumerate(boxes):
-            by_shape[letterbox.shape].append(number)
-        found: list[Detections] = [Detections.empty()] * len(images)
-        for shape, numbers in by_shape.items():
-            batch = np.empty((len(numbers), *shape, 3), np.uint8)
-            for place, number in enumerate(numbers):
-                boxes[number].place(images[number], batch[place])
-            logits, *maps = self._infer(shape, batch)
-            for place, number in enumerate(numbers):
-                found[number] = self._select(
-                    logits[place], [features[place] for features in maps], boxes[number], images[number]
-                )
-        return found
-
-    def _select(self, logits: Floats, maps: list[Floats], box: Letterbox, image: Image) -> Detections:
+    def detect(self, image: Image) -> Detections:
+        """Runs one image. Batches cost: a network that is compiled for one image at a time runs as fast as in batches
+        of two and eight percent faster than in one of any size, whose parts are copied where they could be in place."""
+        height, width = image.shape[:2]
+        box = Letterbox.fit(height, width, self._image_size, self._stride, square=self._square)
+        canvas = np.empty((1, *box.shape, 3), np.uint8)
+        box.place(image, canvas[0])
+        logits, maps = self._infer(canvas)
         candidates = head.select(logits, self._confidence_threshold, nms.MAX_CANDIDATES)
         if not len(candidates.cell):
             return Detections.empty()
         xyxy = self._box_head().boxes(candidates.cell, maps, box.shape)
         kept = nms.suppress(xyxy, candidates.class_id, self._max_detections)
-        restored = box.restore(xyxy[kept], *image.shape[:2])
+        restored = box.restore(xyxy[kept], height, width)
         return Detections(restored, candidates.confidence[kept], candidates.class_id[kept])
 
-    def _infer(self, shape: tuple[int, int], batch: Image) -> list[Floats]:
-        """Runs one batch [N, height, width, 3]; logits and feature maps live until this thread's next."""
-        result = self._request(shape).infer({0: batch}, share_inputs=True, share_outputs=True)
-        return [np.asarray(result[number], np.float32) for number in range(len(result))]
+    def _infer(self, canvas: Image) -> tuple[Floats, list[Floats]]:
+        """Runs [1, height, width, 3]; the logits and feature maps of the image live until this thread's next."""
+        _, height, width, _ = canvas.shape
+        result = self._request((height, width)).infer({0: canvas}, share_inputs=True, share_outputs=True)
+        logits, *maps = (np.asarray(result[number], np.float32)[0] for number in range(len(result)))
+        return logits, maps
 
     def _box_head(self) -> head.BoxHead:
         """This thread's."""
@@ -149,7 +136,7 @@ class OpenVinoDetector(Detector):
             if compiled is None:
                 if len(self._compiled) == MAX_COMPILED_SHAPES:
                     self._compiled.popitem(last=False)
-                self._model.reshape([-1, *shape, 3])
+                self._model.reshape([1, *shape, 3])
                 compiled = self._compile(self._model, self._type)
                 self._compiled[shape] = compiled
             self._compiled.move_to_end(shape)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -15,12 +13,9 @@ from typing import TypeVar
 from contract import Frame, FrameError, Identity, Metadata, Position, identify
 from contract.frame import format_time
 from contract.message import QuarantineMessage, ResultMessage, SkippedMessage, Summary
-from kcl_worker import codec
-from kcl_worker.batcher import Batcher, Inference
-from kcl_worker.cpu import thread_count
-from kcl_worker.detections import Detections, Image
-from kcl_worker.detector import Detector
-from kcl_worker.flow import Budget, Turn
+from kcl_worker.compute import Compute, Picture
+from kcl_worker.detections import Detections
+from kcl_worker.flow import Turn
 from kcl_worker.metrics import Metrics
 from kcl_worker.settings import Settings
 from kcl_worker.sinks import FrameStore, MessageQueue
@@ -28,10 +23,6 @@ from kcl_worker.wire import Outcome
 
 logger = logging.getLogger(__name__)
 
-# Pixels that are decoded at once, 3 bytes each: two frames of the size allowed by default.
-PIXELS_IN_FLIGHT = 100_000_000
-
-Result = TypeVar("Result")
 Announced = TypeVar("Announced", bound=ResultMessage | QuarantineMessage | SkippedMessage)
 
 
@@ -56,18 +47,15 @@ class Pipeline:
     def __init__(
         self,
         settings: Settings,
-        detector: Detector,
-        batcher: Batcher,
+        compute: Compute,
         frames: FrameStore,
         results: MessageQueue,
         quarantined: MessageQueue | None,
         metrics: Metrics,
     ) -> None:
-        self._settings, self._detector, self._batcher = settings, detector, batcher
+        self._settings, self._compute = settings, compute
         self._frames, self._results, self._quarantined = frames, results, quarantined
         self._metrics = metrics
-        self._pixels = Budget(max(PIXELS_IN_FLIGHT, settings.max_frame_pixels))
-        self._threads = ThreadPoolExecutor(thread_count(), thread_name_prefix="codec")
 
     async def process(self, record: Record) -> Outcome:
         """Gives the outcome once it is stored; until then the record must not be checkpointed."""
@@ -84,13 +72,10 @@ class Pipeline:
             identity = identify(metadata, record.position)
             if self._is_stale(record.position):
                 return await self._skip(record, identity)
-            async with self._pixels.reserve(frame.width * frame.height):
-                image = await self._compute(lambda: codec.decode(frame))
-                inference = await self._batcher.detect(image)
-                jpeg = await self._compute(lambda: self._picture(image, inference.detections))
-            await self._frames.put(identity.key, jpeg, "image/jpeg", _sha256(record.data))
+            picture = await self._compute.picture(frame)
+            await self._frames.put(identity.key, picture.jpeg, "image/jpeg", _sha256(record.data))
             outcome, queue = Outcome.DURABLE, self._results
-            make = partial(self._message, record.position, identity, image.shape, inference)
+            make = partial(self._message, record.position, identity, picture)
         except FrameError as error:
             identity = identify(metadata, record.position)
             await self._frames.put(
@@ -144,19 +129,9 @@ class Pipeline:
         self._metrics.add_skipped()
         return Outcome.DURABLE
 
-    def _picture(self, image: Image, detections: Detections) -> bytes:
-        codec.annotate(image, detections, self._detector.class_names)
-        return codec.encode(image, self._settings.jpeg_quality)
-
-    async def _compute(self, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
-    def _message(
-        self, position: Position, identity: Identity, shape: tuple[int, ...], inference: Inference
-    ) -> ResultMessage:
-        height, width = shape[:2]
+    def _message(self, position: Position, identity: Identity, picture: Picture) -> ResultMessage:
         now = format_time(datetime.now(UTC))
-        summary = summarise(inference.detections, self._detector.class_names, width, height)
+        summary = summarise(picture.detections, self._compute.class_names, picture.width, picture.height)
         return ResultMessage(
             bucket=self._settings.s3_bucket_name,
             key=identity.key,
@@ -171,10 +146,10 @@ class Pipeline:
             processed_at=now,
             shard_id=position.shard_id,
             sequence_number=position.sequence,
-            image_width=width,
-            image_height=height,
-            model=self._detector.name,
-            inference_ms=round(inference.milliseconds, 2),
+            image_width=picture.width,
+            image_height=picture.height,
+            model=self._compute.model,
+            inference_ms=round(picture.inference_ms, 2),
         )
 
     def _notice(self, record: Record, identity: Identity, error: FrameError) -> QuarantineMessage:

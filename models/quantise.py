@@ -159,7 +159,7 @@ def compare(exported: Path, quantised: Path, frames: Sequence[Image], confidence
 
     def found(model: Path, precision: Precision) -> list[Detections]:
         detector = OpenVinoDetector(model, confidence_threshold=confidence, precision=precision)
-        return [detector.detect([frame])[0] for frame in frames]
+        return [detector.detect(frame) for frame in frames]
 
     exact = found(exported, "fp32")
     models: list[tuple[Path, Precision]] = [(exported, "bf16"), (quantised, "int8")]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Sequence
 
 from kcl_worker.__main__ import main
 from kcl_worker.detections import Detections, Image
@@ -15,10 +14,10 @@ _calls = itertools.count(1)
 _detect = OpenVinoDetector.detect
 
 
-def _hang(self: OpenVinoDetector, images: Sequence[Image]) -> list[Detections]:
+def _hang(self: OpenVinoDetector, image: Image) -> Detections:
     if next(_calls) >= 20:
         time.sleep(3600)
-    return _detect(self, images)
+    return _detect(self, image)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def test_exported_weights_find_what_the_reference_found(reference: Path, tmp_pat
     for name in ("bus.jpg", "zidane.jpg"):
         image = cv2.imread(str(reference / name))
         assert image is not None
-        [found] = detector.detect([np.asarray(image, np.uint8)])
+        found = detector.detect(np.asarray(image, np.uint8))
         wanted = expected[name]["rect=True,conf=0.25"]
         assert [detector.class_names[number] for number in found.class_id] == [box["class"] for box in wanted]
         np.testing.assert_allclose(found.xyxy, [box["xyxy"] for box in wanted], atol=1)

@@ -15,7 +15,7 @@ MODEL = ROOT / "models" / "street.onnx"
 def test_the_demo_model_finds_what_is_drawn() -> None:
     detector = OpenVinoDetector(MODEL, confidence_threshold=0.001, max_detections=300)
     assert detector.class_names == CLASSES
-    pairs = [(detector.detect([image])[0], labels) for image, labels in held_out(200)]
+    pairs = [(detector.detect(image), labels) for image, labels in held_out(200)]
     precision = mean_average_precision(pairs, len(CLASSES))
     print(f"mAP50 {precision[:, 0].mean():.3f}, mAP50-95 {precision.mean():.3f}")
     assert precision[:, 0].mean() >= 0.9

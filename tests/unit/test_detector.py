@@ -2,19 +2,21 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
+import openvino as ov
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kcl_worker import nms
+from kcl_worker import head, nms
 from kcl_worker.detections import Image
 from kcl_worker.errors import ModelError
 from kcl_worker.letterbox import Letterbox
-from kcl_worker.openvino_detector import MAX_COMPILED_SHAPES, OpenVinoDetector
+from kcl_worker.openvino_detector import MAX_COMPILED_SHAPES, OpenVinoDetector, _with_preprocessing
 from local.processes import ROOT
 from producer.street import Street
 
@@ -34,52 +36,101 @@ def test_the_reference_is_reproduced(reference: Path, name: str, rect: bool, con
     expected = json.loads((reference / "reference_detections.json").read_text())
     wanted = expected["images"][name][f"rect={rect},conf={confidence}"]
     detector = OpenVinoDetector(reference / "yolov8n.onnx", confidence_threshold=confidence, square=not rect)
-    [found] = detector.detect([photograph(reference, name)])
+    found = detector.detect(photograph(reference, name))
     assert [detector.class_names[number] for number in found.class_id] == [box["class"] for box in wanted]
     np.testing.assert_allclose(found.xyxy, [box["xyxy"] for box in wanted], atol=1)
     np.testing.assert_allclose(found.confidence, [box["confidence"] for box in wanted], atol=0.005)
 
 
-def test_a_batch_finds_what_its_images_give_alone(reference: Path) -> None:
+def test_every_thread_finds_the_same(reference: Path) -> None:
     detector = OpenVinoDetector(reference / "yolov8n.onnx", confidence_threshold=0.25)
     bus, zidane = photograph(reference, "bus.jpg"), photograph(reference, "zidane.jpg")
-    images = [zidane, bus, np.ascontiguousarray(zidane[:, ::-1]), zidane, bus]
-    together = detector.detect(images)
+    images = [zidane, bus, np.ascontiguousarray(zidane[:, ::-1]), zidane, bus] * 2
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(detector.detect, images))
     for image, found in zip(images, together, strict=True):
-        [alone] = detector.detect([image])
-        # To the bit: a replay in another batch must draw the same picture.
+        alone = detector.detect(image)
+        # To the bit: a replay must draw the same picture.
         np.testing.assert_array_equal(found.xyxy, alone.xyxy)
         np.testing.assert_array_equal(found.confidence, alone.confidence)
 
 
+def test_the_boxes_of_all_cells_are_those_of_the_whole_network() -> None:
+    [canvas] = np.asarray([Street(4, 640, 384).frame(2.0)], np.uint8)
+    core = ov.Core()
+    whole = core.compile_model(
+        _with_preprocessing(core.read_model(DEMO_MODEL)), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    output = whole({0: canvas[None]})[0][0]
+    detector = OpenVinoDetector(DEMO_MODEL)
+    logits, maps = detector._infer(canvas[None])
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), output[4:], atol=1e-4)
+    cells = np.arange(output.shape[1])  # those at the edges, where a patch ends beyond the image, among them
+    boxes = detector._box_head().boxes(cells, maps, (384, 640))
+    centre, size = output[:2].T, output[2:4].T
+    np.testing.assert_allclose(boxes, np.concatenate((centre - size / 2, centre + size / 2), axis=1), atol=0.02)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.001, 0.5, 0.99, 1.0])
+def test_candidates_are_above_the_threshold(threshold: float) -> None:
+    logits = np.random.default_rng(7).normal(0, 4, (3, 500)).astype(np.float32)
+    confidence = 1 / (1 + np.exp(-logits.max(axis=0)))
+    found = head.select(logits, threshold, 400)
+    assert len(found.cell) == min(400, int((confidence > threshold).sum()))
+    np.testing.assert_allclose(found.confidence, np.sort(confidence)[::-1][: len(found.cell)], rtol=1e-5)
+    np.testing.assert_array_equal(found.class_id, logits[:, found.cell].argmax(axis=0))
+
+
+def test_another_head_is_refused(tmp_path: Path) -> None:
+    value = ov.opset13.parameter([-1, 3, -1, -1], np.float32)
+    model = ov.Model([ov.opset13.sigmoid(value)], [value])
+    model.set_rt_info("{0: 'person'}", ["framework", "names"])
+    model.set_rt_info("32", ["framework", "stride"])
+    ov.save_model(model, tmp_path / "other.xml")
+    with pytest.raises(ModelError, match="Sigmoid where YOLOv8's head has Concat"):
+        OpenVinoDetector(tmp_path / "other.xml")
+
+
+@pytest.mark.skipif("BF16" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"), reason="no bf16 here")
+def test_bf16_finds_the_same_objects(reference: Path) -> None:
+    bus = photograph(reference, "bus.jpg")
+    exact = OpenVinoDetector(reference / "yolov8n.onnx").detect(bus)
+    detector = OpenVinoDetector(reference / "yolov8n.onnx", precision="bf16")
+    found = detector.detect(bus)
+    assert detector.name == "yolov8n-bf16"
+    assert found.class_id.tolist() == exact.class_id.tolist()
+    np.testing.assert_allclose(found.confidence, exact.confidence, atol=0.03)
+    assert not np.array_equal(found.confidence, exact.confidence)  # it is another arithmetic
+
+
 def test_the_most_confident_detections_are_kept(reference: Path) -> None:
     bus = photograph(reference, "bus.jpg")
-    [all_of_them] = OpenVinoDetector(reference / "yolov8n.onnx", confidence_threshold=0.25).detect([bus])
-    [two] = OpenVinoDetector(reference / "yolov8n.onnx", confidence_threshold=0.25, max_detections=2).detect([bus])
+    all_of_them = OpenVinoDetector(reference / "yolov8n.onnx", confidence_threshold=0.25).detect(bus)
+    two = OpenVinoDetector(reference / "yolov8n.onnx", confidence_threshold=0.25, max_detections=2).detect(bus)
     np.testing.assert_array_equal(two.confidence, all_of_them.confidence[:2])
 
 
 def test_ever_new_shapes_do_not_pile_up() -> None:
     detector = OpenVinoDetector(DEMO_MODEL)
     for height in range(64, 64 + 32 * (MAX_COMPILED_SHAPES + 3), 32):
-        detector.detect([np.zeros((height, 640, 3), np.uint8)])
+        detector.detect(np.zeros((height, 640, 3), np.uint8))
     assert len(detector._compiled) == MAX_COMPILED_SHAPES
 
 
 def test_cameras_of_more_shapes_than_are_kept_do_not_mix_up() -> None:
     detector = OpenVinoDetector(DEMO_MODEL, confidence_threshold=0.2)
     cameras = [Street(4, 640, height).frame(2.0) for height in range(128, 128 + 64 * (MAX_COMPILED_SHAPES + 2), 64)]
-    alone = [OpenVinoDetector(DEMO_MODEL, confidence_threshold=0.2).detect([image])[0] for image in cameras]
+    alone = [OpenVinoDetector(DEMO_MODEL, confidence_threshold=0.2).detect(image) for image in cameras]
     for _ in range(3):
         for image, wanted in zip(cameras, alone, strict=True):
-            [found] = detector.detect([image])
+            found = detector.detect(image)
             np.testing.assert_array_equal(found.xyxy, wanted.xyxy)
 
 
 def test_extreme_shapes_are_detected_in() -> None:
     detector = OpenVinoDetector(DEMO_MODEL)
     for shape in ((1, 1, 3), (1, 4000, 3), (4000, 1, 3), (31, 33, 3)):
-        [found] = detector.detect([np.zeros(shape, np.uint8)])
+        found = detector.detect(np.zeros(shape, np.uint8))
         assert found.xyxy.shape == (len(found), 4)
 
 

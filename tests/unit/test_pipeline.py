@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from io import StringIO
@@ -17,15 +17,15 @@ import numpy as np
 import pytest
 from botocore.exceptions import ClientError
 
-from contract import Metadata, Position, embed
+from contract import Frame, Metadata, Position, embed
 from contract.message import QuarantineMessage, ResultMessage
 from kcl_worker import wire
 from kcl_worker.aws import Caller
-from kcl_worker.batcher import MAX_BATCH, Batcher
+from kcl_worker.compute import SPARE_THREADS, Compute
 from kcl_worker.detections import Detections, Image
 from kcl_worker.detector import Detector
 from kcl_worker.errors import ServiceError
-from kcl_worker.flow import Budget, Turns
+from kcl_worker.flow import Turns
 from kcl_worker.gateway import WINDOW, Gateway
 from kcl_worker.metrics import Metrics
 from kcl_worker.pipeline import Pipeline, Record
@@ -40,19 +40,21 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Oracle(Detector):
-    """Finds one cat in the upper left quarter of every image, and remembers its batches."""
+    """Finds one cat in the upper left quarter of every image, and remembers how many images it had at once."""
 
     name, class_names, parallelism = "oracle", ("cat",), 2
 
     def __init__(self) -> None:
-        self.batches: list[int] = []
+        self.busy = self.most = 0
         self.gate = threading.Event()
         self.gate.set()
 
-    def detect(self, images: Sequence[Image]) -> list[Detections]:
-        self.batches.append(len(images))
+    def detect(self, image: Image) -> Detections:
+        self.busy += 1
+        self.most = max(self.most, self.busy)
         self.gate.wait()
-        return [self._cat(*image.shape[:2]) for image in images]
+        self.busy -= 1
+        return self._cat(*image.shape[:2])
 
     @staticmethod
     def _cat(height: int, width: int) -> Detections:
@@ -81,9 +83,8 @@ async def running(
     results = MessageQueue(sqs, settings.sqs_queue_url, caller)
     quarantined = MessageQueue(sqs, settings.quarantine_queue_url, caller)
     frames = FrameStore(resources.client("s3"), settings.s3_bucket_name, caller)
-    batcher = Batcher(oracle)
-    pipeline = Pipeline(settings, oracle, batcher, frames, results, quarantined, metrics)
-    services = [asyncio.create_task(work) for work in (batcher.run(), results.run(), quarantined.run())]
+    pipeline = Pipeline(settings, Compute(oracle, settings.jpeg_quality), frames, results, quarantined, metrics)
+    services = [asyncio.create_task(work) for work in (results.run(), quarantined.run())]
     try:
         yield pipeline, oracle, metrics
     finally:
@@ -253,50 +254,25 @@ async def test_a_missing_bucket_ends_the_worker(resources: Resources) -> None:
             await pipeline.process(record(frame(1)))
 
 
-async def test_frames_of_all_shards_are_batched_fairly() -> None:
+async def test_few_more_frames_are_computed_at_once_than_the_detector_can() -> None:
     oracle = Oracle()
-    batcher = Batcher(oracle)
-    service = asyncio.create_task(batcher.run())
-    image = np.zeros((8, 8, 3), np.uint8)
+    compute = Compute(oracle, 85)
     oracle.gate.clear()
-    waiting = [asyncio.create_task(batcher.detect(image)) for _ in range(2)]
-    await asyncio.sleep(0.05)  # both threads are busy now
-    waiting += [asyncio.create_task(batcher.detect(image)) for _ in range(12)]
-    await asyncio.sleep(0.05)
+    waiting = [asyncio.create_task(compute.picture(Frame.parse(frame(number)))) for number in range(8)]
+    limit = oracle.parallelism + SPARE_THREADS
+    while oracle.busy < limit:
+        await asyncio.sleep(0.01)
     oracle.gate.set()
-    assert all(len(inference.detections) == 1 for inference in await asyncio.gather(*waiting))
-    assert oracle.batches[:2] == [1, 1]
-    assert max(oracle.batches) > 1
-    assert max(oracle.batches) <= MAX_BATCH
-    service.cancel()
-    await asyncio.gather(service, return_exceptions=True)
+    pictures_made = await asyncio.gather(*waiting)
+    assert oracle.most == limit
+    assert all((picture.width, picture.height, len(picture.detections)) == (320, 180, 1) for picture in pictures_made)
 
 
-async def test_a_failing_detector_ends_the_batcher() -> None:
-    oracle = Oracle()
-    oracle.detect = lambda images: 1 / 0  # type: ignore[assignment, method-assign, return-value]
-    batcher = Batcher(oracle)
-    waiting = asyncio.create_task(batcher.detect(np.zeros((8, 8, 3), np.uint8)))
-    with pytest.raises(ZeroDivisionError):
-        await batcher.run()
-    waiting.cancel()
-
-
-async def test_the_budget_is_never_overdrawn_and_serves_in_order() -> None:
-    budget, order, most, held = Budget(10), [], 0, 0
-
-    async def take(name: int, amount: int) -> None:
-        nonlocal most, held
-        async with budget.reserve(amount):
-            order.append(name)
-            held += min(amount, 10)
-            most = max(most, held)
-            await asyncio.sleep(0.001)
-            held -= min(amount, 10)
-
-    await asyncio.gather(*(take(n, amount) for n, amount in enumerate((6, 4, 8, 99, 1, 1))))
-    assert order == [0, 1, 2, 3, 4, 5]
-    assert most <= 10
+async def test_a_failing_detector_fails_the_frame(resources: Resources) -> None:
+    async with running(resources) as (pipeline, oracle, _):
+        oracle.detect = lambda image: 1 / 0  # type: ignore[assignment, method-assign, return-value]
+        with pytest.raises(ZeroDivisionError):
+            await pipeline.process(record(frame(1)))
 
 
 class Shard:
