@@ -42,7 +42,7 @@ class OpenVinoDetector(Detector):
             `models.quantise` made of it. Where `NAME.onnx.sha256` stands beside it, in the form of `sha256sum`,
             its hash is checked.
         precision: Of the arithmetic: `bf16` computes in bfloat16 where the processor does; `int8` is for a model
-            that was quantised, and computes the rest of it likewise. Boxes of candidates are always fp32.
+            that was quantised (bfloat16 for the rest of it gains nothing). Boxes of candidates are always fp32.
         confidence_threshold, max_detections: What is kept of an image.
         image_size: The network's longer side, in pixels.
         square: Pad to a square instead of to the nearest stride.
@@ -66,7 +66,7 @@ class OpenVinoDetector(Detector):
         self._image_size, self._square = image_size, square
         self._confidence_threshold, self._max_detections = confidence_threshold, max_detections
         self._core = ov.Core()
-        self._type = "f32" if precision == "fp32" else _fastest_type(self._core)
+        self._type = _bf16_if_native(self._core) if precision == "bf16" else "f32"
         _check_hash(model_path)
         try:
             model = self._core.read_model(model_path)
@@ -151,7 +151,7 @@ class OpenVinoDetector(Detector):
         return self._core.compile_model(model, "CPU", settings)
 
 
-def _fastest_type(core: ov.Core) -> str:
+def _bf16_if_native(core: ov.Core) -> str:
     """bfloat16 where the processor computes in it: elsewhere it would only be emulated."""
     if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         return "bf16"

@@ -27,15 +27,21 @@ class Process:
     Args:
         module: As in `python -m`.
         log: Where its standard error goes; shared with ours if None.
+        python: Another environment's interpreter.
     """
 
     def __init__(
-        self, module: str, *arguments: str, env: Mapping[str, str] | None = None, log: Path | None = None
+        self,
+        module: str,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        log: Path | None = None,
+        python: Path | str = sys.executable,
     ) -> None:
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         self._log = log.open("ab") if log else None
         self.process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            [str(python), "-m", module, *arguments],
             env={**(env or os.environ), "PYTHONPATH": path},
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import numpy as np
 import openvino as ov
+from openvino import opset13 as ops
 
 from kcl_worker import head
 from kcl_worker.detections import Detections, Image
@@ -125,6 +126,7 @@ def quantise(model_path: Path, frames: Sequence[Image], size: int = 640) -> Path
     if not model_path.is_file():
         raise ModelError(f"{model_path}: no such model; `make model SIZE=n` exports one")
     model = ov.Core().read_model(model_path)
+    fuse_silu(model)
     try:
         exact = head.box_branch(model)
     except ValueError as error:
@@ -152,6 +154,24 @@ def quantise(model_path: Path, frames: Sequence[Image], size: int = 640) -> Path
     ]
     output.with_name(output.name + ".sha256").write_text("".join(lines))
     return output
+
+
+def fuse_silu(model: ov.Model) -> None:
+    """Makes one Swish of each x * sigmoid(x), in place.
+
+    An ONNX export has two operations, and quantisation would put its own between them: less exact, and no longer a part
+    of the convolution before them, which costs a third of the int8 network's time.
+    """
+    for node in model.get_ops():
+        if node.get_type_name() != "Multiply":
+            continue
+        for value, sigmoid in (node.input_values(), node.input_values()[::-1]):
+            if sigmoid.get_node().get_type_name() == "Sigmoid" and sigmoid.get_node().input_value(0) == value:
+                swish = ops.swish(value)
+                swish.set_friendly_name(node.get_friendly_name())
+                for target in node.output(0).get_target_inputs():
+                    target.replace_source_output(swish.output(0))
+                break
 
 
 def compare(exported: Path, quantised: Path, frames: Sequence[Image], confidence: float) -> list[Agreement]:

@@ -1,0 +1,114 @@
+"""The whole way of a frame, from the stream to S3 and SQS, against the pipeline as people write it first.
+
+The embedded AWS shares the machine with both, so what is compared is frames for a second of the processes' own
+processor time; the service's is shown apart. Needs the extra `model`.
+
+    python -m benchmarks.whole_way --int8 yolov8n-int8.xml
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from benchmarks.engine import SHARED
+from benchmarks.report import Row, show
+from benchmarks.traffic import put, wait_for_results
+from benchmarks.usage import cpu_seconds
+from local.processes import ROOT, Aws, Process, Worker
+from local.resources import Resources
+from local.scene import parts
+
+MODEL_PYTHON: Final = ROOT / ".venv-model" / "bin" / "python"
+SHARDS: Final = 2
+WARM_UP: Final = 32
+KINDS: Final = ("worker", "daemon", "record processor")
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Processor seconds by kind of process, and of the embedded AWS."""
+
+    mine: dict[str, float]
+    service: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="frames for a second of processor time, the whole way")
+    parser.add_argument("--weights", type=Path, default=SHARED / "yolov8n.pt")
+    parser.add_argument("--onnx", type=Path, default=SHARED / "yolov8n.onnx")
+    parser.add_argument("--int8", type=Path, help="what `models.quantise` made of it; without it int8 is left out")
+    parser.add_argument("--photograph", type=Path, default=SHARED / "zidane.jpg")
+    parser.add_argument("--frames", type=int, default=240)
+    parser.add_argument("--repetitions", type=int, default=3)
+    args = parser.parse_args()
+    for path in (args.weights, args.onnx, args.photograph, MODEL_PYTHON):
+        if not path.exists():
+            parser.error(f"{path}: no such file")
+    models = {"cv2kinesis fp32": {"YOLO_MODEL_PATH": str(args.onnx)}}
+    if args.int8:
+        exported = args.int8.with_name(args.int8.name.replace("-int8.xml", ".onnx"))
+        models["cv2kinesis int8"] = {"YOLO_MODEL_PATH": str(exported), "YOLO_PRECISION": "int8"}
+    costs: dict[str, list[Cost]] = {"a boto3 loop with ultralytics": [], **{name: [] for name in models}}
+    jpeg = args.photograph.read_bytes()
+    with tempfile.TemporaryDirectory() as folder, Aws(log=Path(folder) / "aws.log") as aws:
+        for _ in range(args.repetitions):
+            for name, measured in costs.items():
+                resources = Resources.create(aws.url, f"w{uuid4().hex[:8]}", SHARDS)
+                with ExitStack() as stack:
+                    if name in models:
+                        environment = resources.environment() | models[name]
+                        process: Process = stack.enter_context(Worker(environment, Path(folder) / f"{uuid4().hex}.log"))
+                    else:
+                        environment = resources.environment()
+                        process = stack.enter_context(
+                            Process(
+                                "benchmarks.naive", str(args.weights), env=environment, log=Path(folder) / "naive.log",
+                                python=MODEL_PYTHON,
+                            )
+                        )  # fmt: skip
+                    measured.append(cost(process, aws, resources, jpeg, args.frames))
+    present(costs, args.frames)
+
+
+def cost(process: Process, aws: Aws, resources: Resources, jpeg: bytes, frames: int) -> Cost:
+    """What so many frames take once all is warm."""
+    put(resources, jpeg, WARM_UP)
+    wait_for_results(resources, WARM_UP, lambda: process.alive)
+    before, service = usage(process), cpu_seconds([aws.process.pid])
+    put(resources, jpeg, frames)
+    wait_for_results(resources, frames, lambda: process.alive)
+    after = usage(process)
+    return Cost({kind: after[kind] - before[kind] for kind in after}, cpu_seconds([aws.process.pid]) - service)
+
+
+def usage(process: Process) -> dict[str, float]:
+    if isinstance(process, Worker):
+        return {kind: cpu_seconds(pids) for kind, pids in parts(process).items()}
+    return {"worker": cpu_seconds([process.process.pid])}
+
+
+def present(costs: dict[str, list[Cost]], frames: int) -> None:
+    """Prints the comparison, then where ours goes."""
+    speeds = [
+        Row(name, [frames / sum(one.mine.values()) for one in measured], "frames/CPU s")
+        for name, measured in costs.items()
+    ]
+    show(f"Whole way: {frames} frames 1280x720, stream to S3 and SQS", speeds, speeds[0])
+    for name, measured in costs.items():
+        rows = [
+            Row(kind, [1000 * one.mine[kind] / frames for one in measured], "CPU ms/frame")
+            for kind in KINDS
+            if kind in measured[0].mine
+        ]
+        rows.append(Row("embedded AWS", [1000 * one.service / frames for one in measured], "CPU ms/frame"))
+        show(f"Where it goes: {name}", rows, rows[0])
+
+
+if __name__ == "__main__":
+    main()
