@@ -28,6 +28,7 @@ from benchmarks import ceiling
 from benchmarks.report import Row, interleaved, show
 from contract import Position
 from kcl_worker.compute import Compute
+from kcl_worker.cpu import thread_count
 from kcl_worker.flow import Turns
 from kcl_worker.metrics import Metrics
 from kcl_worker.openvino_detector import OpenVinoDetector, Precision
@@ -84,13 +85,23 @@ def ours(model: Path, precision: Precision, jpegs: list[bytes]) -> Callable[[], 
     return lambda: asyncio.run(everything())
 
 
-def ultralytics(model: Path, jpegs: list[bytes], *, rect: bool = True, batch: int = 1) -> Callable[[], int]:
-    """`predict`, `.plot()` and an encoder."""
+def ultralytics(
+    model: Path, jpegs: list[bytes], *, rect: bool = True, batch: int = 1, every_core: bool = False
+) -> Callable[[], int]:
+    """`predict`, `.plot()` and an encoder.
+
+    Args:
+        every_core: torch gets as many threads as there are cores; ultralytics by itself leaves one core out.
+    """
+    import torch
     from ultralytics import YOLO
+    from ultralytics.utils import NUM_THREADS
 
     network = YOLO(model, task="detect")
 
     def run() -> int:
+        if network.predictor:
+            torch.set_num_threads(thread_count() if every_core else NUM_THREADS)
         for start in range(0, len(jpegs), batch):
             images = [
                 cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) for jpeg in jpegs[start : start + batch]
@@ -145,6 +156,7 @@ def compare(args: argparse.Namespace, jpegs: list[bytes], exports: dict[str, Pat
     frames = len(jpegs)
     contenders = {
         BASE: ultralytics(args.weights, jpegs),
+        "ultralytics predict, one at a time, every core": ultralytics(args.weights, jpegs, every_core=True),
         f"ultralytics predict, {BATCH} at a time": ultralytics(args.weights, jpegs, batch=BATCH),
         "ultralytics predict, square": ultralytics(args.weights, jpegs, rect=False),
     }

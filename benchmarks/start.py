@@ -17,13 +17,17 @@ from uuid import uuid4
 
 from benchmarks.engine import SHARED
 from benchmarks.report import Row, show
+from benchmarks.usage import resident_mib
 from local.processes import Aws, Process, Worker
 from local.resources import Resources
+from local.scene import parts as parts_of
 
 SHARDS = 4
 # So many that every shard has some.
 CAMERAS, FRAMES = 8, 3
-PARTS = ("libraries and model", "leases held (JVM, tables, assignment)", "first result")
+PARTS = (
+    "model read and run once", "JVM up", "leases held (tables, assignment)", "first result",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -79,9 +83,12 @@ def parts(worker: Worker, resources: Resources, began: float) -> dict[str, float
 
     worker.wait_for(receive, "result")
     result = time.time() - began
-    times = {entry["message"]: seconds(entry["time"]) - began for entry in reversed(worker.log()) if "time" in entry}
+    entries = [entry for entry in worker.log() if "time" in entry]
+    times = {entry["message"]: seconds(entry["time"]) - began for entry in reversed(entries)}
+    # The daemon's first word comes when its JVM has loaded the library's classes.
+    jvm = next(seconds(entry["time"]) - began for entry in entries if entry["logger"].startswith("kcl."))
     worker.wait_for(lambda: receive() == CAMERAS * FRAMES, "every frame")
-    return dict(zip(PARTS, (times["worker started"], times["shard leased"], result), strict=True))
+    return dict(zip(PARTS, (times["model loaded"], jvm, times["shard leased"], result), strict=True))
 
 
 def seconds(text: str) -> float:
@@ -90,19 +97,13 @@ def seconds(text: str) -> float:
 
 def resident(worker: Worker) -> dict[str, float]:
     """MiB by kind of process; record processors each."""
-    sizes: dict[str, list[float]] = {"worker": [], "JVM": [], "record processor": []}
-    pids = [worker.process.pid]
-    while pids:
-        pid = pids.pop()
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        kind = "record processor" if b"record_processor" in command else "JVM" if b"java" in command else "worker"
-        status = Path(f"/proc/{pid}/status").read_text().splitlines()
-        sizes[kind].append(next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS")))
-        for children in Path(f"/proc/{pid}/task").glob("*/children"):
-            pids += map(int, children.read_text().split())
-    total = sum(sum(values) for values in sizes.values())
-    each = max(sizes["record processor"])
-    return {"worker": sizes["worker"][0], "JVM": sizes["JVM"][0], "record processor, the largest": each, "all": total}
+    sizes = {kind: [resident_mib([pid]) for pid in pids] for kind, pids in parts_of(worker).items()}
+    return {
+        "worker": sizes["worker"][0],
+        "JVM": sizes["daemon"][0],
+        "record processor, the largest": max(sizes["record processor"]),
+        "all": sum(sum(values) for values in sizes.values()),
+    }
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+import time
 from collections.abc import Coroutine
 from typing import Any
 
@@ -17,6 +19,8 @@ from kcl_worker.settings import Settings
 from kcl_worker.shards import ShardBoard
 from kcl_worker.sinks import FrameStore, MessageQueue
 
+logger = logging.getLogger(__name__)
+
 
 def load_detector(settings: Settings) -> OpenVinoDetector:
     """Reads the model and runs it once.
@@ -24,6 +28,7 @@ def load_detector(settings: Settings) -> OpenVinoDetector:
     Raises:
         ModelError: If it cannot be read.
     """
+    started = time.monotonic()
     detector = OpenVinoDetector(
         settings.model_path,
         confidence_threshold=settings.confidence_threshold,
@@ -31,7 +36,10 @@ def load_detector(settings: Settings) -> OpenVinoDetector:
         image_size=settings.yolo_image_size,
         precision=settings.yolo_precision,
     )
+    read = time.monotonic()
     detector.warm_up()
+    extra = {"read_seconds": round(read - started, 2), "first_inference_seconds": round(time.monotonic() - read, 2)}
+    logger.info("model loaded", extra={"model": detector.name, **extra})
     return detector
 
 
