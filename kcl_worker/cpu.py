@@ -4,29 +4,47 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
+MEMBERSHIP = Path("/proc/self/cgroup")
 
 
-def available_cpus(cgroup: Path = CGROUP) -> float:
+def available_cpus(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> float:
     """CPUs by quota (cgroup v2's `cpu.max`, v1's `cpu.cfs_quota_us`) and by affinity."""
     cores = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    return min(cores, _quota(cgroup) or cores)
+    quotas = [quota for folder in _folders(cgroup, membership) if (quota := _quota(folder))]
+    return min([cores, *quotas])
 
 
-def thread_count(cgroup: Path = CGROUP) -> int:
+def thread_count(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> int:
     """Threads that can compute at once: at least one, a part of a CPU counted whole."""
-    return max(1, math.ceil(available_cpus(cgroup)))
+    return max(1, math.ceil(available_cpus(cgroup, membership)))
 
 
-def _quota(cgroup: Path) -> float | None:
+def _folders(cgroup: Path, membership: Path) -> Iterator[Path]:
+    """Where quotas may stand: in a container the root is its own, elsewhere our group is a folder in it.
+
+    A line of /proc/self/cgroup is `id:controllers:path`, see cgroups(7); version 2 has no controllers there.
+    """
+    yield cgroup
+    yield cgroup / "cpu"
+    with suppress(OSError):
+        for line in membership.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers == "" or "cpu" in controllers.split(","):
+                yield (cgroup / "cpu" if controllers else cgroup) / path.lstrip("/")
+
+
+def _quota(folder: Path) -> float | None:
     try:
-        quota, period = (cgroup / "cpu.max").read_text().split()
+        quota, period = (folder / "cpu.max").read_text().split()
     except (OSError, ValueError):
         try:
-            quota = (cgroup / "cpu" / "cpu.cfs_quota_us").read_text().strip()
-            period = (cgroup / "cpu" / "cpu.cfs_period_us").read_text().strip()
+            quota = (folder / "cpu.cfs_quota_us").read_text().strip()
+            period = (folder / "cpu.cfs_period_us").read_text().strip()
         except OSError:
             return None
     if not quota.isdigit() or not period.isdigit() or int(quota) <= 0 or int(period) <= 0:

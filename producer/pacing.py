@@ -52,6 +52,7 @@ class Pacer:
 
     def __init__(self, shards: list[Shard], now: float) -> None:
         self._shards = shards
+        self._shard_ids: dict[str, str] = {}
         self._buckets = {
             shard.shard_id: (
                 TokenBucket(SHARD_BYTES_PER_SECOND * HEADROOM, now),
@@ -62,6 +63,11 @@ class Pacer:
 
     def shard_of(self, partition_key: str) -> str:
         """Where Kinesis puts a key: by its MD5."""
+        if partition_key not in self._shard_ids:
+            self._shard_ids[partition_key] = self._find(partition_key)
+        return self._shard_ids[partition_key]
+
+    def _find(self, partition_key: str) -> str:
         key = int(hashlib.md5(partition_key.encode(), usedforsecurity=False).hexdigest(), 16)
         for shard in self._shards:
             if shard.first_hash <= key <= shard.last_hash:

@@ -1,0 +1,118 @@
+"""Throughput and memory of every model size and precision, on exports of the real architecture.
+
+The weights are random, which costs the same time as trained ones. Needs the extras `model` and `quantise`. `--write`
+keeps the figures in benchmarks/measured.json, from which `benchmarks.cost` computes.
+
+    python -m benchmarks.sizes --sizes n s
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.engine import SHARED, ours
+from benchmarks.report import Row, show
+from kcl_worker.cpu import thread_count
+from local.processes import ROOT
+
+SIZES: Final = ("n", "s", "m", "l", "x")
+PRECISIONS: Final = ("fp32", "bf16", "int8")
+MODEL_PYTHON: Final = ROOT / ".venv-model" / "bin" / "python"
+QUANTISE_PYTHON: Final = ROOT / ".venv-quantise" / "bin" / "python"
+MEASURED: Final = Path(__file__).parent / "measured.json"
+# How long a measurement takes, about.
+SECONDS: Final = 5.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="throughput and memory of all model sizes")
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=SIZES)
+    parser.add_argument("--photograph", type=Path, default=SHARED / "zidane.jpg")
+    parser.add_argument("--write", action="store_true", help=f"keep the figures in {MEASURED.name}")
+    parser.add_argument("--inside", nargs=2, metavar=("MODEL", "PRECISION"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.inside:
+        print(json.dumps(inside(Path(args.inside[0]), args.inside[1], args.photograph)))
+        return
+    for path in (args.photograph, MODEL_PYTHON, QUANTISE_PYTHON):
+        if not path.exists():
+            parser.error(f"{path}: no such file")
+    found: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        for size in args.sizes:
+            model = export(Path(name), size)
+            for precision in PRECISIONS:
+                file = model.with_name(f"{model.stem}-int8.xml") if precision == "int8" else model
+                found[f"yolov8{size} {precision}"] = measure(file, precision, args.photograph)
+    show(f"Engine, {thread_count()} cores, 1280x720", [Row(k, [v["rate"]], "frames/s") for k, v in found.items()])
+    show("Most memory of the worker's process", [Row(k, [v["memory"]], "MiB") for k, v in found.items()])
+    show("Likewise on one core", [Row(k, [v["memory_one_core"]], "MiB") for k, v in found.items()])
+    if args.write:
+        kept = {"date": str(datetime.now(UTC).date()), "cores": thread_count(), "models": found}
+        MEASURED.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def export(folder: Path, size: str) -> Path:
+    """Exports a network with random weights, and quantises it; the sizes' architecture is ultralytics'."""
+    model = folder / f"yolov8{size}.onnx"
+    code = (
+        "from pathlib import Path; from models.export import export; "
+        f"export(Path('yolov8{size}.yaml'), Path({str(model)!r}))"
+    )
+    run([str(MODEL_PYTHON), "-c", code])
+    run([str(QUANTISE_PYTHON), "-m", "models.quantise", str(model), "--frames", "demo", "--number", "9"])
+    return model
+
+
+def measure(model: Path, precision: str, photograph: Path) -> dict[str, float]:
+    """In processes of their own, on all cores and on one."""
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.sizes",
+        "--photograph",
+        str(photograph),
+        "--inside",
+        str(model),
+        precision,
+    ]
+    every = json.loads(run(command))
+    one = json.loads(run(["taskset", "-c", "0", *command]))
+    return {"rate": every["rate"], "memory": every["memory"], "memory_one_core": one["memory"]}
+
+
+def inside(model: Path, precision: Any, photograph: Path) -> dict[str, float]:
+    """Frames a second and the most memory, MiB."""
+    jpegs = [photograph.read_bytes()] * 4
+    run_all = ours(model, precision, jpegs)
+    run_all()
+    started = time.perf_counter()
+    run_all()
+    jpegs *= max(1, round(SECONDS / (time.perf_counter() - started)))
+    started = time.perf_counter()
+    run_all()
+    rate = len(jpegs) / (time.perf_counter() - started)
+    return {"rate": round(rate, 2), "memory": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)}
+
+
+def run(command: list[str]) -> str:
+    """A process's last line of output."""
+    environment = os.environ | {"YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"error: {' '.join(command[:6])}…: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+    return (done.stdout.strip().splitlines() or [""])[-1]
+
+
+if __name__ == "__main__":
+    main()
