@@ -18,9 +18,9 @@ RUN cd /app && /opt/venv/bin/python -m kcl_worker.jars \
     && "$(/opt/venv/bin/python -c 'from kcl_worker.daemon import find_java; print(find_java())')" -Xshare:dump > /dev/null \
     && /opt/venv/bin/pip uninstall --quiet --yes pip setuptools \
     && /opt/venv/bin/python -m compileall -q /app
-# The model and its hash, without which the worker does not start.
-ARG MODEL=models/yolov8n.onnx
-COPY ${MODEL} ${MODEL}.sha256 /app/models/
+# The model's files with their hashes, without which the worker does not start: yolov8n, yolov8n-int8, …
+ARG MODEL=yolov8n
+COPY models/${MODEL}.* /app/models/
 
 FROM ${BASE}
 ARG UID=10001

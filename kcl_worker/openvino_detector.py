@@ -66,6 +66,9 @@ class OpenVinoDetector(Detector):
         self._image_size, self._square = image_size, square
         self._confidence_threshold, self._max_detections = confidence_threshold, max_detections
         self._core = ov.Core()
+        # The binding sets itself up with the first tensor, and two threads that come first wait for each other for
+        # ever: one holds the interpreter's lock, the other that of a static variable (openvino 2026.4).
+        ov.Tensor(np.zeros(1, np.uint8), shared_memory=True)
         self._type = _bf16_if_native(self._core) if precision == "bf16" else "f32"
         _check_hash(model_path)
         try:

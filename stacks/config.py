@@ -120,6 +120,10 @@ class ServiceConfig(_Section):
     log_retention_days: int = 30
     shutdown_grace_seconds: int = Field(default=90, ge=10, le=110)
     model_size: Annotated[Literal["n", "s", "m", "l", "x"], BeforeValidator(_model_size)] = "n"
+    # bf16 where the processor has it; int8 needs `make quantise` before the image is built.
+    precision: Literal["fp32", "bf16", "int8"] = "fp32"
+    # FANOUT: records are pushed to the worker, some 0.2 s sooner; docs/kcl.md says for how much.
+    retrieval_mode: Literal["POLLING", "FANOUT"] = "POLLING"
     confidence_threshold: float = Field(default=0.5, ge=0, le=1)
     max_detections: int = Field(default=100, ge=1, le=1000)
 

@@ -60,6 +60,11 @@ def task_role(stack: TerraformStack, config: Config, account: str, tables: Lease
         # PutMetricData knows no resources; the namespace stands in for one.
         allow("Metrics", ["cloudwatch:PutMetricData"], ["*"], cloudwatch__namespace=tables.application),
     ]
+    if config.service.retrieval_mode == "FANOUT":
+        # KCL registers its application as a consumer of the stream.
+        consumers = ("RegisterStreamConsumer", "DescribeStreamConsumer", "SubscribeToShard")
+        arns = [stream_arn, f"{stream_arn}/consumer/{tables.application}:*"]
+        statements.append(allow("FanOut", [f"kinesis:{action}" for action in consumers], arns))
     return role(stack, config, "task", account, statements)
 
 

@@ -29,7 +29,13 @@ def tag(config: Config, root: Path = ROOT) -> str:
     digest = hashlib.sha256(config.service.architecture.encode())
     for path in sorted(_sources(root)):
         digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
-    return f"yolov8{config.service.model_size}-{digest.hexdigest()[:12]}"
+    return f"{model(config)}-{digest.hexdigest()[:12]}"
+
+
+def model(config: Config) -> str:
+    """The name of the files in `models/` that go into the image."""
+    quantised = "-int8" if config.service.precision == "int8" else ""
+    return f"yolov8{config.service.model_size}{quantised}"
 
 
 def _sources(root: Path) -> Iterator[Path]:
@@ -38,7 +44,7 @@ def _sources(root: Path) -> Iterator[Path]:
         yield from (path for path in (root / folder).rglob("*") if path.is_file() and path.suffix != ".pyc")
 
 
-def build_command(engine: str, name: str, model: str, platform: str = "", base: str = "") -> list[str]:
+def build_command(engine: str, name: str, model_name: str, platform: str = "", base: str = "") -> list[str]:
     """The command that builds the image, to be followed by the folder that holds the Dockerfile."""
     command = [engine, "bud" if engine == "buildah" else "build"]
     if engine != "docker":
@@ -47,7 +53,7 @@ def build_command(engine: str, name: str, model: str, platform: str = "", base: 
         command += ["--platform", platform]
     if base:
         command += ["--build-arg", f"BASE={base}"]
-    return [*command, "--build-arg", f"MODEL={model}", "--tag", name]
+    return [*command, "--build-arg", f"MODEL={model_name}", "--tag", name]
 
 
 def engine() -> str:
@@ -75,12 +81,17 @@ def build(config: Config, name: str, base: str = "") -> None:
     Raises:
         DeployError: If one of it fails.
     """
-    size = config.service.model_size
-    model = f"models/yolov8{size}.onnx"
-    if not (ROOT / model).exists():
-        print(f"{model} is not there: exporting it (the first time, this installs 6 GB of torch)")
+    size, chosen = config.service.model_size, model(config)
+    exported = ROOT / "models" / f"yolov8{size}.onnx"
+    if not exported.exists():
+        print(f"{exported.name} is not there: exporting it (the first time, this installs 6 GB of torch)")
         _run(["make", "-C", str(ROOT), "model", f"SIZE={size}"], "exporting the model")
-    command = build_command(engine(), name, model, PLATFORMS[config.service.architecture], base)
+    if config.service.precision == "int8" and not (ROOT / "models" / f"{chosen}.xml").exists():
+        raise DeployError(
+            f"models/{chosen}.xml is not there: `make quantise MODEL=models/{exported.name} FRAMES=…` makes it of your "
+            "own frames and says how far it agrees with fp32"
+        )
+    command = build_command(engine(), name, chosen, PLATFORMS[config.service.architecture], base)
     _run([*command, str(ROOT)], "building the image")
 
 

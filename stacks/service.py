@@ -136,6 +136,8 @@ class Service:
             "QUARANTINE_QUEUE_URL": storage.quarantine.url,
             "KCL_APPLICATION_NAME": tables.application,
             "YOLO_MODEL_SIZE": service.model_size,
+            "YOLO_PRECISION": service.precision,
+            "KINESIS_RETRIEVAL_MODE": service.retrieval_mode,
             "CONFIDENCE_THRESHOLD": f"{service.confidence_threshold:g}",
             "MAX_DETECTIONS": str(service.max_detections),
             "SHUTDOWN_GRACE_SECONDS": str(service.shutdown_grace_seconds),

@@ -47,6 +47,7 @@ def test_the_tag_is_made_of_what_the_image_is_made_of(tmp_path: Path) -> None:
     assert tag == image.tag(config)
     assert tag.startswith("yolov8n-")
     assert image.tag(Config.of({"service": {"model_size": "s"}}), tmp_path).startswith("yolov8s-")
+    assert image.tag(Config.of({"service": {"precision": "int8"}}), tmp_path).startswith("yolov8n-int8-")
     assert image.tag(Config.of({"service": {"architecture": "ARM64"}}), tmp_path) != tag
     assert image.tag(Config.of({"service": {"image_tag": "mine"}}), tmp_path) == "mine"
     (tmp_path / "contract" / "new.py").write_text("")
@@ -55,11 +56,11 @@ def test_the_tag_is_made_of_what_the_image_is_made_of(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("engine", image.ENGINES)
 def test_every_engine_builds_with_a_health_check(engine: str) -> None:
-    command = image.build_command(engine, "r/w:1", "models/yolov8n.onnx", "linux/arm64", "python@sha256:0")
+    command = image.build_command(engine, "r/w:1", "yolov8n-int8", "linux/arm64", "python@sha256:0")
     assert command[:2] == [engine, "bud" if engine == "buildah" else "build"]
     assert ("docker" in command[2:]) == (engine != "docker")
     text = " ".join(command)
-    for part in ("--platform linux/arm64", "BASE=python@sha256:0", "MODEL=models/yolov8n.onnx", "--tag r/w:1"):
+    for part in ("--platform linux/arm64", "BASE=python@sha256:0", "MODEL=yolov8n-int8", "--tag r/w:1"):
         assert part in text
 
 
