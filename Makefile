@@ -167,10 +167,19 @@ format: setup ## format the code
 schema: setup ## write the messages' JSON Schemas anew
 	$(BIN)/python -m contract.message
 
-.PHONY: bench
-bench: setup setup-model ## measure the engine against ultralytics, the start, and memory
-	$(MODEL_VENV)/bin/python -m benchmarks.engine
-	$(BIN)/python -m benchmarks.start
+.PHONY: bench bench-quick sizes cost
+bench: setup setup-model setup-quantise ## measure everything side by side (20 minutes); also into bench.json
+	@$(BIN)/python -m benchmarks
+
+bench-quick: setup setup-model setup-quantise ## the engine against ultralytics and the machine's limits, in two minutes
+	@$(BIN)/python -m benchmarks --quick
+
+sizes: setup setup-model setup-quantise ## measure YOLOv8 n to x in every precision; the figures of docs/cost.md
+	@$(BIN)/python -m benchmarks.sizes --write
+	@$(BIN)/python -m benchmarks.cost --write
+
+cost: setup ## dollars a month: make cost ARGS='--cameras 100 --fps 5 --size s --precision int8'
+	@$(BIN)/python -m benchmarks.cost $(ARGS)
 
 .PHONY: chaos fuzz fuzz-guided soak advisories
 chaos: setup ## break everything on purpose, audit what came of it, print the figures of docs/reliability.md

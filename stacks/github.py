@@ -183,7 +183,9 @@ class GithubStack(TerraformStack):
         config, account = self._config, self._account
         used = {service.name: list(service.resources) for service in services(config, account)}
         statements = [
-            allow("Stream", ["kinesis:Describe*", "kinesis:Get*", "kinesis:List*"], used["kinesis"]),
+            allow("Stream", ["kinesis:Describe*", "kinesis:Get*", "kinesis:List*", "kinesis:RegisterStreamConsumer",
+                             "kinesis:SubscribeToShard"],
+                  [*used["kinesis"], *(f"{stream}/consumer/*" for stream in used["kinesis"])]),
             allow("Tables", ["dynamodb:*Item", "dynamodb:Describe*", "dynamodb:Query", "dynamodb:Scan"],
                   [*used["dynamodb"], *(f"{table}/index/*" for table in used["dynamodb"])]),
             allow("Frames", ["s3:Get*", "s3:List*", "s3:PutObject", "s3:Replicate*"],

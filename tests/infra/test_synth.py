@@ -167,6 +167,23 @@ def test_roles_have_no_wildcard_but_where_aws_knows_no_resource(synth: Synth) ->
     assert [resource.rpartition("}")[2] for resource in frames["resources"]] == ["/frames/*", "/quarantine/*"]
 
 
+def test_precision_and_fan_out_are_the_environments_choice(synth: Synth) -> None:
+    stack = synth()
+    assert "FanOut" not in statements(stack, "task-permissions")
+    values = {p["name"].rpartition("/")[2]: p["value"] for p in stack["resource"]["aws_ssm_parameter"].values()}
+    assert (values["YOLO_PRECISION"], values["KINESIS_RETRIEVAL_MODE"]) == ("fp32", "POLLING")
+    chosen = synth({"service": {"precision": "int8", "retrieval_mode": "FANOUT"}})
+    values = {p["name"].rpartition("/")[2]: p["value"] for p in chosen["resource"]["aws_ssm_parameter"].values()}
+    assert (values["YOLO_PRECISION"], values["KINESIS_RETRIEVAL_MODE"]) == ("int8", "FANOUT")
+    assert ":yolov8n-int8-" in only(chosen, "aws_ecs_task_definition")["container_definitions"]
+    fan_out = statements(chosen, "task-permissions")["FanOut"]
+    assert "kinesis:SubscribeToShard" in fan_out["actions"]
+    assert [arn.partition(":stream/")[2] for arn in fan_out["resources"]] == [
+        "cv2kinesis",
+        "cv2kinesis/consumer/cv2kinesis:*",
+    ]
+
+
 def test_environments_stand_side_by_side(synth: Synth) -> None:
     def names(stack: dict[str, Any]) -> set[str]:
         # What may be alike: names within an environment's own resources.

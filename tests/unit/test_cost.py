@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks import cost
+from benchmarks.cost import Workload
+from local.processes import ROOT
+
+
+def test_the_document_has_the_tables_of_the_figures() -> None:
+    text = cost.DOCUMENT.read_text()
+    assert cost.with_tables(text) == text
+
+
+def test_a_bill_adds_up_by_hand() -> None:
+    measured = {
+        "cores": 2,
+        "models": {"yolov8n fp32": {"rate": 40.0, "memory": 300.0, "memory_one_core": 250.0}},
+    }
+    _, prices = cost.load()
+    workload = Workload(cameras=10, fps=2, frame_kb=50)
+    # 50 ms of a core for the network, 8 for the rest.
+    assert cost.task_rate(workload, measured) == pytest.approx(1000 / 58)
+    result = cost.bill(workload, measured, prices)
+    # 20 frames/s: 1 MB/s wants two shards at four fifths; 12 frames/s a task at 70 % want two tasks.
+    assert (result.tasks, result.shards, result.task_gib) == (2, 2, 2)
+    hours = 730
+    assert result.frames == 20 * hours * 3600
+    assert result.fargate == pytest.approx(
+        2 * hours * (prices["fargate_vcpu_hour"]["X86_64"] + 2 * prices["fargate_gib_hour"]["X86_64"])
+    )
+    assert result.kinesis == pytest.approx(2 * hours * 0.015 + result.frames * 2 * 0.014 / 1e6)
+    assert result.total == pytest.approx(result.per_million * result.frames / 1e6)
+
+
+def test_rekognition_has_its_tiers() -> None:
+    _, prices = cost.load()
+    assert cost.rekognition(1e6, prices) == pytest.approx(1000)
+    assert cost.rekognition(2e6, prices) == pytest.approx(1800)
+    assert cost.rekognition(40e6, prices) == pytest.approx(1000 + 3200 + 18000 + 1250)
+
+
+def test_the_command() -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "benchmarks.cost", *arguments]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    few, many = (json.loads(run("--cameras", number, "--json").stdout) for number in ("1", "100"))
+    assert many["tasks"] > few["tasks"] == 1
+    assert many["total"] / 100 < few["total"]
+    assert "a million frames" in run("--size", "s", "--precision", "int8", "--fan-out").stdout
+    failed = run("--size", "x", "--vcpu", "0.25")
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: 0.25 vCPU: no memory size")
