@@ -102,7 +102,7 @@ outputs: setup ## print the outputs of ENVIRONMENT (dev) as JSON, for --from-out
 destroy: setup ## destroy ENVIRONMENT (dev)
 	@$(STACKS) destroy $(APPROVE)
 
-.PHONY: smoke replay restart logs status send watch menu
+.PHONY: smoke replay restart logs status send watch web menu
 smoke: setup ## send frames through what is deployed; compare what was sent with what came
 	@$(STACKS) smoke $(if $(FRAMES),--frames $(FRAMES))
 
@@ -125,6 +125,10 @@ send: setup ## send SOURCE (demo) to what is deployed, until Ctrl-C
 watch: setup ## print the results of what is deployed, until Ctrl-C
 	@$(STACKS) outputs > cdktf.out/outputs.json
 	@$(BIN)/consumer watch --from-outputs cdktf.out/outputs.json
+
+web: setup ## show what is deployed on a page in the browser, until Ctrl-C
+	@$(STACKS) outputs > cdktf.out/outputs.json
+	@$(BIN)/consumer web --from-outputs cdktf.out/outputs.json
 
 menu: setup ## choose from the six that are used most
 	@$(BIN)/python -m stacks.menu
@@ -200,7 +204,7 @@ soak: setup ## twenty minutes under random faults (SOAK_MINUTES), with memory, d
 
 .PHONY: lock
 lock: ## pin all requirements anew, with hashes (needs uv)
-	for extra in "dev --extra infra" model; do $(UV_COMPILE) pyproject.toml --extra $$extra --overrides requirements/overrides.txt -o requirements/$${extra%% *}.txt; done
+	for extra in "dev --extra infra --extra web" model; do $(UV_COMPILE) pyproject.toml --extra $$extra --overrides requirements/overrides.txt -o requirements/$${extra%% *}.txt; done
 	$(UV_COMPILE) pyproject.toml -o requirements/worker.txt
 	printf 'nncf>=3.4\nscipy>=1.17\nnumpy\nopencv-python-headless\nopenvino\npydantic\nsimplejpeg\n' | $(UV_COMPILE) - -o requirements/quantise.txt
 	printf 'checkov\npip-audit\natheris<3.1; sys_platform == "linux" and python_version < "3.13"\n' | $(UV_COMPILE) - -o requirements/scan.txt

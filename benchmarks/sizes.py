@@ -58,7 +58,8 @@ def main() -> None:
     show("Most memory of the worker's process", [Row(k, [v["memory"]], "MiB") for k, v in found.items()])
     show("Likewise on one core", [Row(k, [v["memory_one_core"]], "MiB") for k, v in found.items()])
     if args.write:
-        kept = {"date": str(datetime.now(UTC).date()), "cores": thread_count(), "models": found}
+        before = json.loads(MEASURED.read_text())["models"] if MEASURED.exists() else {}
+        kept = {"date": str(datetime.now(UTC).date()), "cores": thread_count(), "models": before | found}
         MEASURED.write_text(json.dumps(kept, indent=1) + "\n")
 
 

@@ -1,7 +1,8 @@
-"""The command line: `consumer watch`, `consumer save DIR`."""
+"""The command line: `consumer watch`, `consumer save DIR`, `consumer web`."""
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import sys
@@ -80,6 +81,64 @@ def save(
         fail(error)
     tally = _run(queue_url, saver, limit, idle_exit, endpoint_url, region)
     print(f"{tally.handled} frames saved to {folder}", file=sys.stderr)
+
+
+@app.command(epilog=f"[bold]Example[/bold]\n\nconsumer web --from-outputs outputs.json\n{EXIT_STATUS}")
+def web(
+    queue_url: QueueUrl,
+    from_outputs: FromOutputs = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; one off this machine asks for a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0: any free one.")] = 8000,
+    token: Annotated[
+        str | None, typer.Option(envvar="CONSUMER_WEB_TOKEN", help="Asked of everyone; default: none, or made anew.")
+    ] = None,
+    bucket: Annotated[
+        str | None, typer.Option(envvar="S3_BUCKET_NAME", help="The only bucket that frames are shown from.")
+    ] = None,
+    quarantine_url: Annotated[
+        str | None, typer.Option(envvar="QUARANTINE_QUEUE_URL", help="The queue whose notices are counted.")
+    ] = None,
+    endpoint_url: EndpointUrl = None,
+    region: Region = "eu-central-1",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the address and then each message as it came, a line each.")
+    ] = False,
+) -> None:
+    """Shows what is seen as it comes, on a page in the browser.
+
+    It takes its messages off the queue, as every consumer does: beside another one each sees a part.
+    """
+    try:
+        from consumer.web import command
+    except ImportError:
+        print("error: consumer web needs the extra `web`: pip install 'cv2kinesis[web]'", file=sys.stderr)
+        raise typer.Exit(2) from None
+    sqs, stop = client("sqs", endpoint_url, region), threading.Event()
+
+    def announce(address: str) -> None:
+        print(json.dumps({"address": address}) if as_json else f"open {address}", flush=True)
+
+    def handle(_: ResultMessage, body: str) -> None:
+        if as_json:
+            print(body, flush=True)
+
+    try:
+        with _interruptible(stop):
+            command.serve(
+                ResultReader(sqs, queue_url),
+                stop,
+                command.frame_fetcher(client("s3", endpoint_url, region), bucket),
+                command.queue_counter(sqs, quarantine_url),
+                host=host,
+                port=port,
+                token=token,
+                announce=announce,
+                handle=handle,
+            )
+    except ConsumerError as error:
+        fail(error)
 
 
 def _run(

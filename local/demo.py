@@ -110,10 +110,13 @@ def watch(resources: Resources, env: dict[str, str], source: str | None, frames:
         arguments += ["--fps", str(FPS)]
     arrivals = Arrivals()
     with (
-        Process("consumer", "watch", "--json", env=env) as consumer,
+        Process("consumer", "web", "--port", "0", "--json", env=env) as consumer,
         Process("producer", *arguments, env=env) as producer,
         ended_by_ctrl_c(producer),
     ):
+        if not (first := consumer.line(30)):
+            raise RuntimeError("the consumer ended")
+        say(f"live page: [bold]{json.loads(first)['address']}[/bold]")
         sent: dict[str, Any] | None = None
         deadline = float("inf")
         while time.monotonic() < deadline:

@@ -53,6 +53,9 @@ def test_the_command() -> None:
     assert many["tasks"] > few["tasks"] == 1
     assert many["total"] / 100 < few["total"]
     assert "a million frames" in run("--size", "s", "--precision", "int8", "--fan-out").stdout
-    failed = run("--size", "x", "--vcpu", "0.25")
-    assert failed.returncode == 1
-    assert failed.stderr.startswith("error: 0.25 vCPU: no memory size")
+
+
+def test_a_model_that_no_task_of_the_size_holds_is_named() -> None:
+    measured = {"cores": 2, "models": {"yolov8x fp32": {"rate": 1.0, "memory": 9000.0, "memory_one_core": 8000.0}}}
+    with pytest.raises(ValueError, match=r"0\.5 vCPU: no memory size of Fargate's holds the 8\.9 GiB"):
+        cost.task_memory(Workload(size="x", vcpu=0.5), measured)

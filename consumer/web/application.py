@@ -1,0 +1,139 @@
+"""The page's server: the page itself, its events, and an API for programs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from consumer.errors import ConsumerError
+from consumer.web.board import Board
+from consumer.web.guard import Guard
+from consumer.web.openapi import DESCRIPTION, MAX_LIMIT
+from contract.message import ResultMessage
+
+STATIC: Final = Path(__file__).parent / "static"
+# A word now and then tells both sides that the other is there.
+HEARTBEAT_SECONDS: Final = 5.0
+QUEUES_SECONDS: Final = 5.0
+
+FetchFrame = Callable[[ResultMessage], bytes]
+"""Gives the annotated JPEG of a result; blocks."""
+CountQueues = Callable[[], dict[str, int]]
+"""Gives the number of messages on the queues that something is wrong with; blocks."""
+
+
+def application(board: Board, fetch: FetchFrame, count: CountQueues, *, token: str | None = None) -> Starlette:
+    """Puts the routes together.
+
+    Args:
+        token: Asked of everyone; without one only requests to a loopback address are answered.
+    """
+    routes = [
+        Route("/", lambda _: FileResponse(STATIC / "index.html")),
+        Mount("/static", StaticFiles(directory=STATIC)),
+        Route("/events", _events(board, count)),
+        Route("/openapi.json", lambda _: JSONResponse(DESCRIPTION)),
+        Route("/api/sources", lambda _: JSONResponse({"sources": board.sources()})),
+        Route("/api/sources/{name}/status", _source(board)),
+        Route("/api/detections", _detections(board)),
+        Route("/api/frames/{frame_id:path}", _frame(board)),
+        Route("/frames/{frame_id:path}", _picture(board, fetch)),
+    ]
+    return Starlette(routes=routes, middleware=[Middleware(Guard, token=token)])
+
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def _problem(status: int, text: str) -> JSONResponse:
+    return JSONResponse({"error": text}, status)
+
+
+def _source(board: Board) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        status = board.source(request.path_params["name"])
+        return JSONResponse(status) if status else _problem(404, "no such source has sent a frame since we listen")
+
+    return endpoint
+
+
+def _detections(board: Board) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        query = request.query_params
+        text = query.get("limit", "50")
+        if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= MAX_LIMIT):
+            return _problem(422, f"limit: a number from 1 to {MAX_LIMIT} is allowed")
+        found = board.detections(
+            source=query.get("source"), class_name=query.get("class"), before=query.get("before"), limit=int(text)
+        )
+        return JSONResponse({"detections": found})
+
+    return endpoint
+
+
+def _frame(board: Board) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        from consumer.web.board import entry
+
+        result = board.frame(request.path_params["frame_id"])
+        return JSONResponse(entry(result)) if result else _problem(404, "no such frame among the latest")
+
+    return endpoint
+
+
+def _picture(board: Board, fetch: FetchFrame) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        result = board.frame(request.path_params["frame_id"])
+        if result is None:
+            return _problem(404, "no such frame among the latest")
+        try:
+            jpeg = await run_in_threadpool(fetch, result)
+        except ConsumerError as error:
+            return _problem(502, str(error))
+        # A frame's picture never changes.
+        return Response(jpeg, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600, immutable"})
+
+    return endpoint
+
+
+def _events(board: Board, count: CountQueues) -> Endpoint:
+    async def endpoint(_: Request) -> Response:
+        return StreamingResponse(
+            _stream(board, count), media_type="text/event-stream", headers={"cache-control": "no-store"}
+        )
+
+    return endpoint
+
+
+async def _stream(board: Board, count: CountQueues) -> AsyncIterator[str]:
+    """Server-sent events: what there is, then what comes; see the HTML standard, 9.2."""
+    with board.listen() as events:
+        yield _event({"type": "sources", "sources": board.sources()})
+        counted = 0.0
+        loop = asyncio.get_running_loop()
+        while True:
+            if loop.time() - counted >= QUEUES_SECONDS:
+                counted = loop.time()
+                yield _event({"type": "queues", "queues": await run_in_threadpool(count)})
+            try:
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    event = await events.get()
+            except TimeoutError:
+                yield ": still here\n\n"
+            else:
+                yield _event(event)
+
+
+def _event(value: dict[str, Any]) -> str:
+    return f"data: {json.dumps(value, separators=(',', ':'))}\n\n"

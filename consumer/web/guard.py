@@ -1,0 +1,78 @@
+"""Who may see the page: this machine's users, or whoever has the token."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from http.cookies import CookieError, SimpleCookie
+from typing import Final
+from urllib.parse import parse_qs
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse, RedirectResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+COOKIE: Final = "cv2kinesis"
+# Nothing from elsewhere, nothing inline; frames are images of ours.
+HEADERS: Final = {
+    "content-security-policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address can be reached from this machine alone."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Guard:
+    """Lets requests pass that bear the token, in a cookie, an `Authorization` header or, once, in the address.
+
+    Without a token only those that name this machine pass, so that no page elsewhere can have a browser ask us under
+    a name of its own (DNS rebinding).
+    """
+
+    def __init__(self, app: ASGIApp, token: str | None) -> None:
+        self._app, self._token = app, token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        app = self._app
+        if self._token is None:
+            if not is_loopback(headers.get("host", "").rpartition(":")[0] or headers.get("host", "")):
+                app = PlainTextResponse("this server answers under a loopback address only\n", 421)
+        elif not self._has_token(headers):
+            given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+            if self._is_token(given):
+                response = RedirectResponse(scope["path"], 303)
+                response.set_cookie(COOKIE, given, httponly=True, samesite="strict")
+                app = response
+            else:
+                app = PlainTextResponse("a token is needed: open the address that `consumer web` printed\n", 401)
+        await app(scope, receive, send_with_headers)
+
+    def _has_token(self, headers: Headers) -> bool:
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self._is_token(given):
+            return True
+        try:
+            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        except CookieError:
+            return False
+        return cookie is not None and self._is_token(cookie.value)
+
+    def _is_token(self, given: str) -> bool:
+        return self._token is not None and hmac.compare_digest(given.encode(), self._token.encode())

@@ -1,0 +1,135 @@
+"""The API's description, OpenAPI 3.1; a test asks the server whether it is true."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+MAX_LIMIT: Final = 500
+
+_NUMBER: Final = {"type": "number"}
+_TEXT: Final = {"type": "string"}
+_COUNT: Final = {"type": "integer", "minimum": 0}
+_SUMMARY: Final = {
+    "type": "object",
+    "required": ["class", "conf", "bbox"],
+    "properties": {
+        "class": _TEXT,
+        "conf": {"type": "number", "minimum": 0, "maximum": 1},
+        "bbox": {
+            "description": "x, y of the top left corner, width, height, as fractions of the image",
+            "type": "array",
+            "items": {"type": "number", "minimum": 0, "maximum": 1},
+            "minItems": 4,
+            "maxItems": 4,
+        },
+    },
+}
+_SCHEMAS: Final = {
+    "Detection": {
+        "type": "object",
+        "required": ["frame_id", "source", "captured_at", "processed_at", "detections_count", "summary"],
+        "properties": {
+            "frame_id": _TEXT,
+            "source": _TEXT,
+            "frame_index": {"type": ["integer", "null"]},
+            "captured_at": _TEXT,
+            "processed_at": _TEXT,
+            "detections_count": _COUNT,
+            "summary": {"type": "array", "items": _SUMMARY},
+            "image_width": _COUNT,
+            "image_height": _COUNT,
+            "model": _TEXT,
+            "inference_ms": _NUMBER,
+        },
+    },
+    "Source": {
+        "type": "object",
+        "required": ["name", "frames", "fps", "latency_seconds", "silent_seconds", "classes", "latest_frame_id"],
+        "properties": {
+            "name": _TEXT,
+            "frames": _COUNT,
+            "fps": {"type": "number", "minimum": 0},
+            "latency_seconds": {"description": "from capture to this server", **_NUMBER},
+            "silent_seconds": {"type": "number", "minimum": 0},
+            "classes": {"type": "object", "additionalProperties": _COUNT},
+            "latest_frame_id": _TEXT,
+        },
+    },
+    "Error": {"type": "object", "required": ["error"], "properties": {"error": _TEXT}},
+}
+
+
+def _json(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _ref(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _list(name: str, of: str) -> dict[str, Any]:
+    return {"type": "object", "required": [name], "properties": {name: {"type": "array", "items": _ref(of)}}}
+
+
+def _parameter(name: str, where: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"name": name, "in": where, "required": where == "path", "schema": schema, "description": description}
+
+
+_NOT_FOUND: Final = {"404": _json("not there", _ref("Error"))}
+_FRAME_ID: Final = _parameter("frame_id", "path", _TEXT, "slashes and all")
+
+DESCRIPTION: Final[dict[str, Any]] = {
+    "openapi": "3.1.0",
+    "info": {"title": "cv2kinesis: what is seen", "version": "1", "license": {"name": "AGPL-3.0-only"}},
+    "paths": {
+        "/api/sources": {
+            "get": {"summary": "all sources", "responses": {"200": _json("by name", _list("sources", "Source"))}}
+        },
+        "/api/sources/{name}/status": {
+            "get": {
+                "summary": "one source",
+                "parameters": [_parameter("name", "path", _TEXT, "its id")],
+                "responses": {"200": _json("the source", _ref("Source")), **_NOT_FOUND},
+            }
+        },
+        "/api/detections": {
+            "get": {
+                "summary": "results, the latest first",
+                "parameters": [
+                    _parameter("source", "query", _TEXT, "only of this source"),
+                    _parameter("class", "query", _TEXT, "only those with an object of this class"),
+                    _parameter("before", "query", _TEXT, "only those that came before this frame"),
+                    _parameter(
+                        "limit",
+                        "query",
+                        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 50},
+                        "number",
+                    ),
+                ],
+                "responses": {
+                    "200": _json("results", _list("detections", "Detection")),
+                    "422": _json("a parameter is wrong", _ref("Error")),
+                },
+            }
+        },
+        "/api/frames/{frame_id}": {
+            "get": {
+                "summary": "one result",
+                "parameters": [_FRAME_ID],
+                "responses": {"200": _json("the result", _ref("Detection")), **_NOT_FOUND},
+            }
+        },
+        "/frames/{frame_id}": {
+            "get": {
+                "summary": "an annotated frame",
+                "parameters": [_FRAME_ID],
+                "responses": {
+                    "200": {"description": "the picture", "content": {"image/jpeg": {}}},
+                    **_NOT_FOUND,
+                    "502": _json("the bucket does not answer", _ref("Error")),
+                },
+            }
+        },
+    },
+    "components": {"schemas": _SCHEMAS},
+}
