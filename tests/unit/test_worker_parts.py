@@ -201,6 +201,26 @@ def test_the_older_cgroup_is_read_too(tmp_path: Path) -> None:
     assert cpu.available_cpus(tmp_path) == 0.5
 
 
+def test_the_quota_of_ones_own_group_counts_where_the_root_is_the_hosts(tmp_path: Path) -> None:
+    membership = tmp_path / "membership"
+    for group, text, line in (
+        ("task/two", "150000 100000", "0::/task/two"),
+        ("task/one", "50000 100000", "0::/task/one"),
+    ):
+        (tmp_path / group).mkdir(parents=True)
+        (tmp_path / group / "cpu.max").write_text(text)
+        membership.write_text(f"4:memory:/elsewhere\n{line}\n")
+        cores = cpu.available_cpus(tmp_path / "none", membership)
+        assert cpu.available_cpus(tmp_path, membership) == min(cores, int(text.split()[0]) / 100000)
+    older = tmp_path / "cpu" / "a:b"  # a colon is allowed in a name
+    older.mkdir(parents=True)
+    (older / "cpu.cfs_quota_us").write_text("25000")
+    (older / "cpu.cfs_period_us").write_text("100000")
+    membership.write_text("3:cpu,cpuacct:/a:b\n")
+    assert cpu.available_cpus(tmp_path, membership) == 0.25
+    assert cpu.thread_count(tmp_path, membership) == 1
+
+
 def test_the_jars_are_those_that_were_checked_in() -> None:
     assert jars.main() == 0
 
