@@ -102,7 +102,7 @@ outputs: setup ## print the outputs of ENVIRONMENT (dev) as JSON, for --from-out
 destroy: setup ## destroy ENVIRONMENT (dev)
 	@$(STACKS) destroy $(APPROVE)
 
-.PHONY: smoke replay restart logs status send watch web menu
+.PHONY: smoke replay restart logs status send watch web doctor menu
 smoke: setup ## send frames through what is deployed; compare what was sent with what came
 	@$(STACKS) smoke $(if $(FRAMES),--frames $(FRAMES))
 
@@ -125,6 +125,10 @@ send: setup ## send SOURCE (demo) to what is deployed, until Ctrl-C
 watch: setup ## print the results of what is deployed, until Ctrl-C
 	@$(STACKS) outputs > cdktf.out/outputs.json
 	@$(BIN)/consumer watch --from-outputs cdktf.out/outputs.json
+
+doctor: setup ## check what is deployed hop by hop, and follow one frame through it
+	@$(STACKS) outputs > cdktf.out/outputs.json
+	@$(BIN)/python -m doctor --wait 300 --from-outputs cdktf.out/outputs.json
 
 web: setup ## show what is deployed on a page in the browser, until Ctrl-C
 	@$(STACKS) outputs > cdktf.out/outputs.json

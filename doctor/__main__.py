@@ -1,0 +1,77 @@
+"""The command line: `python -m doctor`, `make doctor`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import chain
+from pathlib import Path
+
+from rich.console import Console
+
+from contract import outputs
+from doctor.checks import all_checks
+from doctor.finding import Finding
+from doctor.place import Place
+from doctor.trace import trace
+
+MARKS = {"well": "[green]✓[/green]", "unsure": "[yellow]?[/yellow]", "wrong": "[red]✗[/red]", "skipped": "[dim]-[/dim]"}
+EXAMPLES = """
+examples:
+  python -m doctor --from-outputs outputs.json     # what `make -s outputs > outputs.json` wrote
+  python -m doctor --worker-url http://127.0.0.1:8080 --json | jq '.[] | select(.verdict == "wrong")'
+
+exit status: 0 all is well · 1 something is wrong · 2 wrong usage
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="doctor",
+        description="Checks the pipeline hop by hop, says what to do, then follows one frame through it.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--from-outputs", type=Path, metavar="FILE", help="names from what `make outputs` printed")
+    parser.add_argument("--worker-url", metavar="URL", help="of a worker's port, where it can be reached")
+    parser.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="for the test frame (default: 60)")
+    parser.add_argument("--no-frame", action="store_true", help="send no test frame")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON, and nothing else")
+    args = parser.parse_args()
+    try:
+        if args.from_outputs:
+            outputs.into_environment(args.from_outputs)
+    except outputs.OutputsError as error:
+        parser.error(f"--from-outputs: {error}")
+    place = Place.from_environment()
+    findings = report(chain(all_checks(place, args.worker_url), frame(place, args)), as_json=args.json)
+    return int(any(finding.verdict == "wrong" for finding in findings))
+
+
+def frame(place: Place, args: argparse.Namespace) -> Iterator[Finding]:
+    """The test frame, if it is wanted and has somewhere to go."""
+    if not args.no_frame and place.stream and place.bucket and place.queue:
+        yield from trace(place, args.wait)
+
+
+def report(findings: Iterator[Finding], *, as_json: bool) -> list[Finding]:
+    """Prints each finding as it is made, or all as JSON."""
+    console, made = Console(highlight=False, soft_wrap=True), []
+    for finding in findings:
+        made.append(finding)
+        if as_json:
+            continue
+        after = "" if finding.seconds is None else f"  [dim]after {finding.seconds:.2f} s[/dim]"
+        console.print(f"{MARKS[finding.verdict]} {finding.hop:16} {finding.says}{after}")
+        if finding.advice:
+            console.print(f"  {'':16} [bold]→ {finding.advice}[/bold]")
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in made]))
+    return made
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,211 @@
+"""The hops of a frame, each looked at from outside."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Final
+
+from doctor.finding import Finding
+from doctor.place import HopError, Place, ask
+
+# A lease whose counter stands still for longer than that is nobody's: three renewals in KCL's failover time of 10 s.
+HEARTBEAT_SECONDS: Final = 8.0
+RECENT_MINUTES: Final = 5
+MUCH_LAG_SECONDS: Final = 60.0
+DEPLOY: Final = "`make deploy`, or the name is wrong: `make -s outputs > outputs.json`, --from-outputs outputs.json"
+
+
+def all_checks(place: Place, worker_url: str | None) -> Iterator[Finding]:
+    """Every hop, first to last; one that is wrong does not keep the others from being looked at."""
+    checks: list[Callable[[], Finding]] = [
+        lambda: credentials(place),
+        lambda: stream(place),
+        lambda: records(place),
+        lambda: leases(place),
+        lambda: worker(worker_url),
+        lambda: bucket(place),
+        lambda: results(place),
+        lambda: quarantine(place),
+    ]
+    for check in checks:
+        try:
+            yield check()
+        except HopError as error:
+            yield error.finding
+            if error.finding.hop == "credentials":
+                return
+
+
+def credentials(place: Place) -> Finding:
+    """Who we are."""
+    identity = ask("credentials", "sts:GetCallerIdentity", place.client("sts").get_caller_identity, "")
+    return Finding("credentials", "well", f"{identity['Arn']} in {place.region}")
+
+
+def stream(place: Place) -> Finding:
+    """Whether the stream takes records."""
+    _named("stream", place.stream, "KINESIS_STREAM_NAME")
+    answer = ask(
+        "stream", "kinesis:DescribeStreamSummary",
+        lambda: place.client("kinesis").describe_stream_summary(StreamName=place.stream),
+        f"there is no stream {place.stream} in {place.region}", DEPLOY,
+    )  # fmt: skip
+    summary = answer["StreamDescriptionSummary"]
+    says = f"{place.stream}: {summary['StreamStatus']}, {summary['OpenShardCount']} open shards, "
+    says += f"kept {summary['RetentionPeriodHours']} h"
+    if summary["StreamStatus"] not in ("ACTIVE", "UPDATING"):
+        return Finding("stream", "wrong", says, "wait until it is ACTIVE")
+    return Finding("stream", "well", says)
+
+
+def records(place: Place) -> Finding:
+    """Whether anything was put on it lately."""
+    kinesis, since = place.client("kinesis"), datetime.now(UTC) - timedelta(minutes=RECENT_MINUTES)
+    shards = ask(
+        "records", "kinesis:ListShards", lambda: kinesis.list_shards(StreamName=place.stream)["Shards"], "no stream"
+    )
+    with_records = 0
+    for shard in shards:
+        look = partial(_some, kinesis, place, shard, since)
+        with_records += ask("records", "kinesis:GetRecords", look, "no shard")
+    says = f"{with_records} of {len(shards)} shards have records of the last {RECENT_MINUTES} minutes"
+    if not with_records:
+        return Finding(
+            "records", "unsure", says, "no camera sends, or to another stream or region: `producer send demo` to try"
+        )
+    return Finding("records", "well", says)
+
+
+def _some(kinesis: Any, place: Place, shard: dict[str, Any], since: datetime) -> bool:
+    iterator = kinesis.get_shard_iterator(
+        StreamName=place.stream, ShardId=shard["ShardId"], ShardIteratorType="AT_TIMESTAMP", Timestamp=since
+    )["ShardIterator"]
+    # A read may come back empty although more follows.
+    for _ in range(5):
+        answer = kinesis.get_records(ShardIterator=iterator, Limit=1)
+        if answer["Records"]:
+            return True
+        iterator = answer.get("NextShardIterator")
+        if not iterator or not answer.get("MillisBehindLatest"):
+            return False
+    return False
+
+
+def leases(place: Place) -> Finding:
+    """Whether workers hold the shards: a lease that is held has its counter grow."""
+    dynamodb = place.client("dynamodb")
+
+    def scan() -> dict[str, dict[str, Any]]:
+        items = dynamodb.scan(TableName=place.application, ConsistentRead=True)["Items"]
+        return {item["leaseKey"]["S"]: item for item in items if item["leaseKey"]["S"].startswith("shardId-")}
+
+    before = ask(
+        "leases", "dynamodb:Scan", scan, f"no worker has ever run: there is no table {place.application}",
+        "start one: ECS does when a record comes (`make status`); locally `python -m kcl_worker`",
+    )  # fmt: skip
+    deadline, alive = time.monotonic() + HEARTBEAT_SECONDS, set[str]()
+    unfinished = {key for key, item in before.items() if item.get("checkpoint", {}).get("S") != "SHARD_END"}
+    while alive != unfinished and time.monotonic() < deadline:
+        time.sleep(0.5)
+        now = scan()
+        alive |= {key for key in unfinished & now.keys() if _counter(now[key]) != _counter(before[key])}
+    owners = {before[key].get("leaseOwner", {}).get("S", "") for key in alive} - {""}
+    says = f"{len(alive)} of {len(unfinished)} shards are held, by {len(owners)} workers"
+    if len(alive) == len(unfinished):
+        return Finding("leases", "well", says)
+    silent = ", ".join(sorted(unfinished - alive)[:3])
+    advice = "no worker runs, or it has just died: `make status`, `make logs`"
+    return Finding("leases", "wrong" if not alive else "unsure", f"{says}; nobody answers for {silent}", advice)
+
+
+def _counter(item: dict[str, Any]) -> str:
+    return str(item.get("leaseCounter", {}).get("N", ""))
+
+
+def worker(url: str | None) -> Finding:
+    """What a worker says of itself; its port is in the private network of a deployment."""
+    if not url:
+        return Finding(
+            "worker", "skipped", "its port was not given", "--worker-url http://…:8080 where it can be reached"
+        )
+    try:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/status", timeout=5) as answer:  # noqa: S310
+            status = json.load(answer)
+    except (OSError, ValueError) as error:
+        return Finding(
+            "worker", "wrong", f"{url} does not answer: {error}", "look at the port, and at the worker's log"
+        )
+    lag = max((shard["millis_behind_latest"] or 0 for shard in status["shards"]), default=0) / 1000
+    says = f"model {status['model']}, {len(status['shards'])} shards, {status['frames']} frames, {lag:.0f} s behind"
+    if not status["healthy"]:
+        return Finding("worker", "wrong", f"{says}; unhealthy: {status['problem']}", "its log says more")
+    if lag > MUCH_LAG_SECONDS:
+        return Finding("worker", "unsure", says, "more or larger tasks, or bf16 or int8: docs/performance.md")
+    return Finding("worker", "well", says)
+
+
+def bucket(place: Place) -> Finding:
+    """Whether frames can be looked for."""
+    _named("bucket", place.bucket, "S3_BUCKET_NAME")
+    s3 = place.client("s3")
+    answer = ask(
+        "bucket", "s3:ListBucket", lambda: s3.list_objects_v2(Bucket=place.bucket, Prefix="frames/", MaxKeys=1),
+        f"there is no bucket {place.bucket}", DEPLOY,
+    )  # fmt: skip
+    if not answer.get("KeyCount"):
+        return Finding("bucket", "unsure", f"{place.bucket}: no frame yet", "none was processed, or all have expired")
+    return Finding("bucket", "well", f"{place.bucket}: frames are there")
+
+
+def results(place: Place) -> Finding:
+    """Whether results are taken, and what became of those that nobody could read."""
+    _named("results", place.queue, "SQS_QUEUE_URL")
+    attributes = _attributes("results", place, place.queue)
+    waiting, hidden = (int(attributes[f"ApproximateNumberOfMessages{kind}"]) for kind in ("", "NotVisible"))
+    says = f"{waiting} messages wait, {hidden} are in a consumer's hands"
+    if redrive := attributes.get("RedrivePolicy"):
+        name = str(json.loads(redrive)["deadLetterTargetArn"]).rpartition(":")[2]
+        url = ask(
+            "results", "sqs:GetQueueUrl", lambda: place.client("sqs").get_queue_url(QueueName=name)["QueueUrl"], ""
+        )
+        dead = int(_attributes("results", place, url)["ApproximateNumberOfMessages"])
+        says += f", {dead} are dead letters"
+        if dead:
+            advice = (
+                f"a consumer failed on them five times: look at some of {name}, mend it, redrive them in the console"
+            )
+            return Finding("results", "unsure", says, advice)
+    return Finding("results", "well", says, "" if waiting < 1000 else "nobody takes them: `consumer watch`")
+
+
+def quarantine(place: Place) -> Finding:
+    """Records that were no frames."""
+    if not place.quarantine:
+        return Finding("quarantine", "skipped", "no queue of notices is known", "QUARANTINE_QUEUE_URL")
+    waiting = int(_attributes("quarantine", place, place.quarantine)["ApproximateNumberOfMessages"])
+    if waiting:
+        return Finding(
+            "quarantine", "unsure", f"{waiting} records were no frames", "`consumer quarantine list` says why"
+        )
+    return Finding("quarantine", "well", "empty")
+
+
+def _attributes(hop: str, place: Place, url: str) -> dict[str, str]:
+    answer = ask(
+        hop, "sqs:GetQueueAttributes",
+        lambda: place.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"]),
+        f"there is no queue {url}", DEPLOY,
+    )  # fmt: skip
+    attributes: dict[str, str] = answer["Attributes"]
+    return attributes
+
+
+def _named(hop: str, value: str, variable: str) -> None:
+    if not value:
+        raise HopError(Finding(hop, "wrong", f"{variable} is not set", "--from-outputs outputs.json sets all of them"))

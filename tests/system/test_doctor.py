@@ -1,0 +1,88 @@
+"""`doctor` on the embedded AWS: what is well, and each thing that can be wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.processes import ROOT, Worker
+from local.resources import Resources
+
+
+def run(environment: dict[str, str], *arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
+    command = [sys.executable, "-m", "doctor", "--json", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=100)
+    assert done.stderr == ""
+    return done.returncode, {finding["hop"]: finding for finding in json.loads(done.stdout)}
+
+
+@pytest.mark.timeout(180)
+def test_a_pipeline_that_is_well(resources: Resources, tmp_path: Path) -> None:
+    environment = resources.environment() | {"YOLO_MODEL_PATH": str(ROOT / "models" / "street.onnx")}
+    with Worker(environment, tmp_path / "worker.log") as worker:
+        worker.wait_for_shards(1)
+        url = f"http://127.0.0.1:{worker.health_port()}"
+        status, found = run(environment, "--worker-url", url)
+        assert status == 0, found
+        assert {hop for hop, finding in found.items() if finding["verdict"] == "wrong"} == set()
+        assert "1 of 1 shards are held, by 1 workers" in found["leases"]["says"]
+        assert "model street" in found["worker"]["says"]
+        # The frame went through every hop, each later than the one before.
+        times = [found[hop]["seconds"] for hop in ("frame sent", "frame stored", "frame announced")]
+        assert times == sorted(times)
+        assert "objects" in found["frame announced"]["says"]
+        # Now there is something to be seen; and a person reads it as well.
+        status, found = run(environment, "--no-frame")
+        assert (found["records"]["verdict"], found["bucket"]["verdict"]) == ("well", "well")
+        done = subprocess.run(
+            [sys.executable, "-m", "doctor", "--no-frame"], cwd=ROOT, env=environment, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0
+        assert "✓ stream" in done.stdout
+
+
+def test_nobody_works(resources: Resources) -> None:
+    status, found = run(resources.environment(), "--wait", "2", "--worker-url", "http://127.0.0.1:1")
+    assert status == 1
+    assert found["stream"]["verdict"] == "well"
+    assert "no worker has ever run" in found["leases"]["says"]
+    assert "does not answer" in found["worker"]["says"]
+    assert (found["frame sent"]["verdict"], found["frame stored"]["verdict"]) == ("well", "wrong")
+
+
+@pytest.mark.timeout(180)
+def test_a_worker_that_has_died(resources: Resources, tmp_path: Path) -> None:
+    environment = resources.environment() | {"YOLO_MODEL_PATH": str(ROOT / "models" / "street.onnx")}
+    with Worker(environment, tmp_path / "worker.log") as worker:
+        worker.wait_for_shards(1)
+        worker.process.kill()
+        worker.process.wait()
+        status, found = run(environment, "--no-frame")
+    assert status == 1
+    assert "nobody answers for shardId-000000000000" in found["leases"]["says"]
+
+
+def test_what_is_missing_is_named_with_what_to_do(resources: Resources) -> None:
+    for variable, value, hop, says in (
+        ("KINESIS_STREAM_NAME", "none", "stream", "there is no stream none"),
+        ("S3_BUCKET_NAME", "there-is-none-such", "bucket", "there is no bucket there-is-none-such"),
+        ("SQS_QUEUE_URL", resources.queue_url + "-none", "results", "there is no queue"),
+    ):
+        status, found = run(resources.environment() | {variable: value}, "--no-frame")
+        assert status == 1
+        assert found[hop]["verdict"] == "wrong"
+        assert says in found[hop]["says"]
+        assert found[hop]["advice"]
+
+
+def test_without_a_service_it_says_so_once(resources: Resources) -> None:
+    status, found = run(resources.environment() | {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"})
+    assert status == 1
+    assert "does not get through" in found["credentials"]["says"]
+    assert set(found) <= {"credentials", "frame sent"}
