@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,9 +16,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from simulation import fleet
 from simulation.policies import Scaling
 from simulation.run import Outcome, run
-from simulation.traffic import SHAPES, last_moment
+from simulation.traffic import SHAPES, Shape, last_moment
 from stacks.config import Config, ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -27,14 +29,19 @@ def main() -> int:
     """0 if nothing waited past retention, flapped or was stopped while behind; else 1."""
     parser = argparse.ArgumentParser(prog="simulation", description="traffic through the stack's scaling policies")
     parser.add_argument("--environment", default="prod", help="default: prod, which has four shards")
+    parser.add_argument("--cameras", type=int, help="instead of an environment, a stack for so many, 5 frames/s each")
     parser.add_argument("--chart", type=Path, help="draw it into this PNG or SVG file")
     args = parser.parse_args()
     try:
-        config = Config.read(ROOT / "environments" / f"{args.environment}.toml")
+        if args.cameras:
+            config = fleet.config(args.cameras)
+            outcomes = simulate(config, fleet.shapes(args.cameras))
+        else:
+            config = Config.read(ROOT / "environments" / f"{args.environment}.toml")
+            outcomes = simulate(config)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    outcomes = simulate(config)
     Console(width=120).print(table(config, outcomes))
     if args.chart:
         from simulation.chart import draw
@@ -44,10 +51,10 @@ def main() -> int:
     return int(any(o.worst_lag > retention or o.unread or o.flaps or o.stopped_behind for o in outcomes))
 
 
-def simulate(config: Config) -> list[Outcome]:
+def simulate(config: Config, shapes: Sequence[Shape] = SHAPES) -> list[Outcome]:
     """Every shape, through the policies as they are synthesised."""
     scaling, shards, cpu = Scaling.from_stack(synthesised(config)), config.stream.least_shards, config.service.cpu
-    outcomes = [run(scaling, shape, shards, cpu) for shape in SHAPES]
+    outcomes = [run(scaling, shape, shards, cpu) for shape in shapes]
     # Ten seconds that begin when the last task has read for the last time, in the same minute.
     sleeps = [c.minute for c in run(scaling, last_moment(1e9), shards, cpu).changes if c.after == 0]
     if sleeps:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from simulation import fleet
 from simulation.cloudwatch import CloudWatch
 from simulation.expressions import evaluate
 from simulation.pipeline import Shard
@@ -110,3 +111,13 @@ def test_a_shard_is_read_from_its_oldest_record() -> None:
     shard.unread.extend([(0, 10), (10, 10)])
     assert (shard.read(15), shard.lag(20)) == (15, 10)
     assert (shard.read(15), shard.lag(20)) == (5, 0)
+
+
+def test_a_fleet_has_the_shards_that_its_bytes_want() -> None:
+    config = fleet.config(1000)
+    assert config.stream.least_shards == 358  # 300 MB/s at four fifths of a MiB each
+    assert config.max_tasks == 20
+    day, at_once = fleet.shapes(1000)
+    assert at_once.rate(2 * 3600, 7) * 358 == pytest.approx(5000)
+    assert max(day.rate(minute * 60.0, 0) for minute in range(26 * 60)) * 358 == pytest.approx(5000, rel=0.01)
+    assert fleet.config(1).max_tasks == 1
