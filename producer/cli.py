@@ -23,6 +23,7 @@ from producer.encoding import Encoder
 from producer.errors import ProducerError
 from producer.lane import Lane
 from producer.ledger import Ledger
+from producer.motion import ChangeGate
 from producer.progress import Progress, summary, table
 from producer.sender import Sender, call
 from producer.sources import open_source, source_name
@@ -37,6 +38,7 @@ EPILOG = """
 producer send demo --stream cv2kinesis\n
 producer send street.mp4 --stream cv2kinesis --fps 5 --width 1280\n
 producer send rtsp://camera.local/live 0 --stream cv2kinesis --source-id door --source-id desk\n
+producer send rtsp://camera.local/live --stream cv2kinesis --on-change\n
 producer send 'photos/*.jpg' --stream cv2kinesis --json\n
 producer send demo --from-outputs outputs.json
 
@@ -96,6 +98,9 @@ def send(
         int | None, typer.Option(min=1, max=100, help="JPEG quality. Default: 80; JPEG files stay as they are.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Frames of each source at the most.")] = None,
+    on_change: Annotated[
+        bool, typer.Option("--on-change", help="Leave out pictures that show nothing new, but for one in ten seconds.")
+    ] = False,
     loop: Annotated[bool, typer.Option("--loop", help="Begin a file again at its end.")] = False,
     endpoint_url: Annotated[
         str | None, typer.Option(envvar="AWS_ENDPOINT_URL", help="Of a Kinesis that is not on AWS.")
@@ -114,7 +119,19 @@ def send(
     """
     try:
         status = _send(
-            sources, stream, source_id or [], fps, width, quality, limit, loop, endpoint_url, region, ledger, as_json
+            sources,
+            stream,
+            source_id or [],
+            fps,
+            width,
+            quality,
+            limit,
+            loop,
+            on_change,
+            endpoint_url,
+            region,
+            ledger,
+            as_json,
         )
     except ProducerError as error:
         _fail(str(error), error.exit_status)
@@ -130,6 +147,7 @@ def _send(
     quality: int | None,
     limit: int | None,
     loop: bool,
+    on_change: bool,
     endpoint_url: str | None,
     region: str,
     ledger: Path | None,
@@ -143,7 +161,8 @@ def _send(
     lanes = []
     for name, source in zip(names, opened, strict=True):
         rate = source.native_fps if fps is None and not source.live else fps or 0
-        lanes.append(Lane(name, source, encoder, fps=rate, limit=limit, loop=loop, wake=wake))
+        gate = ChangeGate() if on_change else None
+        lanes.append(Lane(name, source, encoder, fps=rate, limit=limit, loop=loop, wake=wake, gate=gate))
     started = time.monotonic()
     for lane in lanes:
         lane.start()

@@ -13,6 +13,7 @@ from uuid import uuid4
 from contract import Metadata
 from producer.encoding import Encoder
 from producer.errors import ProducerError
+from producer.motion import ChangeGate
 from producer.sources import Source
 
 QUEUE_FRAMES: Final = 30
@@ -25,6 +26,7 @@ class Counts:
     """What has become of a source's frames; bytes are of records sent."""
 
     captured: int = 0
+    unchanged: int = 0
     dropped: int = 0
     refused: int = 0
     sent: int = 0
@@ -43,6 +45,7 @@ class Lane:
         fps: Pictures a second; of a live source the others are left out. 0: as they come.
         limit: Pictures at the most.
         loop: Whether a source that ends begins again.
+        gate: Decides which pictures are worth a frame; None takes all.
         wake: Notified when a frame is queued or the lane ends.
     """
 
@@ -56,6 +59,7 @@ class Lane:
         limit: int | None,
         loop: bool,
         wake: threading.Condition,
+        gate: ChangeGate | None = None,
     ) -> None:
         self.source_id = source_id
         self.session = uuid4().hex[:16]
@@ -65,7 +69,7 @@ class Lane:
         self.head_attempts = 0
         self.not_before = 0.0
         self._source, self._encoder = source, encoder
-        self._fps, self._limit, self._loop = fps, limit, loop
+        self._fps, self._limit, self._loop, self._gate = fps, limit, loop, gate
         self._queue: deque[bytes] = deque()
         self._wake = wake
         self._stop = threading.Event()
@@ -115,8 +119,9 @@ class Lane:
     def _capture_all(self) -> None:
         index, due = 0, time.monotonic()
         while True:
-            before = index
+            empty = True
             for picture in self._source.pictures():
+                empty = False
                 if self._stop.is_set():
                     return
                 if self._limit is not None and index >= self._limit:
@@ -129,6 +134,9 @@ class Lane:
                     if self._stop.wait(max(0.0, due - now)):
                         return
                     due = max(due + 1 / self._fps, now)
+                if self._gate and not self._gate.passes(picture):
+                    self.counts.unchanged += 1
+                    continue
                 metadata = Metadata(self.source_id, self.session, index, datetime.now(UTC))
                 index += 1
                 self.counts.captured += 1
@@ -137,7 +145,7 @@ class Lane:
                     self.counts.refused += 1
                 elif not self._enqueue(data):
                     return
-            if not self._loop or index == before:
+            if not self._loop or empty:
                 self.complete = True
                 return
 

@@ -40,13 +40,14 @@ def table(lanes: list[Lane], seconds: float) -> Table:
     """The lanes' counts."""
     view = Table(box=None, pad_edge=False, header_style="bold")
     view.add_column("source")
-    for column in ("captured", "dropped", "refused", "sent", "fps", "MB/s", "throttled"):
+    for column in ("captured", "unchanged", "dropped", "refused", "sent", "fps", "MB/s", "throttled"):
         view.add_column(column, justify="right")
     for lane in lanes:
         counts = lane.counts
         view.add_row(
             lane.source_id,
             str(counts.captured),
+            str(counts.unchanged),
             str(counts.dropped),
             str(counts.refused),
             str(counts.sent),
