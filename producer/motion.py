@@ -53,7 +53,7 @@ class ChangeGate:
 
 def _thumbnail(picture: Picture) -> NDArray[np.int16] | None:
     if picture.image is not None:
-        grey = cv2.cvtColor(picture.image, cv2.COLOR_BGR2GRAY)
+        grey = cv2.cvtColor(cv2.resize(picture.image, SIZE, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
     else:
         # An eighth of the size is all that is decoded.
         decoded = cv2.imdecode(np.frombuffer(picture.jpeg or b"\0", np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from email.parser import Parser
+from pathlib import Path
+
+from local.processes import ROOT
+
+
+def test_the_wheel_holds_what_its_packages_need(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path)]
+    # From a copy, so that nothing is built into the checkout.
+    source = tmp_path / "source"
+    for package in ("contract", "producer", "consumer", "kcl_worker"):
+        shutil.copytree(ROOT / package, source / package)
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, source)
+    subprocess.run([*command, str(source)], check=True, capture_output=True)
+    [wheel] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        [metadata] = [name for name in names if name.endswith(".dist-info/METADATA")]
+        described = Parser().parsestr(archive.read(metadata).decode())
+    for name in (
+        "contract/result-message.schema.json", "contract/py.typed", "producer/cli.py", "kcl_worker/jars.sha256",
+        "consumer/web/static/page.js", "consumer/web/static/index.html",
+    ):  # fmt: skip
+        assert name in names
+    assert not [name for name in names if name.startswith(("tests/", "local/", "stacks/", "benchmarks/"))]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (described["Version"], described["License-Expression"]) == (project["version"], "AGPL-3.0-only")
