@@ -154,6 +154,13 @@ check: setup ## format, lint, types and fast tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto tests/unit
 
+.PHONY: coverage
+coverage: setup ## which lines of the product the unit and system tests run, in every process
+	rm -f .coverage*
+	$(BIN)/coverage run -m pytest -q -n auto --dist worksteal tests/unit tests/system
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
+
 .PHONY: scan
 scan: setup setup-scan synth ## scan infrastructure, Dockerfile and workflows for what is insecure (checkov)
 	$(SCAN_VENV)/bin/checkov --config-file .checkov.yaml --directory . --skip-download

@@ -6,7 +6,7 @@ import hmac
 import ipaddress
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse
@@ -24,9 +24,17 @@ HEADERS: Final = {
 def is_loopback(host: str) -> bool:
     """Whether an address can be reached from this machine alone."""
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _hostname(host: str) -> str:
+    """A Host header's name without its port."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 class Guard:
@@ -52,7 +60,7 @@ class Guard:
 
         app = self._app
         if self._token is None:
-            if not is_loopback(headers.get("host", "").rpartition(":")[0] or headers.get("host", "")):
+            if not is_loopback(_hostname(headers.get("host", ""))):
                 app = PlainTextResponse("this server answers under a loopback address only\n", 421)
         elif not self._has_token(headers):
             given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]

@@ -129,7 +129,10 @@ def test_the_page_asks_nothing_of_others_and_runs_nothing_inline(page: Page) -> 
 
 
 def test_another_name_for_this_machine_is_refused(page: Page) -> None:
-    assert page.get("/api/sources", Host="attacker.example")[0] == 421
+    for host in ("attacker.example", "attacker.example:8000", "127.0.0.1.attacker.example", "[", ""):
+        assert page.get("/api/sources", Host=host)[0] in (400, 421)
+    for host in ("localhost", "127.0.0.1:9", "[::1]", "[::1]:8000"):
+        assert page.get("/api/sources", Host=host)[0] == 200
 
 
 def events(page: Page) -> Iterator[dict[str, Any]]:
