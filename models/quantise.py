@@ -2,7 +2,7 @@
 
 Needs the extra `quantise`. `make quantise FRAMES=folder-or-video` runs it. Two thirds of the frames calibrate, on the
 other third fp32, bf16 and int8 are compared. Beside `NAME.onnx` appear `NAME-int8.xml`, its weights `NAME-int8.bin`
-and both files' hashes; YOLO_PRECISION=int8 has the worker take them. Boxes stay exact: their branch is not quantised.
+and both files' hashes; YOLO_PRECISION=int8 has the worker take them. The branch of the boxes is not quantised.
 """
 
 from __future__ import annotations

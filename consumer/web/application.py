@@ -17,7 +17,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from consumer.errors import ConsumerError
-from consumer.web.board import Board
+from consumer.web.board import Board, entry
 from consumer.web.guard import Guard
 from consumer.web.openapi import DESCRIPTION, MAX_LIMIT
 from contract.message import ResultMessage
@@ -84,8 +84,6 @@ def _detections(board: Board) -> Endpoint:
 
 def _frame(board: Board) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        from consumer.web.board import entry
-
         result = board.frame(request.path_params["frame_id"])
         return JSONResponse(entry(result)) if result else _problem(404, "no such frame among the latest")
 
