@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.engine import SHARED
-from local.processes import ROOT
+from local.processes import MODEL_PYTHON, QUANTISE_PYTHON, ROOT
 
-MODEL_PYTHON: Final = ROOT / ".venv-model" / "bin" / "python"
-QUANTISE_PYTHON: Final = ROOT / ".venv-quantise" / "bin" / "python"
 # Beside these, `benchmarks.sizes` (ten minutes) and `benchmarks.cost` stand by themselves.
 OTHERS: Final = ("latency", "start", "scaling", "quota", "producer")
 

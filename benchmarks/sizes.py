@@ -23,12 +23,10 @@ from typing import Any, Final
 from benchmarks.engine import SHARED, ours
 from benchmarks.report import Row, show
 from kcl_worker.cpu import thread_count
-from local.processes import ROOT
+from local.processes import MODEL_PYTHON, QUANTISE_PYTHON, ROOT
 
 SIZES: Final = ("n", "s", "m", "l", "x")
 PRECISIONS: Final = ("fp32", "bf16", "int8")
-MODEL_PYTHON: Final = ROOT / ".venv-model" / "bin" / "python"
-QUANTISE_PYTHON: Final = ROOT / ".venv-quantise" / "bin" / "python"
 MEASURED: Final = Path(__file__).parent / "measured.json"
 # How long a measurement takes, about.
 SECONDS: Final = 5.0

@@ -21,11 +21,10 @@ from benchmarks.engine import SHARED
 from benchmarks.report import Row, show
 from benchmarks.traffic import put, wait_for_results
 from benchmarks.usage import cpu_seconds
-from local.processes import ROOT, Aws, Process, Worker
+from local.processes import MODEL_PYTHON, Aws, Process, Worker
 from local.resources import Resources
 from local.scene import parts
 
-MODEL_PYTHON: Final = ROOT / ".venv-model" / "bin" / "python"
 SHARDS: Final = 2
 WARM_UP: Final = 32
 KINDS: Final = ("worker", "daemon", "record processor")

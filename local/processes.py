@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 ROOT: Final = Path(__file__).parent.parent
+# Interpreters of the extras' own environments; they may not be there.
+MODEL_PYTHON: Final = ROOT / ".venv-model" / "bin" / "python"
+QUANTISE_PYTHON: Final = ROOT / ".venv-quantise" / "bin" / "python"
 START_SECONDS: Final = 60.0
 
 

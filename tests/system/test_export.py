@@ -11,19 +11,17 @@ import numpy as np
 import pytest
 
 from kcl_worker.openvino_detector import OpenVinoDetector
-from local.processes import ROOT
-
-PYTHON = ROOT / ".venv-model" / "bin" / "python"
+from local.processes import MODEL_PYTHON, ROOT
 
 
 @pytest.mark.model
 @pytest.mark.timeout(400)
-@pytest.mark.skipif(not PYTHON.exists(), reason="the extra `model` is not installed: make setup-model")
+@pytest.mark.skipif(not MODEL_PYTHON.exists(), reason="the extra `model` is not installed: make setup-model")
 def test_exported_weights_find_what_the_reference_found(reference: Path, tmp_path: Path) -> None:
     output = tmp_path / "yolov8n.onnx"
     arguments = ["--size", "n", "--weights", str(reference / "yolov8n.pt"), "--output", str(output)]
     done = subprocess.run(
-        [str(PYTHON), "-m", "models.export", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        [str(MODEL_PYTHON), "-m", "models.export", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "80 classes" in done.stdout
@@ -42,10 +40,10 @@ def test_exported_weights_find_what_the_reference_found(reference: Path, tmp_pat
         np.testing.assert_allclose(found.confidence, [box["confidence"] for box in wanted], atol=0.005)
 
 
-@pytest.mark.skipif(not PYTHON.exists(), reason="the extra `model` is not installed: make setup-model")
+@pytest.mark.skipif(not MODEL_PYTHON.exists(), reason="the extra `model` is not installed: make setup-model")
 def test_missing_weights_are_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
-        [str(PYTHON), "-m", "models.export", "--weights", str(tmp_path / "none.pt")],
+        [str(MODEL_PYTHON), "-m", "models.export", "--weights", str(tmp_path / "none.pt")],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1

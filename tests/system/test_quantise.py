@@ -12,19 +12,18 @@ import pytest
 
 from kcl_worker.errors import ModelError
 from kcl_worker.openvino_detector import OpenVinoDetector, Precision
-from local.processes import ROOT
+from local.processes import QUANTISE_PYTHON, ROOT
 from models.evaluate import mean_average_precision
 from models.scenes import held_out, scene
 from producer.street import CLASSES
 
-PYTHON = ROOT / ".venv-quantise" / "bin" / "python"
 pytestmark = pytest.mark.skipif(
-    not PYTHON.exists(), reason="the extra `quantise` is not installed: make setup-quantise"
+    not QUANTISE_PYTHON.exists(), reason="the extra `quantise` is not installed: make setup-quantise"
 )
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [str(PYTHON), "-m", "models.quantise", *map(str, arguments)]
+    command = [str(QUANTISE_PYTHON), "-m", "models.quantise", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
