@@ -18,6 +18,8 @@ from contract.message import ResultMessage
 # Results that are kept to scroll back in, of all sources; sources that are kept, the longest silent give way.
 HISTORY: Final = 5000
 MAX_SOURCES: Final = 256
+# Classes that are counted of a source, the most frequent: a hostile message may name any number of new ones.
+MAX_CLASSES: Final = 200
 # A source's rate is that of so many seconds.
 RATE_SECONDS: Final = 10.0
 # Events that wait for a browser that does not keep up; then it misses some.
@@ -69,6 +71,8 @@ class Board:
             source.frames += 1
             source.arrivals.append(now)
             source.classes.update(item.class_name for item in result.summary)
+            if len(source.classes) > MAX_CLASSES:
+                source.classes = Counter(dict(source.classes.most_common(MAX_CLASSES)))
             self._sources.move_to_end(result.source)
             if len(self._sources) > MAX_SOURCES:
                 self._sources.popitem(last=False)

@@ -14,7 +14,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from consumer.web.board import HISTORY, MAX_SOURCES, Board
+from consumer.web.board import HISTORY, MAX_CLASSES, MAX_SOURCES, Board
 from consumer.web.openapi import DESCRIPTION
 from contract.message import ResultMessage
 from local.processes import Process
@@ -194,3 +194,11 @@ def test_a_board_keeps_no_more_than_it_says() -> None:
     assert board.frame("cam/s/000000009") is None
     assert board.frame(f"cam/s/{HISTORY:09d}") is not None
     assert board.detections(source=None, class_name=None, before="gone", limit=5) == []
+
+
+def test_ever_new_classes_do_not_pile_up() -> None:
+    board = Board(lambda: 1.0)
+    for number in range(3):
+        seen = [{"class": f"c{number}-{place}", "conf": 0.5, "bbox": [0, 0, 1, 1]} for place in range(MAX_CLASSES)]
+        board.add(ResultMessage.model_validate_json(body(number, summary=seen)))
+        assert len(board._sources["cam"].classes) == MAX_CLASSES
