@@ -215,7 +215,7 @@ soak: setup ## twenty minutes under random faults (SOAK_MINUTES), with memory, d
 
 .PHONY: lock
 lock: ## pin all requirements anew, with hashes (needs uv)
-	for extra in "dev --extra infra --extra web" model; do $(UV_COMPILE) pyproject.toml --extra $$extra --overrides requirements/overrides.txt -o requirements/$${extra%% *}.txt; done
+	for extra in "dev --extra infra --extra web --extra camera" model; do $(UV_COMPILE) pyproject.toml --extra $$extra --overrides requirements/overrides.txt -o requirements/$${extra%% *}.txt; done
 	$(UV_COMPILE) pyproject.toml -o requirements/worker.txt
 	printf 'nncf>=3.4\nscipy>=1.17\nnumpy\nopencv-python-headless\nopenvino\npydantic\nsimplejpeg\n' | $(UV_COMPILE) - -o requirements/quantise.txt
 	printf 'checkov\npip-audit\natheris<3.1; sys_platform == "linux" and python_version < "3.13"\n' | $(UV_COMPILE) - -o requirements/scan.txt

@@ -26,7 +26,7 @@ from contract import Metadata
 from local.processes import Aws, Process
 from local.resources import Resources
 from producer.encoding import Encoder
-from producer.sources import Picture
+from producer.picture import Picture
 from producer.street import Street
 
 SOURCES: Final = 120

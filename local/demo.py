@@ -28,7 +28,6 @@ from contract.message import ResultMessage
 from local.processes import ROOT, Aws, Process, Worker
 from local.resources import Resources
 from producer.cli import INTERRUPTED
-from producer.pacing import Pacer, open_shards
 
 MODELS = ROOT / "models"
 DEMO_MODEL = MODELS / "street.onnx"
@@ -105,7 +104,7 @@ def run(model: Path, source: str | None, frames: int, output: Path) -> int:
 
 def watch(resources: Resources, env: dict[str, str], source: str | None, frames: int, output: Path) -> int:
     """Sends frames and shows results until each has come or is lost."""
-    arguments = ["send", *sources(resources, source), "--limit", str(frames), "--json"]
+    arguments = ["send", *sources(source), "--limit", str(frames), "--json"]
     if source is None:
         arguments += ["--fps", str(FPS)]
     arrivals = Arrivals()
@@ -153,18 +152,9 @@ def ended_by_ctrl_c(producer: Process) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def sources(resources: Resources, source: str | None) -> list[str]:
-    """The producer's SOURCEs: the one that is asked for, or two streets on different shards."""
-    if source is not None:
-        return [source]
-    pacer = Pacer(open_shards(resources.client("kinesis"), resources.stream), time.monotonic())
-    names: dict[str, str] = {}
-    number = 1
-    while len(names) < 2:
-        names.setdefault(pacer.shard_of(f"street-{number}"), f"street-{number}")
-        number += 1
-    first, second = sorted(names.values())
-    return ["demo:7", "demo:20", "--source-id", first, "--source-id", second]
+def sources(source: str | None) -> list[str]:
+    """The producer's SOURCEs: the one that is asked for, or two streets."""
+    return [source] if source else ["demo:7", "demo:20", "--source-id", "street-1", "--source-id", "street-2"]
 
 
 def quarantined(resources: Resources) -> int:

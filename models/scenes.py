@@ -12,7 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from producer.street import Image, Label, Street
+from producer.picture import Image
+from producer.street import Label, Street
 
 HELD_OUT_SEED = 1_000_000
 

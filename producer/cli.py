@@ -9,28 +9,31 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Literal, NoReturn
 
-import boto3
 import typer
-from botocore.config import Config
 from rich.console import Console
 
 from contract import outputs
 from contract.frame import FrameError, check_source
 from producer.encoding import Encoder
 from producer.errors import ProducerError
+from producer.kinesis import client, record_limit
 from producer.lane import Lane
 from producer.ledger import Ledger
 from producer.motion import ChangeGate
 from producer.progress import Progress, summary, table
-from producer.sender import Sender, call
+from producer.rate import choose_rate
+from producer.sender import Sender
 from producer.sources import open_source, source_name
+from producer.webcam import devices
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 INTERRUPTED = 130
+MAX_FPS = 1000
 
 EPILOG = """
 [bold]Examples[/bold]
@@ -38,7 +41,7 @@ EPILOG = """
 producer send demo --stream cv2kinesis\n
 producer send street.mp4 --stream cv2kinesis --fps 5 --width 1280\n
 producer send rtsp://camera.local/live 0 --stream cv2kinesis --source-id door --source-id desk\n
-producer send rtsp://camera.local/live --stream cv2kinesis --on-change\n
+producer send rtsp://camera.local/live --stream cv2kinesis --on-change --fps auto\n
 producer send 'photos/*.jpg' --stream cv2kinesis --json\n
 producer send demo --from-outputs outputs.json
 
@@ -90,8 +93,12 @@ def send(
         typer.Option(help="A source's id, once for each SOURCE; also its partition key. Default: from its name."),
     ] = None,
     fps: Annotated[
-        float | None,
-        typer.Option(min=0, help="Frames a second; 0: as fast as they come. Default: a video's own, a camera's own."),
+        str | None,
+        typer.Option(
+            metavar="FPS|auto",
+            help="Frames a second; 0: as fast as they come; auto: fewer while the stream cannot take them. "
+            "Default: a video's own, a camera's own.",
+        ),
     ] = None,
     width: Annotated[int | None, typer.Option(min=16, help="Scale wider frames down to so many pixels.")] = None,
     quality: Annotated[
@@ -142,7 +149,7 @@ def _send(
     texts: list[str],
     stream: str,
     ids: list[str],
-    fps: float | None,
+    fps: str | None,
     width: int | None,
     quality: int | None,
     limit: int | None,
@@ -154,15 +161,16 @@ def _send(
     as_json: bool,
 ) -> int:
     names = _source_ids(texts, ids)
-    opened = [open_source(text, fps or 0) for text in texts]
-    kinesis = _client(endpoint_url, region)
-    encoder = Encoder(quality, width, _record_limit(kinesis, stream))
+    wanted = _wanted_fps(fps)
+    opened = [open_source(text, wanted if isinstance(wanted, float) else 0) for text in texts]
+    kinesis = client(endpoint_url, region)
+    encoder = Encoder(quality, width, record_limit(kinesis, stream))
     wake = threading.Condition()
     lanes = []
     for name, source in zip(names, opened, strict=True):
-        rate = source.native_fps if fps is None and not source.live else fps or 0
         gate = ChangeGate() if on_change else None
-        lanes.append(Lane(name, source, encoder, fps=rate, limit=limit, loop=loop, wake=wake, gate=gate))
+        rate = choose_rate(source, wanted)
+        lanes.append(Lane(name, source, encoder, wake=wake, rate=rate, limit=limit, loop=loop, gate=gate))
     started = time.monotonic()
     for lane in lanes:
         lane.start()
@@ -182,6 +190,20 @@ def _send(
     if any(lane.counts.refused for lane in lanes):
         _fail("frames were refused: too large for a record at any quality and size", 7)
     return 0 if all(lane.complete or lane.live for lane in lanes) else INTERRUPTED
+
+
+def _wanted_fps(text: str | None) -> float | Literal["auto"] | None:
+    if text is None:
+        return None
+    if text == "auto":
+        return "auto"
+    try:
+        fps = float(text)
+    except ValueError:
+        fps = -1
+    if not 0 <= fps <= MAX_FPS:
+        _fail(f"--fps {text}: a number from 0 to {MAX_FPS}, or auto", 2)
+    return fps
 
 
 def _source_ids(texts: list[str], ids: list[str]) -> list[str]:
@@ -204,22 +226,19 @@ def _source_ids(texts: list[str], ids: list[str]) -> list[str]:
     return names
 
 
-def _client(endpoint_url: str | None, region: str) -> Any:
-    # Retries are the sender's, entry by entry.
-    config = Config(
-        region_name=region,
-        retries={"total_max_attempts": 1},
-        connect_timeout=5,
-        read_timeout=20,
-        tcp_keepalive=True,
-    )
-    return boto3.client("kinesis", endpoint_url=endpoint_url, config=config)
-
-
-def _record_limit(kinesis: Any, stream: str) -> int:
-    """Bytes of one record: 1 MiB, unless the stream allows more."""
-    described = call(stream, lambda: kinesis.describe_stream_summary(StreamName=stream))
-    return int(described["StreamDescriptionSummary"].get("MaxRecordSizeInKiB") or 1024) * 1024
+@app.command("list")
+def list_devices(as_json: Annotated[bool, typer.Option("--json", help="Print a list for machines.")] = False) -> None:
+    """Lists the webcams of this machine, by the index that `send` knows them by."""
+    try:
+        found = devices()
+    except ProducerError as error:
+        _fail(str(error), error.exit_status)
+    if as_json:
+        print(json.dumps([asdict(device) for device in found]))
+    elif not found:
+        print("no webcams found; files, folders, network cameras and `demo` need none")
+    for device in found if not as_json else ():
+        print(f"{device.index}  {device.name}")
 
 
 @contextmanager

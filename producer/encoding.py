@@ -10,8 +10,7 @@ import numpy as np
 
 from contract import Metadata, embed
 from contract.frame import SOI, Frame, FrameError
-from producer.sources import Picture
-from producer.street import Image
+from producer.picture import Image, Picture
 
 # Tried in turn when a frame is over the record limit: first the quality falls, then the size.
 QUALITIES: Final = (75, 60, 45, 30)

@@ -14,7 +14,8 @@ from contract import Metadata
 from producer.encoding import Encoder
 from producer.errors import ProducerError
 from producer.motion import ChangeGate
-from producer.sources import Source
+from producer.picture import Source
+from producer.rate import Rate
 
 QUEUE_FRAMES: Final = 30
 # How soon a capture that waits for room notices that it should stop.
@@ -42,7 +43,7 @@ class Lane:
 
     Args:
         source_id: The frames' source and partition key.
-        fps: Pictures a second; of a live source the others are left out. 0: as they come.
+        rate: When pictures go; None: as they come.
         limit: Pictures at the most.
         loop: Whether a source that ends begins again.
         gate: Decides which pictures are worth a frame; None takes all.
@@ -55,10 +56,10 @@ class Lane:
         source: Source,
         encoder: Encoder,
         *,
-        fps: float,
-        limit: int | None,
-        loop: bool,
         wake: threading.Condition,
+        rate: Rate | None = None,
+        limit: int | None = None,
+        loop: bool = False,
         gate: ChangeGate | None = None,
     ) -> None:
         self.source_id = source_id
@@ -69,7 +70,8 @@ class Lane:
         self.head_attempts = 0
         self.not_before = 0.0
         self._source, self._encoder = source, encoder
-        self._fps, self._limit, self._loop, self._gate = fps, limit, loop, gate
+        self._rate = rate or Rate(0, live=source.live)
+        self._limit, self._loop, self._gate = limit, loop, gate
         self._queue: deque[bytes] = deque()
         self._wake = wake
         self._stop = threading.Event()
@@ -117,7 +119,7 @@ class Lane:
                 self._wake.notify_all()
 
     def _capture_all(self) -> None:
-        index, due = 0, time.monotonic()
+        index = 0
         while True:
             empty = True
             for picture in self._source.pictures():
@@ -127,17 +129,18 @@ class Lane:
                 if self._limit is not None and index >= self._limit:
                     self.complete = True
                     return
-                if self._fps:
-                    now = time.monotonic()
-                    if self._source.live and now < due:
-                        continue
-                    if self._stop.wait(max(0.0, due - now)):
-                        return
-                    due = max(due + 1 / self._fps, now)
+                now = time.monotonic()
+                self._rate.adjust(len(self._queue), self.counts.throttled, now)
+                wait = self._rate.wait(picture, now)
+                if wait is None:
+                    continue
+                if wait and self._stop.wait(wait):
+                    return
                 if self._gate and not self._gate.passes(picture):
                     self.counts.unchanged += 1
                     continue
-                metadata = Metadata(self.source_id, self.session, index, datetime.now(UTC))
+                captured_at = picture.captured_at or datetime.now(UTC)
+                metadata = Metadata(self.source_id, self.session, index, captured_at)
                 index += 1
                 self.counts.captured += 1
                 data = self._encoder.encode(picture, metadata)

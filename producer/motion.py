@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from producer.sources import Picture
+from producer.picture import Picture
 
 # Pictures are compared small and grey: a person far away still covers some of these pixels, noise covers none.
 SIZE: Final = (96, 54)
@@ -52,8 +52,8 @@ class ChangeGate:
 
 
 def _thumbnail(picture: Picture) -> NDArray[np.int16] | None:
-    if picture.image is not None:
-        grey = cv2.cvtColor(cv2.resize(picture.image, SIZE, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
+    if picture.jpeg is None:
+        grey = cv2.cvtColor(cv2.resize(picture.pixels(), SIZE, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
     else:
         # An eighth of the size is all that is decoded.
         decoded = cv2.imdecode(np.frombuffer(picture.jpeg or b"\0", np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)

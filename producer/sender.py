@@ -13,17 +13,11 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    EndpointConnectionError,
-    NoCredentialsError,
-    PartialCredentialsError,
-)
+from botocore.exceptions import BotoCoreError, ClientError
 
-from producer.errors import AccessError, ProducerError, StreamError, UnreachableError
+from producer.kinesis import call, explain, is_final
 from producer.lane import Lane
-from producer.pacing import Pacer, open_shards
+from producer.pacing import Pacer, Shard, open_shards
 
 # Of one PutRecords request.
 MAX_ENTRIES: Final = 500
@@ -33,10 +27,6 @@ BACKOFF_CAP_SECONDS: Final = 5.0
 # A stream that has never taken anything is given up after so many attempts; one that has is waited for.
 FIRST_ATTEMPTS: Final = 8
 PATIENCE_SECONDS: Final = 600.0
-_DENIED: Final = frozenset({
-    "AccessDeniedException", "UnrecognizedClientException", "InvalidSignatureException",
-    "ExpiredTokenException", "IncompleteSignature", "MissingAuthenticationTokenException",
-})  # fmt: skip
 
 
 class Sender:
@@ -65,7 +55,7 @@ class Sender:
         """Raises:
         ProducerError: If the stream is missing, closed to us or out of reach.
         """
-        self._pacer = Pacer(call(self._stream, lambda: open_shards(self._kinesis, self._stream)), time.monotonic())
+        self._pacer = self._spread(call(self._stream, self._open_shards))
         while True:
             batch, wait = self._choose(time.monotonic())
             if batch:
@@ -76,6 +66,20 @@ class Sender:
                     return
                 # A lane that ends without a frame notifies just before its thread is gone.
                 self._wake.wait(min(wait, 0.05 if not self._alive() else 0.5))
+
+    def _open_shards(self) -> list[Shard]:
+        return open_shards(self._kinesis, self._stream)
+
+    def _spread(self, shards: list[Shard], before: Pacer | None = None) -> Pacer:
+        return Pacer(shards, time.monotonic(), [lane.source_id for lane in self._lanes], before)
+
+    def _follow_resharding(self) -> None:
+        """Spreads the sources anew; where the shards cannot be listed now, the next request brings us here again."""
+        try:
+            self._pacer = self._spread(self._open_shards(), self._pacer)
+        except (ClientError, BotoCoreError) as error:
+            if is_final(error):
+                raise explain(error, self._stream) from None
 
     def _alive(self) -> bool:
         return any(lane.capturing and not lane.complete for lane in self._lanes)
@@ -99,12 +103,12 @@ class Sender:
         return batch, wait
 
     def _put(self, batch: list[tuple[Lane, bytes]]) -> None:
-        entries = [{"Data": data, "PartitionKey": lane.source_id} for lane, data in batch]
+        entries = [self._entry(lane, data) for lane, data in batch]
         try:
             response = self._kinesis.put_records(StreamName=self._stream, Records=entries)
         except (ClientError, BotoCoreError) as error:
             self._failures += 1
-            if _is_final(error) or self._is_hopeless():
+            if is_final(error) or self._is_hopeless():
                 raise explain(error, self._stream) from None
             results: list[dict[str, Any]] = [{"ErrorCode": "RequestFailed"}] * len(batch)
         else:
@@ -117,6 +121,14 @@ class Sender:
                 if self._accepted:
                     self._accepted(data, result["ShardId"], result["SequenceNumber"])
                 lane.accept(len(data))
+        if not all(self._pacer.knows(result["ShardId"]) for result in results if "ShardId" in result):
+            self._follow_resharding()
+
+    def _entry(self, lane: Lane, data: bytes) -> dict[str, Any]:
+        entry = {"Data": data, "PartitionKey": lane.source_id}
+        if key := self._pacer.explicit_hash_key(lane.source_id):
+            entry["ExplicitHashKey"] = key
+        return entry
 
     def _is_hopeless(self) -> bool:
         """Whether a service that fails has failed for long enough to end the producer."""
@@ -131,40 +143,3 @@ class Sender:
         lane.head_attempts += 1
         cap = min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2**lane.head_attempts)
         lane.not_before = time.monotonic() + random.uniform(0, cap)  # noqa: S311
-
-
-def call(stream: str, work: Any) -> Any:
-    """Makes a call of which a failure ends the producer.
-
-    Raises:
-        ProducerError: One line that says what is wrong.
-    """
-    try:
-        return work()
-    except (ClientError, BotoCoreError) as error:
-        raise explain(error, stream) from None
-
-
-def explain(error: Exception, stream: str) -> ProducerError:
-    """Makes one line of an SDK's error."""
-    if isinstance(error, ClientError):
-        code = error.response.get("Error", {}).get("Code", "Unknown")
-        message = str(error.response.get("Error", {}).get("Message", "")).splitlines()
-        if code == "ResourceNotFoundException":
-            return StreamError(f"stream {stream}: no such stream in this account and region")
-        if code in _DENIED:
-            return AccessError(f"stream {stream}: {code}: {message[0] if message else 'not allowed'}")
-        return ProducerError(f"stream {stream}: {code}: {message[0] if message else ''}")
-    if isinstance(error, NoCredentialsError | PartialCredentialsError):
-        return AccessError("no AWS credentials found: `aws configure`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID")
-    if isinstance(error, EndpointConnectionError):
-        return UnreachableError(f"stream {stream}: {error}")
-    return UnreachableError(f"stream {stream}: {type(error).__name__}: {str(error).splitlines()[0]}")
-
-
-def _is_final(error: Exception) -> bool:
-    if isinstance(error, NoCredentialsError | PartialCredentialsError):
-        return True
-    return isinstance(error, ClientError) and (
-        error.response.get("Error", {}).get("Code") in {"ResourceNotFoundException", "ValidationException"} | _DENIED
-    )

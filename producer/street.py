@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
+from producer.picture import Image
+
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
 

@@ -12,8 +12,8 @@ import pytest
 from local.processes import ROOT
 from local.resources import Resources
 from producer.motion import LONGEST_SECONDS, ChangeGate
-from producer.sources import Picture
-from producer.street import Image, Street
+from producer.picture import Image, Picture
+from producer.street import Street
 
 
 class Clock:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,13 +20,16 @@ from botocore.exceptions import ClientError
 
 from contract import Frame, Metadata
 from local.processes import ROOT
-from local.resources import Resources
+from local.resources import REGION, Resources
+from producer import Producer
 from producer.encoding import Encoder
-from producer.errors import SourceError, UnreachableError
+from producer.errors import SourceError, StreamError, UnreachableError
 from producer.lane import QUEUE_FRAMES, Lane
 from producer.pacing import Pacer, Shard, TokenBucket, open_shards
+from producer.picture import Picture, Source
 from producer.sender import FIRST_ATTEMPTS, MAX_REQUEST_BYTES, Sender
-from producer.sources import DemoSource, ImageSource, Picture, Source, VideoSource, open_source, source_name
+from producer.sources import DemoSource, ImageSource, open_source, source_name
+from producer.video import VideoSource
 from tests import pictures
 
 HALF = 2**127
@@ -71,10 +75,7 @@ class Kinesis:
 
 def lanes_of(*sources: Source, limit: int | None = None) -> tuple[list[Lane], threading.Condition]:
     wake = threading.Condition()
-    lanes = [
-        Lane(f"cam-{number}", source, Encoder(), fps=0, limit=limit, loop=False, wake=wake)
-        for number, source in enumerate(sources)
-    ]
+    lanes = [Lane(f"cam-{number}", source, Encoder(), wake=wake, limit=limit) for number, source in enumerate(sources)]
     for lane in lanes:
         lane.start()
     return lanes, wake
@@ -338,3 +339,82 @@ def test_ctrl_c_sends_what_is_queued_and_says_that_the_file_is_not_finished(reso
     assert summary["sent"] == len(frames_on(resources)) > 0
     assert summary["sources"]["demo"]["captured"] == summary["sent"]
     assert "Traceback" not in errors
+
+
+def test_few_sources_are_spread_evenly() -> None:
+    shards = [Shard(str(n), n * HALF // 2, (n + 1) * HALF // 2 - 1) for n in range(4)]
+    for trial in range(50):
+        sources = [f"camera-{trial}-{number}" for number in range(4)]
+        pacer = Pacer(shards, 0.0, sources)
+        assert {pacer.shard_of(source) for source in sources} == {"0", "1", "2", "3"}
+        for source in sources:
+            if key := pacer.explicit_hash_key(source):
+                assert pacer.shard_of(source) == str(int(key) * 2 // HALF)
+            else:
+                assert pacer.shard_of(source) == Pacer(shards, 0.0).shard_of(source)
+
+
+def test_a_source_stays_with_its_shards_children() -> None:
+    halves = [Shard("a", 0, HALF - 1), Shard("b", HALF, 2 * HALF - 1)]
+    quarters = [Shard(str(n), n * HALF // 2, (n + 1) * HALF // 2 - 1) for n in range(4)]
+    sources = [f"camera-{number}" for number in range(8)]
+    before = Pacer(halves, 0.0, sources)
+    after = Pacer(quarters, 0.0, sources, before)
+    for source in sources:
+        assert (before.shard_of(source), after.shard_of(source)) in {("a", "0"), ("a", "1"), ("b", "2"), ("b", "3")}
+    assert Counter(map(after.shard_of, sources)) == dict.fromkeys("0123", 2)
+
+
+def test_the_producer_follows_a_resharding(resources: Resources) -> None:
+    kinesis = resources.client("kinesis")
+    shards: dict[str, set[str]] = {"before": set(), "after": set()}
+    phase = "before"
+
+    def accepted(_: bytes, shard: str, __: str) -> None:
+        nonlocal phase
+        shards[phase].add(shard)
+        if phase == "before":
+            kinesis.split_shard(StreamName=resources.stream, ShardToSplit=shard, NewStartingHashKey=str(HALF))
+            phase = "after"
+
+    lanes, wake = lanes_of(Pictures(10), Pictures(10))
+    Sender(kinesis, resources.stream, lanes, wake, accepted).run()
+    assert shards["before"] == {"shardId-000000000000"}
+    assert shards["after"] - shards["before"] == {"shardId-000000000001", "shardId-000000000002"}
+
+
+def test_a_program_sends_its_own_pictures(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in resources.environment().items():
+        monkeypatch.setenv(name, value)
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    with Producer(resources.stream, ["door", "yard"], region=REGION) as producer:
+        for level in range(40):
+            producer.send("door", np.full((32, 32, 3), level, np.uint8))
+        producer.send("yard", pictures.street_jpeg(64, 64), captured_at=at)
+    assert (producer.sent("door"), producer.sent("yard")) == (40, 1)
+    frames = [frame.metadata for frame in frames_on(resources)]
+    assert [frame.index for frame in frames if frame and frame.source == "door"] == list(range(40))
+    assert [frame.captured_at for frame in frames if frame and frame.source == "yard"] == [at]
+
+
+def test_a_program_hears_what_is_wrong(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in resources.environment().items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(StreamError, match="nobody: no such stream"):
+        Producer("nobody", ["door"], region=REGION)
+    producer = Producer(resources.stream, ["door"], region=REGION)
+    producer.send("door", b"no picture")
+    with pytest.raises(KeyError):
+        producer.send("nobody", b"")
+    with pytest.raises(SourceError, match="cannot be decoded"):
+        producer.close()
+
+
+def test_the_automatic_rate_and_the_list_are_commands(resources: Resources) -> None:
+    done = run(resources, "demo", "--limit", "3", "--fps", "auto", "--json")
+    assert json.loads(done.stdout)["sent"] == 3
+    assert "--fps fast: a number from 0 to 1000, or auto" in run(resources, "demo", "--fps", "fast").stderr
+    listed = subprocess.run(
+        [sys.executable, "-m", "producer", "list", "--json"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert isinstance(json.loads(listed.stdout), list)

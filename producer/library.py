@@ -1,0 +1,138 @@
+"""The producer for programs that have pictures of their own."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Final, Self
+
+from producer.encoding import Encoder
+from producer.errors import ProducerError
+from producer.kinesis import client, record_limit
+from producer.lane import QUEUE_FRAMES, Lane
+from producer.picture import Image, Picture, Source
+from producer.sender import Sender
+
+# How soon a program that waits for room hears that the sender has failed.
+POLL_SECONDS: Final = 0.2
+
+
+class Producer:
+    """Puts a program's pictures on a stream.
+
+        with Producer("cv2kinesis", sources=["door"]) as producer:
+            for image in my_camera():            # BGR, uint8, (height, width, 3), or a JPEG's bytes
+                producer.send("door", image)
+
+    A source's frames stay in order, through every retry. Leaving the block waits until the stream has taken all.
+
+    Args:
+        stream: The stream's name.
+        sources: Names of the cameras, 1 to 128 of `A-Z a-z 0-9 . _ -` each.
+        region: Default: the SDK's own.
+        endpoint_url: Of a Kinesis that is not on AWS.
+        quality: Of JPEG, 1 to 100; None leaves JPEGs as they are and encodes pixels at 80.
+        width: Wider pictures are scaled down to it.
+
+    Raises:
+        ProducerError: If the stream is missing, closed to us or out of reach.
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        sources: Sequence[str],
+        *,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        quality: int | None = None,
+        width: int | None = None,
+    ) -> None:
+        kinesis = client(endpoint_url, region)
+        encoder = Encoder(quality, width, record_limit(kinesis, stream))
+        wake = threading.Condition()
+        self._inlets = {source: _Inlet() for source in sources}
+        self._lanes = {source: Lane(source, inlet, encoder, wake=wake) for source, inlet in self._inlets.items()}
+        self._sender = Sender(kinesis, stream, list(self._lanes.values()), wake)
+        self._error: ProducerError | None = None
+        self._thread = threading.Thread(target=self._run, name="producer", daemon=True)
+        for lane in self._lanes.values():
+            lane.start()
+        self._thread.start()
+
+    def send(self, source: str, picture: Image | bytes, captured_at: datetime | None = None) -> None:
+        """Queues a picture; waits while too many are queued already.
+
+        Args:
+            captured_at: When it was taken, with a time zone. Default: now.
+
+        Raises:
+            ProducerError: If the stream takes no more, or the source has failed at an earlier picture.
+            KeyError: If the source was not named at the beginning.
+        """
+        item = Picture(captured_at=captured_at)
+        if isinstance(picture, bytes):
+            item.jpeg = picture
+        else:
+            item.image = picture
+        while True:
+            self._raise_error()
+            try:
+                return self._inlets[source].queue.put(item, timeout=POLL_SECONDS)
+            except queue.Full:
+                continue
+
+    def sent(self, source: str) -> int:
+        """How many of a source's frames the stream has taken."""
+        return self._lanes[source].counts.sent
+
+    def close(self) -> None:
+        """Waits until the stream has taken what is queued.
+
+        Raises:
+            ProducerError: If it does not take it.
+        """
+        for inlet in self._inlets.values():
+            inlet.close()
+        self._thread.join()
+        self._raise_error()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _run(self) -> None:
+        try:
+            self._sender.run()
+        except ProducerError as error:
+            self._error = error
+            for lane in self._lanes.values():
+                lane.request_stop()
+
+    def _raise_error(self) -> None:
+        for error in (self._error, *(lane.error for lane in self._lanes.values())):
+            if error:
+                raise error
+
+
+class _Inlet(Source):
+    """What a program pushes, as a lane pulls it."""
+
+    def __init__(self) -> None:
+        self.queue: queue.Queue[Picture] = queue.Queue(QUEUE_FRAMES)
+        self._closed = threading.Event()
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def pictures(self) -> Iterator[Picture]:
+        while True:
+            try:
+                yield self.queue.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                if self._closed.is_set():
+                    return

@@ -1,0 +1,90 @@
+"""Cameras that are plugged in, on Linux, macOS and Windows."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+
+from producer.errors import SourceError
+from producer.picture import Picture, Source
+
+LINUX_DEVICES: Final = Path("/sys/class/video4linux")
+# FFmpeg's names for the systems' own interfaces; OpenCV counts devices in the same order.
+INTERFACES: Final = {"darwin": "avfoundation", "win32": "dshow"}
+
+
+class Webcam(Source):
+    """A webcam by its index.
+
+    Through OpenCV, because FFmpeg as PyAV's wheels carry it knows no webcams on Linux.
+    """
+
+    live = True
+
+    def __init__(self, index: int) -> None:
+        self._index = index
+        self._capture = self._open()
+        fps = float(self._capture.get(cv2.CAP_PROP_FPS))
+        self.native_fps = fps if 0 < fps <= 1000 else 0.0
+
+    def pictures(self) -> Iterator[Picture]:
+        capture = self._capture if self._capture.isOpened() else self._open()
+        try:
+            while True:
+                ok, image = capture.read()
+                if not ok:
+                    raise SourceError(f"webcam {self._index}: no more pictures")
+                yield Picture(np.asarray(image, np.uint8))
+        finally:
+            capture.release()
+
+    def _open(self) -> cv2.VideoCapture:
+        os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+        capture = cv2.VideoCapture(self._index)
+        if not capture.isOpened():
+            capture.release()
+            raise SourceError(f"webcam {self._index}: cannot be opened; `producer list` shows those that are there")
+        return capture
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A webcam: what `producer send` calls it, and what its maker does."""
+
+    index: int
+    name: str
+
+
+def devices(platform: str = sys.platform, linux_devices: Path = LINUX_DEVICES) -> list[Device]:
+    """Lists the webcams of this machine.
+
+    Raises:
+        SourceError: Without PyAV, which asks macOS and Windows for them.
+    """
+    if interface := INTERFACES.get(platform):
+        return _ask(interface)
+    found = []
+    for folder in linux_devices.glob("video*"):
+        try:
+            # A camera has several nodes; pictures come from the first, the others describe them.
+            if (folder / "index").read_text().strip() == "0":
+                found.append(Device(int(folder.name.removeprefix("video")), (folder / "name").read_text().strip()))
+        except (OSError, ValueError):
+            continue
+    return sorted(found, key=lambda device: device.index)
+
+
+def _ask(interface: str) -> list[Device]:
+    try:
+        import av
+    except ModuleNotFoundError:
+        raise SourceError("listing webcams needs PyAV: pip install 'cv2kinesis[camera]'") from None
+    listed = [device for device in av.enumerate_input_devices(interface) if "video" in device.media_types]
+    return [Device(index, device.description) for index, device in enumerate(listed)]
