@@ -10,7 +10,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python3 -m venv /opt/venv
 COPY requirements/worker.txt /build/
 # Building amazon-kclpy fetches KCL's jars.
-RUN /opt/venv/bin/pip install --quiet --require-hashes -r /build/worker.txt
+RUN /opt/venv/bin/pip install --quiet --require-hashes --no-deps -r /build/worker.txt
 COPY kcl_worker /app/kcl_worker
 COPY contract /app/contract
 # The jars against their hashes; an archive of classes that makes the JVM start a second sooner; what only pip needs.

@@ -25,7 +25,7 @@ setup: $(VENV)/.ready ## install everything but the extra `model` into .venv
 $(VENV)/.ready: requirements/dev.txt pyproject.toml kcl_worker/jars.sha256
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or later is needed, not " + sys.version.split()[0])'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	$(BIN)/python -m kcl_worker.jars
 	$(BIN)/python -c 'import subprocess; from kcl_worker.daemon import find_java; subprocess.run([find_java(), "-Xshare:dump"], stdout=subprocess.DEVNULL)'
@@ -102,7 +102,7 @@ outputs: setup ## print the outputs of ENVIRONMENT (dev) as JSON, for --from-out
 destroy: setup ## destroy ENVIRONMENT (dev)
 	@$(STACKS) destroy $(APPROVE)
 
-.PHONY: smoke replay restart logs status send watch web doctor menu
+.PHONY: smoke replay restart logs status sources configure send watch web doctor menu
 smoke: setup ## send frames through what is deployed; compare what was sent with what came
 	@$(STACKS) smoke $(if $(FRAMES),--frames $(FRAMES))
 
@@ -117,6 +117,12 @@ logs: setup ## the worker's log of the last 15 minutes (SINCE=60) and what comes
 
 status: setup ## tasks, shards, lag, leases, queues and alarms of what is deployed
 	@$(STACKS) status
+
+sources: setup ## sources that have settings of their own: threshold, classes, tracking, zones, lines
+	@$(STACKS) sources
+
+configure: setup ## give SOURCE its own SETTINGS=door.json; without SETTINGS it has none any more
+	@$(STACKS) configure --source '$(SOURCE)' $(if $(SETTINGS),--settings '$(SETTINGS)')
 
 send: setup ## send SOURCE (demo) to what is deployed, until Ctrl-C
 	@$(STACKS) outputs > cdktf.out/outputs.json
@@ -215,8 +221,8 @@ soak: setup ## twenty minutes under random faults (SOAK_MINUTES), with memory, d
 
 .PHONY: lock
 lock: ## pin all requirements anew, with hashes (needs uv)
-	for extra in "dev --extra infra --extra web --extra camera" model; do $(UV_COMPILE) pyproject.toml --extra $$extra --overrides requirements/overrides.txt -o requirements/$${extra%% *}.txt; done
-	$(UV_COMPILE) pyproject.toml -o requirements/worker.txt
+	for extra in "dev --extra infra --extra web --extra camera --extra tracking" model; do $(UV_COMPILE) pyproject.toml --extra $$extra --overrides requirements/overrides.txt -o requirements/$${extra%% *}.txt; done
+	$(UV_COMPILE) pyproject.toml --extra tracking --overrides requirements/worker-overrides.txt -o requirements/worker.txt
 	printf 'nncf>=3.4\nscipy>=1.17\nnumpy\nopencv-python-headless\nopenvino\npydantic\nsimplejpeg\n' | $(UV_COMPILE) - -o requirements/quantise.txt
 	printf 'checkov\npip-audit\natheris<3.1; sys_platform == "linux" and python_version < "3.13"\n' | $(UV_COMPILE) - -o requirements/scan.txt
 

@@ -33,6 +33,7 @@ from kcl_worker.flow import Turns
 from kcl_worker.metrics import Metrics
 from kcl_worker.openvino_detector import OpenVinoDetector, Precision
 from kcl_worker.pipeline import Pipeline, Record
+from kcl_worker.scenes import Scenes
 from kcl_worker.settings import Settings
 from kcl_worker.shards import ShardBoard
 
@@ -61,10 +62,12 @@ def ours(model: Path, precision: Precision, jpegs: list[bytes]) -> Callable[[], 
     settings = Settings(
         kinesis_stream_name="bench", s3_bucket_name="bench", sqs_queue_url="http://bench", yolo_model_path=model
     )
-    compute = Compute(OpenVinoDetector(model, precision=precision), settings.jpeg_quality)
+    compute = Compute(
+        OpenVinoDetector(model, precision=precision), settings.jpeg_quality, settings.confidence_threshold
+    )
 
     async def shard(pipeline: Pipeline, number: int, mine: list[bytes]) -> None:
-        window, turns = asyncio.Semaphore(WINDOW), Turns()
+        window, turns, scenes = asyncio.Semaphore(WINDOW), Turns(), Scenes(None)
 
         async def one(record: Record) -> None:
             async with window:
@@ -72,7 +75,7 @@ def ours(model: Path, precision: Precision, jpegs: list[bytes]) -> Callable[[], 
 
         now = datetime.now(UTC)
         positions = (Position(f"shardId-{number}", str(place), "bench", now) for place in range(len(mine)))
-        records = [Record(jpeg, at, turns.next()) for jpeg, at in zip(mine, positions, strict=True)]
+        records = [Record(jpeg, at, turns.next(), scenes) for jpeg, at in zip(mine, positions, strict=True)]
         await asyncio.gather(*(one(record) for record in records))
 
     async def everything() -> int:

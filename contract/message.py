@@ -1,7 +1,8 @@
 """The messages that consumers read: a result for each frame, a notice for each quarantined record, and for a frame
 that was skipped because of its age a word to say so.
 
-`python -m contract.message` writes their JSON Schemas beside this file; a test compares them.
+`python -m contract.message` writes their JSON Schemas beside this file, and that of the settings of a source; a test
+compares them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from contract.frame import Reason, parse_time
+from contract.source_settings import SourceSettings
 
 SCHEMA_VERSION: Final = 1
 SCHEMAS: Final = Path(__file__).parent
@@ -42,6 +44,10 @@ FrameKey = Annotated[str, Field(pattern=rf"^frames/(?:{_PART}){{1,4}}[A-Za-z0-9.
 QuarantineKey = Annotated[str, Field(pattern=rf"^quarantine/(?:{_PART}){{1,4}}[A-Za-z0-9._-]{{1,220}}\.bin{_END}")]
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, populate_by_name=True, regex_engine="python-re")
 
@@ -58,6 +64,31 @@ class Summary(_Message):
     bbox: tuple[Fraction, Fraction, Fraction, Fraction] = Field(
         description="x, y of the top left corner, width, height, as fractions of the image"
     )
+    track_id: str | None = Field(
+        default=None,
+        max_length=64,
+        exclude_if=_is_none,
+        description="the same object's in all frames; missing for an object that is not tracked, or not yet",
+        examples=["3f9a2b61c0-17"],
+    )
+
+
+class ZoneCount(_Message):
+    """How many objects stand in a zone of the picture."""
+
+    name: str = Field(max_length=64)
+    count: int = Field(ge=0)
+    classes: dict[str, int] = Field(description="by class", examples=[{"person": 2}])
+
+
+class LineCount(_Message):
+    """How many tracked objects have crossed a line: in from its left to its right, seen from its start to its end."""
+
+    name: str = Field(max_length=64)
+    inward: int = Field(alias="in", ge=0, description="with this frame")
+    outward: int = Field(alias="out", ge=0, description="with this frame")
+    in_total: int = Field(ge=0, description="since the source's tracks began")
+    out_total: int = Field(ge=0)
 
 
 class ResultMessage(_Message):
@@ -81,7 +112,13 @@ class ResultMessage(_Message):
     image_width: int = Field(gt=0)
     image_height: int = Field(gt=0)
     model: str = Field(max_length=128, examples=["yolov8n"])
-    inference_ms: float = Field(ge=0, description="of the batch that the frame was part of")
+    inference_ms: float = Field(ge=0, description="of the network and what prepares and reads it")
+    zones: tuple[ZoneCount, ...] | None = Field(
+        default=None, exclude_if=_is_none, description="missing unless the source has zones"
+    )
+    lines: tuple[LineCount, ...] | None = Field(
+        default=None, exclude_if=_is_none, description="missing unless the source has lines"
+    )
 
 
 class QuarantineMessage(_Message):
@@ -120,11 +157,12 @@ class SkippedMessage(_Message):
 
 
 def schema_files() -> dict[Path, str]:
-    """The JSON Schema of each message, by the file that it stands in."""
+    """The JSON Schemas, by the file that each stands in."""
     models: dict[str, type[BaseModel]] = {
         "result-message": ResultMessage,
         "quarantine-message": QuarantineMessage,
         "skipped-message": SkippedMessage,
+        "source-settings": SourceSettings,
     }
     return {
         SCHEMAS / f"{name}.schema.json": json.dumps(

@@ -8,10 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from contract import Frame
+from contract.source_settings import DEFAULT, SourceSettings
 from kcl_worker import codec
 from kcl_worker.detections import Detections
 from kcl_worker.detector import Detector
+from kcl_worker.tracker import LOWEST_CONFIDENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +25,23 @@ class Picture:
 
     Attributes:
         jpeg: With boxes drawn.
+        candidates: What was found; of a tracked source, down to the tracker's lowest confidence.
+        shown: Places in `candidates` of what is a detection, most confident first.
         width, height: In pixels.
         inference_ms: How long the detector took.
     """
 
     jpeg: bytes
-    detections: Detections
+    candidates: Detections
+    shown: NDArray[np.intp]
     width: int
     height: int
     inference_ms: float
+
+    @property
+    def detections(self) -> Detections:
+        """What is in the picture."""
+        return self.candidates[self.shown]
 
 
 # Beyond those that the detector can use, so that no core waits while a frame goes from one thread to another.
@@ -43,10 +56,11 @@ class Compute:
 
     Args:
         quality: Of the pictures' JPEG, 1 to 100.
+        confidence_threshold: Least confidence of a detection, where a source has none of its own.
     """
 
-    def __init__(self, detector: Detector, quality: int) -> None:
-        self._detector, self._quality = detector, quality
+    def __init__(self, detector: Detector, quality: int, confidence_threshold: float) -> None:
+        self._detector, self._quality, self._threshold = detector, quality, confidence_threshold
         self._threads = ThreadPoolExecutor(detector.parallelism + SPARE_THREADS, thread_name_prefix="compute")
 
     @property
@@ -59,19 +73,28 @@ class Compute:
         """By class id."""
         return self._detector.class_names
 
-    async def picture(self, frame: Frame) -> Picture:
+    def threshold(self, settings: SourceSettings) -> float:
+        """Least confidence of a source's detections."""
+        return self._threshold if settings.confidence_threshold is None else settings.confidence_threshold
+
+    async def picture(self, frame: Frame, settings: SourceSettings = DEFAULT) -> Picture:
         """Waits for a thread, then for its work.
 
         Raises:
             FrameError: `undecodable`.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._picture, frame)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._picture, frame, settings)
 
-    def _picture(self, frame: Frame) -> Picture:
+    def _picture(self, frame: Frame, settings: SourceSettings) -> Picture:
         image = codec.decode(frame)
+        threshold = self.threshold(settings)
         started = time.perf_counter()
-        detections = self._detector.detect(image)
+        candidates = self._detector.detect(image, min(threshold, LOWEST_CONFIDENCE) if settings.tracks else threshold)
         milliseconds = (time.perf_counter() - started) * 1000
-        codec.annotate(image, detections, self._detector.class_names)
+        if settings.classes is not None:
+            wanted = [number for number, name in enumerate(self.class_names) if name in settings.classes]
+            candidates = candidates[np.flatnonzero(np.isin(candidates.class_id, wanted))]
+        shown = np.flatnonzero(candidates.confidence >= threshold)
+        codec.annotate(image, candidates[shown], self.class_names)
         height, width = image.shape[:2]
-        return Picture(codec.encode(image, self._quality), detections, width, height, milliseconds)
+        return Picture(codec.encode(image, self._quality), candidates, shown, width, height, milliseconds)

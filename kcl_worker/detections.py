@@ -30,5 +30,9 @@ class Detections:
         """Nothing found."""
         return cls(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int32))
 
+    def __getitem__(self, places: NDArray[np.intp]) -> Detections:
+        """Those at some places, in their order."""
+        return Detections(self.xyxy[places], self.confidence[places], self.class_id[places])
+
     def __len__(self) -> int:
         return len(self.confidence)

@@ -21,5 +21,9 @@ class Detector(ABC):
     parallelism: int
 
     @abstractmethod
-    def detect(self, image: Image) -> Detections:
-        """Finds the objects in a decoded image of any size; called from several threads at once."""
+    def detect(self, image: Image, confidence_threshold: float | None = None) -> Detections:
+        """Finds the objects in a decoded image of any size; called from several threads at once.
+
+        Args:
+            confidence_threshold: Instead of the detector's own.
+        """

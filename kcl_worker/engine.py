@@ -8,6 +8,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
+from contract.source_settings import DEFAULT
 from kcl_worker import aws
 from kcl_worker.compute import Compute
 from kcl_worker.detector import Detector
@@ -17,7 +18,8 @@ from kcl_worker.openvino_detector import OpenVinoDetector
 from kcl_worker.pipeline import Pipeline
 from kcl_worker.settings import Settings
 from kcl_worker.shards import ShardBoard
-from kcl_worker.sinks import FrameStore, MessageQueue
+from kcl_worker.sinks import FrameStore, MessageQueue, StateStore
+from kcl_worker.source_book import SourceBook
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +45,20 @@ def load_detector(settings: Settings) -> OpenVinoDetector:
     return detector
 
 
+async def load_sources(settings: Settings, class_names: tuple[str, ...]) -> SourceBook | None:
+    """Reads what is wanted of single sources; None if nobody may want anything.
+
+    Raises:
+        ServiceError: If it is closed to us.
+    """
+    if not settings.sources_path:
+        return None
+    ssm = aws.client("ssm", settings.aws_region)
+    book = SourceBook(ssm, settings.sources_path, class_names, aws.Caller())
+    await book.load()
+    return book
+
+
 class Engine:
     """Gateway, model and sinks of one task.
 
@@ -58,19 +74,27 @@ class Engine:
         listener: socket.socket,
         board: ShardBoard,
         metrics: Metrics,
+        sources: SourceBook | None = None,
     ) -> None:
         caller = aws.Caller()
         sqs = aws.client("sqs", settings.aws_region)
-        frames = FrameStore(aws.client("s3", settings.aws_region), settings.s3_bucket_name, caller)
+        s3 = aws.client("s3", settings.aws_region)
+        frames = FrameStore(s3, settings.s3_bucket_name, caller)
         results = MessageQueue(sqs, settings.sqs_queue_url, caller)
         queues = [results]
         quarantined = None
         if settings.quarantine_queue_url:
             quarantined = MessageQueue(sqs, settings.quarantine_queue_url, caller)
             queues.append(quarantined)
-        pipeline = Pipeline(settings, Compute(detector, settings.jpeg_quality), frames, results, quarantined, metrics)
-        self.gateway = Gateway(listener, pipeline.process, board)
+        compute = Compute(detector, settings.jpeg_quality, settings.confidence_threshold)
+        pipeline = Pipeline(
+            settings, compute, frames, results, quarantined, metrics, sources.of if sources else lambda _: DEFAULT
+        )
+        states = StateStore(s3, settings.s3_bucket_name, settings.kcl_application_name, caller) if sources else None
+        self.gateway = Gateway(listener, pipeline.process, board, states)
         self.services: list[Coroutine[Any, Any, None]] = [
             self.gateway.serve(),
             *(queue.run() for queue in queues),
         ]
+        if sources:
+            self.services.append(sources.run(settings.sources_refresh_seconds))

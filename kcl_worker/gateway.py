@@ -17,7 +17,9 @@ from contract import Position
 from kcl_worker import wire
 from kcl_worker.flow import Turns
 from kcl_worker.pipeline import Record
+from kcl_worker.scenes import Scenes
 from kcl_worker.shards import Shard, ShardBoard
+from kcl_worker.sinks import StateStore
 from kcl_worker.wire import Kind, Outcome, WireError
 
 logger = logging.getLogger(__name__)
@@ -37,10 +39,13 @@ class Gateway:
             `serve` runs; they wait in its backlog.
         process: Carries one record to its outcome; an error that it raises ends the gateway.
         board: Keeps what is known of each shard.
+        states: Where the scenes of tracked sources outlive their shard's lease; None if nothing is tracked.
     """
 
-    def __init__(self, listener: socket.socket, process: Process, board: ShardBoard) -> None:
-        self._listener, self._process, self._board = listener, process, board
+    def __init__(
+        self, listener: socket.socket, process: Process, board: ShardBoard, states: StateStore | None = None
+    ) -> None:
+        self._listener, self._process, self._board, self._states = listener, process, board, states
         self._draining = False
         self._pids: set[int] = set()
         self._conversations: set[asyncio.Task[None]] = set()
@@ -112,7 +117,7 @@ class Gateway:
             raise WireError(f"{first[0].name} before HELLO")
         hello = wire.fields(first[1])
         shard_id = wire.text(hello, "shard_id")
-        window, turns = asyncio.Semaphore(WINDOW), Turns()
+        window, turns, scenes = asyncio.Semaphore(WINDOW), Turns(), Scenes(self._states)
         with self._board.hold(shard_id, hello.get("sequence_number")) as shard:
             logger.info("shard leased", extra={"shard_id": shard_id})
             async with asyncio.TaskGroup() as frames:
@@ -121,13 +126,16 @@ class Gateway:
                     if kind is Kind.RECORD:
                         await window.acquire()
                         header, data = wire.split_record(body)
-                        record = _record(shard_id, header, data, turns)
+                        record = Record(data, _position(shard_id, header), turns.next(), scenes)
                         number = wire.number(header, "number")
                         frames.create_task(self._settle(record, number, shard, window, writer))
                     elif kind is Kind.BATCH:
                         batch = wire.fields(body)
                         records, behind = (wire.number(batch, name) for name in ("records", "millis_behind_latest"))
                         shard.announce(records, behind, self._board.clock())
+                    elif kind is Kind.SAVING:
+                        await scenes.save()
+                        writer.write(wire.ready())
                     elif kind is Kind.SAVED:
                         shard.checkpoint = wire.text(wire.fields(body), "sequence_number")
                         logger.debug("checkpoint", extra={"shard_id": shard_id, "at": shard.checkpoint})
@@ -148,20 +156,19 @@ class Gateway:
             window.release()
 
 
-def _record(shard_id: str, header: dict[str, object], data: bytes, turns: Turns) -> Record:
+def _position(shard_id: str, header: dict[str, object]) -> Position:
     milliseconds = wire.number(header, "arrived_at_ms")
     try:
         arrived_at = datetime.fromtimestamp(milliseconds / 1000, UTC)
     except (ValueError, OverflowError, OSError):
         raise WireError(f"no such time: {milliseconds} ms") from None
-    position = Position(
+    return Position(
         shard_id=shard_id,
         sequence_number=wire.text(header, "sequence_number"),
         sub_sequence_number=wire.number(header, "sub_sequence_number"),
         partition_key=wire.text(header, "partition_key"),
         arrived_at=arrived_at,
     )
-    return Record(data, position, turns.next())
 
 
 def _peer_pid(writer: asyncio.StreamWriter) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -12,11 +12,14 @@ from typing import TypeVar
 
 from contract import Frame, FrameError, Identity, Metadata, Position, identify
 from contract.frame import format_time
-from contract.message import QuarantineMessage, ResultMessage, SkippedMessage, Summary
+from contract.message import LineCount, QuarantineMessage, ResultMessage, SkippedMessage, Summary
+from contract.source_settings import DEFAULT, SourceSettings
 from kcl_worker.compute import Compute, Picture
 from kcl_worker.detections import Detections
 from kcl_worker.flow import Turn
 from kcl_worker.metrics import Metrics
+from kcl_worker.scene import Shot, count_zones
+from kcl_worker.scenes import Scenes
 from kcl_worker.settings import Settings
 from kcl_worker.sinks import FrameStore, MessageQueue
 from kcl_worker.wire import Outcome
@@ -28,11 +31,12 @@ Announced = TypeVar("Announced", bound=ResultMessage | QuarantineMessage | Skipp
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record of the stream, with its turn among those of its shard."""
+    """A record of the stream, with its turn among those of its shard, and the shard's scenes."""
 
     data: bytes
     position: Position
     turn: Turn
+    scenes: Scenes
 
 
 class Pipeline:
@@ -42,6 +46,7 @@ class Pipeline:
 
     Args:
         quarantined: Where notices of quarantined records go; None if nobody wants them.
+        settings_of: What is wanted of a source.
     """
 
     def __init__(
@@ -52,15 +57,16 @@ class Pipeline:
         results: MessageQueue,
         quarantined: MessageQueue | None,
         metrics: Metrics,
+        settings_of: Callable[[str], SourceSettings] = lambda source: DEFAULT,
     ) -> None:
-        self._settings, self._compute = settings, compute
+        self._settings, self._compute, self._settings_of = settings, compute, settings_of
         self._frames, self._results, self._quarantined = frames, results, quarantined
         self._metrics = metrics
 
     async def process(self, record: Record) -> Outcome:
         """Gives the outcome once it is stored; until then the record must not be checkpointed."""
         metadata: Metadata | None = None
-        make: Callable[[], ResultMessage | QuarantineMessage]
+        make: Callable[[], Awaitable[ResultMessage | QuarantineMessage]]
         queue: MessageQueue | None
         try:
             frame = Frame.parse(
@@ -72,10 +78,11 @@ class Pipeline:
             identity = identify(metadata, record.position)
             if self._is_stale(record.position):
                 return await self._skip(record, identity)
-            picture = await self._compute.picture(frame)
+            wanted = self._settings_of(identity.source)
+            picture = await self._compute.picture(frame, wanted)
             await self._frames.put(identity.key, picture.jpeg, "image/jpeg", _sha256(record.data))
             outcome, queue = Outcome.DURABLE, self._results
-            make = partial(self._message, record.position, identity, picture)
+            make = partial(self._message, record, identity, picture, wanted)
         except FrameError as error:
             identity = identify(metadata, record.position)
             await self._frames.put(
@@ -88,14 +95,16 @@ class Pipeline:
         self._count(record.position, identity, body)
         return outcome
 
-    async def _announce(self, record: Record, queue: MessageQueue | None, make: Callable[[], Announced]) -> Announced:
+    async def _announce(
+        self, record: Record, queue: MessageQueue | None, make: Callable[[], Awaitable[Announced]]
+    ) -> Announced:
         """Makes and sends a message when it is the record's turn; gives it when SQS has it.
 
         Frames of a shard are done with in their order, and their messages' times say so. The queue may still deliver
         them in another: it is a standard one, and takes of a batch what it likes.
         """
         async with record.turn:
-            body = make()
+            body = await make()
             sent = queue.enqueue(body.to_json()) if queue else None
         if sent:
             await sent
@@ -109,29 +118,36 @@ class Pipeline:
         return _age(position) > self._settings.max_frame_age_seconds
 
     async def _skip(self, record: Record, identity: Identity) -> Outcome:
-        position = record.position
-        await self._announce(
-            record,
-            self._results,
-            lambda: SkippedMessage(
-                frame_id=identity.frame_id,
-                frame_index=identity.index,
-                source=identity.source,
-                stream_name=self._settings.kinesis_stream_name,
-                shard_id=position.shard_id,
-                sequence_number=position.sequence,
-                captured_at=format_time(identity.captured_at),
-                arrived_at=format_time(position.arrived_at),
-                skipped_at=format_time(datetime.now(UTC)),
-                age_seconds=round(_age(position), 3),
-            ),
-        )
+        await self._announce(record, self._results, partial(self._skipped, record.position, identity))
         self._metrics.add_skipped()
         return Outcome.DURABLE
 
-    def _message(self, position: Position, identity: Identity, picture: Picture) -> ResultMessage:
+    async def _skipped(self, position: Position, identity: Identity) -> SkippedMessage:
+        return SkippedMessage(
+            frame_id=identity.frame_id,
+            frame_index=identity.index,
+            source=identity.source,
+            stream_name=self._settings.kinesis_stream_name,
+            shard_id=position.shard_id,
+            sequence_number=position.sequence,
+            captured_at=format_time(identity.captured_at),
+            arrived_at=format_time(position.arrived_at),
+            skipped_at=format_time(datetime.now(UTC)),
+            age_seconds=round(_age(position), 3),
+        )
+
+    async def _message(
+        self, record: Record, identity: Identity, picture: Picture, wanted: SourceSettings
+    ) -> ResultMessage:
+        position, class_names = record.position, self._compute.class_names
+        detections, width, height = picture.detections, picture.width, picture.height
+        tracks: list[str | None] = [None] * len(detections)
+        lines = None
+        if wanted.tracks:
+            tracks, crossed = await self._track(record, identity, picture, wanted)
+            lines = crossed or None
+        summary = summarise(detections, class_names, width, height, tracks)
         now = format_time(datetime.now(UTC))
-        summary = summarise(picture.detections, self._compute.class_names, picture.width, picture.height)
         return ResultMessage(
             bucket=self._settings.s3_bucket_name,
             key=identity.key,
@@ -146,13 +162,32 @@ class Pipeline:
             processed_at=now,
             shard_id=position.shard_id,
             sequence_number=position.sequence,
-            image_width=picture.width,
-            image_height=picture.height,
+            image_width=width,
+            image_height=height,
             model=self._compute.model,
             inference_ms=round(picture.inference_ms, 2),
+            zones=count_zones(wanted.zones, detections, class_names, width, height) if wanted.zones else None,
+            lines=lines,
         )
 
-    def _notice(self, record: Record, identity: Identity, error: FrameError) -> QuarantineMessage:
+    async def _track(
+        self, record: Record, identity: Identity, picture: Picture, wanted: SourceSettings
+    ) -> tuple[list[str | None], tuple[LineCount, ...]]:
+        """Adds a frame to its source's scene. Tracks are not drawn: a picture is made of its frame alone."""
+        position = record.position
+        at = int(position.sequence_number), position.sub_sequence_number
+        scene = await record.scenes.of(identity.source, identity.frame_id, at, self._compute.threshold(wanted))
+        shot = Shot(
+            identity.frame_id,
+            identity.captured_at.timestamp(),
+            picture.candidates,
+            picture.shown.tolist(),
+            picture.width,
+            picture.height,
+        )
+        return scene.add(shot, wanted)
+
+    async def _notice(self, record: Record, identity: Identity, error: FrameError) -> QuarantineMessage:
         position = record.position
         return QuarantineMessage(
             bucket=self._settings.s3_bucket_name,
@@ -196,11 +231,13 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def summarise(detections: Detections, class_names: tuple[str, ...], width: int, height: int) -> tuple[Summary, ...]:
+def summarise(
+    detections: Detections, class_names: tuple[str, ...], width: int, height: int, tracks: Sequence[str | None]
+) -> tuple[Summary, ...]:
     """Detections as the message states them: boxes as fractions of the image."""
     rows = []
-    for (x1, y1, x2, y2), confidence, class_id in zip(
-        detections.xyxy.tolist(), detections.confidence.tolist(), detections.class_id.tolist(), strict=True
+    for (x1, y1, x2, y2), confidence, class_id, track in zip(
+        detections.xyxy.tolist(), detections.confidence.tolist(), detections.class_id.tolist(), tracks, strict=True
     ):
         bbox = x1 / width, y1 / height, (x2 - x1) / width, (y2 - y1) / height
         rows.append(
@@ -208,6 +245,7 @@ def summarise(detections: Detections, class_names: tuple[str, ...], width: int, 
                 class_name=class_names[class_id],
                 conf=round(confidence, 4),
                 bbox=tuple(min(1.0, max(0.0, round(value, 6))) for value in bbox),
+                track_id=track,
             )
         )
     return tuple(rows)

@@ -125,6 +125,8 @@ class FrameRelay(RecordProcessorBase):  # type: ignore[misc]
         Raises:
             CheckpointError: If it still fails after all attempts.
         """
+        self._tell(Kind.SAVING)
+        wire.read_ready(self._answers)
         for attempt in range(CHECKPOINT_ATTEMPTS):
             try:
                 checkpointer.checkpoint(*place) if place else checkpointer.checkpoint()

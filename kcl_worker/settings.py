@@ -53,6 +53,15 @@ class Settings(BaseSettings):
     max_frame_pixels: int = Field(default=DEFAULT_MAX_PIXELS, ge=1, description="a larger frame is quarantined")
     max_frame_bytes: int = Field(default=DEFAULT_MAX_BYTES, ge=1, description="a larger record is quarantined")
 
+    sources_path: str = Field(
+        default="",
+        pattern=r"^(/[A-Za-z0-9_.-]+)*$",
+        description="in Parameter Store, where settings of single sources are; empty: there are none",
+    )
+    sources_refresh_seconds: float = Field(
+        default=30, ge=1, le=3600, description="after which settings of single sources are read again"
+    )
+
     kcl_application_name: str = Field(
         default="cv2kinesis", pattern=r"^[a-zA-Z0-9_.-]{3,200}$", description="names the lease tables"
     )

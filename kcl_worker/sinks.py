@@ -7,7 +7,9 @@ import logging
 from collections import deque
 from typing import Any, Final
 
-from kcl_worker.aws import Caller, back_off
+from botocore.exceptions import ClientError
+
+from kcl_worker.aws import Caller, back_off, error_code
 from kcl_worker.errors import ServiceError
 
 logger = logging.getLogger(__name__)
@@ -42,6 +44,53 @@ class FrameStore:
                 Metadata={"record-sha256": record_sha256},
             ),
         )
+
+
+class StateStore:
+    """What is remembered of sources from one lease to the next, in the bucket under a prefix of its own."""
+
+    def __init__(self, client: Any, bucket: str, application: str, caller: Caller) -> None:
+        self._client, self._bucket, self._call = client, bucket, caller
+        self._prefix = f"state/{application}"
+
+    async def put(self, source: str, text: str) -> None:
+        """Returns when S3 holds the text, however long that takes.
+
+        Raises:
+            ServiceError: If the bucket is missing or closed to us.
+        """
+        key = self._key(source)
+        await self._call(
+            f"s3 put s3://{self._bucket}/{key}",
+            lambda: self._client.put_object(
+                Bucket=self._bucket, Key=key, Body=text.encode(), ContentType="application/json"
+            ),
+        )
+
+    async def get(self, source: str) -> str | None:
+        """The text that was put last; None if none was, or if it is closed to us.
+
+        S3 tells the two apart for those alone who may list the bucket, which the worker may not.
+
+        Raises:
+            ServiceError: If the bucket is missing.
+        """
+        key = self._key(source)
+
+        def read() -> str | None:
+            try:
+                body: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+            except ClientError as error:
+                if error_code(error) not in ("NoSuchKey", "AccessDenied"):
+                    raise
+                logger.info("nothing is remembered of %s", source)
+                return None
+            return body.decode(errors="replace")
+
+        return await self._call(f"s3 get s3://{self._bucket}/{key}", read)
+
+    def _key(self, source: str) -> str:
+        return f"{self._prefix}/{source}.json"
 
 
 class MessageQueue:

@@ -5,10 +5,13 @@ A message is one byte of kind, four of length and a body:
     processor → worker   HELLO    {"shard_id", "sequence_number"}                   once
                          BATCH    {"records", "millis_behind_latest"}               announces records
                          RECORD   !I length of a JSON header, the header, the data
-                         SAVED    {"sequence_number"}                               a checkpoint
+                         SAVING   {}                                                before a checkpoint
+                         SAVED    {"sequence_number"}                               after it
     worker → processor   OUTCOME  !IB number of the record in its batch, an Outcome
+                         READY    nothing: what belongs to the checkpoint is stored
 
-Outcomes come in any order. REFUSED says that the worker drains: it takes no more records.
+Outcomes come in any order. REFUSED says that the worker drains: it takes no more records. A SAVING comes when every
+record before it has its outcome, and waits for READY.
 
 Record processors must be small, so only the standard library is imported here.
 """
@@ -35,6 +38,8 @@ class Kind(IntEnum):
     RECORD = 3
     SAVED = 4
     OUTCOME = 5
+    SAVING = 6
+    READY = 7
 
 
 class Outcome(IntEnum):
@@ -123,20 +128,38 @@ def outcome(number: int, result: Outcome) -> bytes:
     return _HEAD.pack(Kind.OUTCOME, _OUTCOME.size) + _OUTCOME.pack(number, result)
 
 
+def ready() -> bytes:
+    """Encodes a READY."""
+    return _HEAD.pack(Kind.READY, 0)
+
+
 def read_outcome(stream: BinaryIO) -> tuple[int, Outcome]:
     """Waits for an OUTCOME.
 
     Raises:
         WireError: If the worker has closed the connection or sent anything else.
     """
-    data = stream.read(_HEAD.size + _OUTCOME.size)
-    if len(data) < _HEAD.size + _OUTCOME.size:
+    number, result = _OUTCOME.unpack(_answer(stream, Kind.OUTCOME, _OUTCOME.size))
+    return number, Outcome(result)
+
+
+def read_ready(stream: BinaryIO) -> None:
+    """Waits for a READY.
+
+    Raises:
+        WireError: If the worker has closed the connection or sent anything else.
+    """
+    _answer(stream, Kind.READY, 0)
+
+
+def _answer(stream: BinaryIO, expected: Kind, size: int) -> bytes:
+    data = stream.read(_HEAD.size + size)
+    if len(data) < _HEAD.size + size:
         raise WireError("the worker has closed the connection")
     kind, _ = _HEAD.unpack_from(data)
-    if kind != Kind.OUTCOME:
-        raise WireError(f"message {kind} where an outcome was due")
-    number, result = _OUTCOME.unpack_from(data, _HEAD.size)
-    return number, Outcome(result)
+    if kind != expected:
+        raise WireError(f"message {kind} where {expected.name} was due")
+    return data[_HEAD.size :]
 
 
 async def read(stream: asyncio.StreamReader) -> tuple[Kind, bytes] | None:

@@ -62,7 +62,7 @@ class Worker:
         await daemon.start()
         daemon_run = self._spawn(daemon.run())
         from kcl_worker import aws, leases
-        from kcl_worker.engine import Engine, load_detector
+        from kcl_worker.engine import Engine, load_detector, load_sources
         from kcl_worker.health import HealthServer, State
         from kcl_worker.leader import LeaderWatch
         from kcl_worker.metrics import Metrics
@@ -77,7 +77,8 @@ class Worker:
         _, detector = await asyncio.gather(
             asyncio.to_thread(leases.prepare, self._settings), asyncio.to_thread(load_detector, self._settings)
         )
-        engine = Engine(self._settings, detector, listener, board, metrics)
+        sources = await load_sources(self._settings, detector.class_names)
+        engine = Engine(self._settings, detector, listener, board, metrics, sources)
         state.stopped_processors = engine.gateway.stopped_processors
         for service in engine.services:
             self._spawn(service)

@@ -7,7 +7,7 @@ stream or table is denied it. Here the resource of an action is what the request
 | --- | --- |
 | Kinesis | the stream, by name, ARN or shard iterator |
 | DynamoDB | the table, or its index |
-| Systems Manager | the first parameter |
+| Systems Manager | the first parameter, or the path |
 
 SQS and S3 are right in moto. A batch of SQS needs the permission of its single action, and a denial comes in the
 form of the service's own protocol. Conditions are not judged (`cloudwatch:namespace`, `aws:SecureTransport`); those
@@ -64,7 +64,7 @@ def _table(self: Any) -> str:
 
 def _parameter(self: Any) -> str:
     parameters = _parameters(self)
-    name = parameters.get("Name") or next(iter(parameters.get("Names", [])), None)
+    name = parameters.get("Name") or parameters.get("Path") or next(iter(parameters.get("Names", [])), None)
     return _arn(self, "ssm", f"parameter/{name.lstrip('/')}") if name else "*"
 
 

@@ -46,7 +46,18 @@ class Resources:
             "SQS_QUEUE_URL": self.queue_url,
             "QUARANTINE_QUEUE_URL": self.quarantine_url,
             "KCL_APPLICATION_NAME": self.stream,
+            "SOURCES_PATH": self.sources_path,
         }
+
+    @property
+    def sources_path(self) -> str:
+        """Where settings of single sources are, in Parameter Store."""
+        return f"/{self.stream}/sources"
+
+    def configure(self, source: str, settings: str) -> None:
+        """Puts a source's settings, as JSON."""
+        name = f"{self.sources_path}/{source}"
+        self.client("ssm").put_parameter(Name=name, Value=settings, Type="String", Overwrite=True)
 
 
 def client(service: str, endpoint_url: str, key: str = "local") -> Any:

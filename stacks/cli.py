@@ -1,7 +1,8 @@
 """What operators run, each as `make COMMAND ENVIRONMENT=prod`.
 
 bootstrap makes the state's bucket, plan, outputs and destroy are terraform's, image builds and pushes the
-worker, deploy does all of it and waits, restart, logs, status, smoke and replay are for what is deployed.
+worker, deploy does all of it and waits, restart, logs, status, smoke, replay, sources and configure are for what is
+deployed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import boto3
 from botocore.config import Config as ClientConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
-from stacks import image, operate, replay, smoke
+from stacks import image, operate, replay, smoke, sources
 from stacks.config import Config, ConfigError
 from stacks.errors import DeployError
 from stacks.terraform import Terraform
@@ -34,6 +35,7 @@ EPILOG = """examples:
   python -m stacks.cli plan --environment prod --out plan
   python -m stacks.cli deploy --environment prod --auto-approve
   python -m stacks.cli logs --environment prod --since 60 --follow
+  python -m stacks.cli configure --environment prod --source door --settings door.json
 """
 
 
@@ -52,6 +54,8 @@ def main() -> int:
     parser.add_argument("--since", type=int, default=15, help="logs: from so many minutes ago (default: 15)")
     parser.add_argument("--from", dest="start", default="", help="replay: from this time, as 2026-01-01T00:00:00Z")
     parser.add_argument("--model", type=Path, help="replay: an exported model, such as models/yolov8m.onnx")
+    parser.add_argument("--source", default="", help="configure: the source")
+    parser.add_argument("--settings", type=Path, help="configure: its settings, a file of JSON; without, they go")
     parser.add_argument("--follow", action="store_true", help="logs: until Ctrl-C")
     parser.add_argument("--json", action="store_true", dest="as_json", help="status: for machines")
     args = parser.parse_args()
@@ -181,6 +185,21 @@ class Operator:
         print("\n".join(replayed.lines()))
         return 0
 
+    def sources(self) -> int:
+        """Sources that have settings of their own."""
+        print("\n".join(sources.show(self._client("ssm"), self._config)) or "no source has settings of its own")
+        return 0
+
+    def configure(self) -> int:
+        """A source's own settings."""
+        source, settings = self._args.source, self._args.settings
+        if settings:
+            sources.put(self._client("ssm"), self._config, source, settings)
+        else:
+            sources.remove(self._client("ssm"), self._config, source)
+        print(f"{source}: {'set' if settings else 'removed'}; workers apply it within half a minute")
+        return 0
+
     # -- what they need
 
     def _frames_bucket(self) -> str:
@@ -245,6 +264,8 @@ COMMANDS: dict[str, Callable[[Operator], int]] = {
     "status": Operator.status,
     "smoke": Operator.smoke,
     "replay": Operator.replay,
+    "sources": Operator.sources,
+    "configure": Operator.configure,
 }
 
 

@@ -10,6 +10,7 @@ from stacks.config import Config
 from stacks.leases import INDEX, LeaseTables
 from stacks.policies import Statement, allow, document, trust
 from stacks.registry import Registry
+from stacks.sources import sources_path
 from stacks.storage import Storage
 
 
@@ -49,6 +50,7 @@ def task_role(stack: TerraformStack, config: Config, account: str, tables: Lease
     reads = ("DescribeStream", "DescribeStreamSummary", "ListShards", "GetShardIterator", "GetRecords")
     # Made of names: a plan that changes the number of shards shall not show the role as changed.
     stream_arn = f"arn:aws:kinesis:{config.region}:{account}:stream/{config.name(config.stream.name)}"
+    settings = f"arn:aws:ssm:{config.region}:{account}:parameter{sources_path(config)}"
     statements = [
         allow("ReadStream", [f"kinesis:{action}" for action in reads], [stream_arn]),
         allow("Leases", [f"dynamodb:{action}" for action in ("DescribeTable", *items)], table_arns),
@@ -56,6 +58,9 @@ def task_role(stack: TerraformStack, config: Config, account: str, tables: Lease
         allow(
             "StoreFrames", ["s3:PutObject"], [f"{storage.bucket.arn}/{prefix}/*" for prefix in ("frames", "quarantine")]
         ),
+        # Tracks of sources, from one lease to the next.
+        allow("Remember", ["s3:GetObject", "s3:PutObject"], [f"{storage.bucket.arn}/state/*"]),
+        allow("ReadSourceSettings", ["ssm:GetParametersByPath"], [settings, f"{settings}/*"]),
         allow("Announce", ["sqs:SendMessage"], [storage.results.arn, storage.quarantine.arn]),
         # PutMetricData knows no resources; the namespace stands in for one.
         allow("Metrics", ["cloudwatch:PutMetricData"], ["*"], cloudwatch__namespace=tables.application),

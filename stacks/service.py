@@ -39,6 +39,7 @@ from stacks.config import Config
 from stacks.leases import LeaseTables
 from stacks.network import WORKER_PORT, Network
 from stacks.registry import Registry
+from stacks.sources import sources_path
 from stacks.storage import Storage
 from stacks.stream import Stream
 
@@ -140,6 +141,7 @@ class Service:
             "KINESIS_RETRIEVAL_MODE": service.retrieval_mode,
             "CONFIDENCE_THRESHOLD": f"{service.confidence_threshold:g}",
             "MAX_DETECTIONS": str(service.max_detections),
+            "SOURCES_PATH": sources_path(self._config),
             "SHUTDOWN_GRACE_SECONDS": str(service.shutdown_grace_seconds),
         }
         return {

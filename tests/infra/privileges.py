@@ -46,6 +46,7 @@ def allowed(aws: Aws, region: str, credentials: dict[str, str], call: Call) -> b
 def allowed_to_the_worker(outputs: dict[str, str]) -> list[Call]:
     """What the worker and its daemon call."""
     stream, table = outputs["KinesisStreamName"], outputs["KinesisStreamName"]
+    path, state = f"/{stream}/sources", "state/x/door.json"
     key = {"leaseKey": {"S": "none"}}
     shard = "shardId-000000000000"
 
@@ -79,6 +80,9 @@ def allowed_to_the_worker(outputs: dict[str, str]) -> list[Call]:
             "store a bad record",
             lambda c: c.put_object(Bucket=outputs["S3BucketName"], Key="quarantine/x", Body=b""),
         ),
+        Call("s3", "remember", lambda c: c.put_object(Bucket=outputs["S3BucketName"], Key=state, Body=b"")),
+        Call("s3", "know again", lambda c: c.get_object(Bucket=outputs["S3BucketName"], Key=state)),
+        Call("ssm", "read settings of sources", lambda c: c.get_parameters_by_path(Path=path)),
         Call("sqs", "announce a result", lambda c: c.send_message(QueueUrl=outputs["SQSQueueURL"], MessageBody="x")),
         Call(
             "sqs",
@@ -109,6 +113,7 @@ def forbidden_to_the_worker(outputs: dict[str, str]) -> list[Call]:
         Call("sqs", "read results", lambda c: c.receive_message(QueueUrl=queue, VisibilityTimeout=0)),
         Call("sqs", "purge a queue", lambda c: c.purge_queue(QueueUrl=other_queue)),
         Call("ssm", "read other parameters", lambda c: c.get_parameter(Name="/other/SECRET")),
+        Call("ssm", "read all parameters", lambda c: c.get_parameters_by_path(Path="/")),
         Call("ssm", "read its own parameters", lambda c: c.get_parameter(Name=parameter)),
         Call("iam", "read roles", lambda c: c.list_roles()),
         Call("ecs", "list clusters", lambda c: c.list_clusters()),

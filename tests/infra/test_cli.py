@@ -29,7 +29,7 @@ def test_plan_asks_for_the_bootstrap_and_works_after_it(checkout: Callable[[str]
     assert made.returncode == 0, made.stderr
     assert "is there already" in operator.succeed("bootstrap")
     planned = operator.succeed("plan", "--out", "plan")
-    assert "89 to add, 0 to change, 0 to destroy" in planned
+    assert "90 to add, 0 to change, 0 to destroy" in planned
     assert "error: nothing is deployed here" in operator.run("outputs").stderr
     # Before the first deployment there is no registry to push to.
     refused = operator.run("image")

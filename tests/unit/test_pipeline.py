@@ -29,6 +29,7 @@ from kcl_worker.flow import Turns
 from kcl_worker.gateway import WINDOW, Gateway
 from kcl_worker.metrics import Metrics
 from kcl_worker.pipeline import Pipeline, Record
+from kcl_worker.scenes import Scenes
 from kcl_worker.settings import Settings
 from kcl_worker.shards import ShardBoard
 from kcl_worker.sinks import FrameStore, MessageQueue
@@ -49,7 +50,7 @@ class Oracle(Detector):
         self.gate = threading.Event()
         self.gate.set()
 
-    def detect(self, image: Image) -> Detections:
+    def detect(self, image: Image, confidence_threshold: float | None = None) -> Detections:
         self.busy += 1
         self.most = max(self.most, self.busy)
         self.gate.wait()
@@ -83,7 +84,14 @@ async def running(
     results = MessageQueue(sqs, settings.sqs_queue_url, caller)
     quarantined = MessageQueue(sqs, settings.quarantine_queue_url, caller)
     frames = FrameStore(resources.client("s3"), settings.s3_bucket_name, caller)
-    pipeline = Pipeline(settings, Compute(oracle, settings.jpeg_quality), frames, results, quarantined, metrics)
+    pipeline = Pipeline(
+        settings,
+        Compute(oracle, settings.jpeg_quality, settings.confidence_threshold),
+        frames,
+        results,
+        quarantined,
+        metrics,
+    )
     services = [asyncio.create_task(work) for work in (results.run(), quarantined.run())]
     try:
         yield pipeline, oracle, metrics
@@ -98,7 +106,7 @@ async def running(
 
 def record(data: bytes, number: int = 1, turns: Turns | None = None) -> Record:
     position = Position("shardId-000000000000", str(number), "cam/1", NOW)
-    return Record(data, position, (turns or Turns()).next())
+    return Record(data, position, (turns or Turns()).next(), Scenes(None))
 
 
 def frame(number: int) -> bytes:
@@ -256,7 +264,7 @@ async def test_a_missing_bucket_ends_the_worker(resources: Resources) -> None:
 
 async def test_few_more_frames_are_computed_at_once_than_the_detector_can() -> None:
     oracle = Oracle()
-    compute = Compute(oracle, 85)
+    compute = Compute(oracle, 85, 0.5)
     oracle.gate.clear()
     waiting = [asyncio.create_task(compute.picture(Frame.parse(frame(number)))) for number in range(8)]
     limit = oracle.parallelism + SPARE_THREADS
@@ -270,7 +278,7 @@ async def test_few_more_frames_are_computed_at_once_than_the_detector_can() -> N
 
 async def test_a_failing_detector_fails_the_frame(resources: Resources) -> None:
     async with running(resources) as (pipeline, oracle, _):
-        oracle.detect = lambda image: 1 / 0  # type: ignore[assignment, method-assign, return-value]
+        oracle.detect = lambda *_: 1 / 0  # type: ignore[assignment, method-assign]
         with pytest.raises(ZeroDivisionError):
             await pipeline.process(record(frame(1)))
 

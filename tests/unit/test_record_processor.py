@@ -87,8 +87,15 @@ class Daemon:
         for place in reversed(range(len(outcomes))):  # in any order
             self.worker.sendall(wire.outcome(place, outcomes[place]))
 
-    def checkpoint(self, error: str | None = None) -> str | None:
+    def ready(self) -> None:
+        """What the worker answers before each checkpoint."""
+        assert self.received() == (Kind.SAVING, b"{}")
+        self.worker.sendall(wire.ready())
+
+    def checkpoint(self, error: str | None = None, *, again: bool = False) -> str | None:
         """The place of the checkpoint that the record processor asks for."""
+        if not again:
+            self.ready()
         request = self.answer()
         assert request["action"] == "checkpoint"
         number = request["sequenceNumber"]
@@ -165,8 +172,8 @@ def test_the_end_of_a_shard_is_checkpointed(lazy: Daemon) -> None:
 def test_throttled_checkpoints_are_tried_again(daemon: Daemon) -> None:
     daemon.batch(1, outcomes=[Outcome.DURABLE])
     assert daemon.checkpoint("ThrottlingException") == "1"
-    assert daemon.checkpoint("ThrottlingException") == "1"
-    assert daemon.checkpoint() == "1"
+    assert daemon.checkpoint("ThrottlingException", again=True) == "1"
+    assert daemon.checkpoint(again=True) == "1"
     assert daemon.answer() == done("processRecords")
 
 

@@ -1,0 +1,74 @@
+"""Settings of single sources, as operators keep them in Parameter Store; workers apply them within half a minute."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from contract.frame import FrameError, check_source
+from contract.source_settings import SourceSettings
+from stacks.config import Config
+from stacks.errors import DeployError
+
+# Of a standard parameter, in bytes; larger ones cost.
+MAX_BYTES: Final = 4096
+
+
+def sources_path(config: Config) -> str:
+    """The parameters' common path."""
+    return f"/{config.name('cv2kinesis')}/sources"
+
+
+def show(ssm: Any, config: Config) -> list[str]:
+    """A line for each source that has settings; one that workers cannot use says why."""
+    path = sources_path(config)
+    lines = []
+    for page in ssm.get_paginator("get_parameters_by_path").paginate(Path=path):
+        for parameter in page["Parameters"]:
+            text = parameter["Value"]
+            try:
+                SourceSettings.parse(text)
+            except ValueError as error:
+                text = f"not usable: {error}"
+            lines.append(f"{parameter['Name'].removeprefix(path + '/')}  {text}")
+    return lines
+
+
+def put(ssm: Any, config: Config, source: str, file: Path) -> None:
+    """Checks a file of JSON and makes it a source's settings.
+
+    Raises:
+        DeployError: If source or settings are not usable.
+    """
+    _check(source)
+    try:
+        text = file.read_text()
+        settings = SourceSettings.parse(text)
+    except OSError as error:
+        raise DeployError(f"--settings {file}: {error.strerror}") from None
+    except ValueError as error:
+        raise DeployError(f"--settings {file}: {error}") from None
+    value = settings.model_dump_json(exclude_defaults=True)
+    if len(value.encode()) > MAX_BYTES:
+        raise DeployError(f"--settings {file}: {len(value.encode())} bytes: a parameter holds {MAX_BYTES}")
+    ssm.put_parameter(Name=f"{sources_path(config)}/{source}", Value=value, Type="String", Overwrite=True)
+
+
+def remove(ssm: Any, config: Config, source: str) -> None:
+    """Has a source be as all others.
+
+    Raises:
+        DeployError: If it is so already.
+    """
+    _check(source)
+    try:
+        ssm.delete_parameter(Name=f"{sources_path(config)}/{source}")
+    except ssm.exceptions.ParameterNotFound:
+        raise DeployError(f"--source {source}: has no settings") from None
+
+
+def _check(source: str) -> None:
+    try:
+        check_source(source)
+    except FrameError as error:
+        raise DeployError(f"--source: {error.detail}") from None

@@ -1,0 +1,101 @@
+"""Settings of single sources: what operators put, and what a worker makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from contract.source_settings import DEFAULT
+from kcl_worker.aws import Caller
+from kcl_worker.errors import ServiceError
+from kcl_worker.source_book import SourceBook
+from local.resources import Resources
+from stacks import sources
+from stacks.config import Config
+from stacks.errors import DeployError
+
+CLASSES = ("cat", "dog")
+
+
+def book(resources: Resources) -> SourceBook:
+    return SourceBook(resources.client("ssm"), resources.sources_path, CLASSES, Caller())
+
+
+async def test_settings_are_those_of_their_source(resources: Resources) -> None:
+    for number in range(12):  # more than a page
+        resources.configure(f"cam-{number}", json.dumps({"confidence_threshold": number / 100}))
+    mine = book(resources)
+    await mine.load()
+    assert [mine.of(f"cam-{number}").confidence_threshold for number in range(12)] == [n / 100 for n in range(12)]
+    assert mine.of("nobody") is DEFAULT
+
+
+async def test_they_are_applied_while_the_worker_runs_and_bad_ones_are_not(
+    resources: Resources, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = book(resources)
+    resources.configure("door", '{"classes": ["cat"]}')
+    await mine.load()
+    running = asyncio.create_task(mine.run(0.05))
+
+    async def until(text: str, times: int = 1) -> None:
+        async with asyncio.timeout(10):
+            while caplog.text.count(text) < times:
+                await asyncio.sleep(0.02)
+
+    caplog.set_level("INFO")
+    resources.configure("door", '{"classes": ["horse"]}')
+    await until("door: classes: horse: the model knows cat, dog; it stays as it was")
+    assert mine.of("door").classes == ("cat",)
+    resources.configure("yard", "{}")
+    await until("applied")
+    assert caplog.text.count("horse") == 1  # once, though it was read again
+    resources.configure("door", '{"classes": ["dog"]}')
+    await until("applied", 2)
+    assert mine.of("door").classes == ("dog",)
+    resources.client("ssm").delete_parameter(Name=f"{resources.sources_path}/door")
+    await until("removed")
+    assert mine.of("door") is DEFAULT
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_settings_that_are_closed_to_the_worker_end_it(resources: Resources) -> None:
+    class Closed:
+        def get_paginator(self, _: str) -> Closed:
+            return self
+
+        def paginate(self, **_: str) -> list[dict[str, object]]:
+            from botocore.exceptions import ClientError
+
+            raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "GetParametersByPath")
+
+    with pytest.raises(ServiceError, match="ssm read /x: AccessDeniedException"):
+        await SourceBook(Closed(), "/x", CLASSES, Caller()).load()
+
+
+def test_operators_put_and_remove_them(resources: Resources, tmp_path: Path, name: str) -> None:
+    ssm, config = resources.client("ssm"), Config.of({"suffix": f"-{name[:12]}"})
+    file = tmp_path / "door.json"
+    file.write_text('{"tracking": true, "zones": []}')
+    sources.put(ssm, config, "door", file)
+    assert sources.show(ssm, config) == ['door  {"tracking":true}']
+    file.write_text('{"tracking": 7, "colour": 1}')
+    with pytest.raises(DeployError, match=r"door\.json: tracking: .*; colour: no such setting"):
+        sources.put(ssm, config, "door", file)
+    with pytest.raises(DeployError, match="--source"):
+        sources.put(ssm, config, "a/b", file)
+    points = [[number / 64, number / 64] for number in range(64)]
+    file.write_text(json.dumps({"zones": [{"name": f"z{n}", "polygon": points} for n in range(8)]}))
+    with pytest.raises(DeployError, match="a parameter holds 4096"):
+        sources.put(ssm, config, "door", file)
+    ssm.put_parameter(Name=f"{sources.sources_path(config)}/yard", Value="x", Type="String")
+    assert any(line.startswith("yard  not usable: ") for line in sources.show(ssm, config))
+    sources.remove(ssm, config, "door")
+    with pytest.raises(DeployError, match="has no settings"):
+        sources.remove(ssm, config, "door")
