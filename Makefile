@@ -184,9 +184,12 @@ format: setup ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-.PHONY: schema
-schema: setup ## write the messages' JSON Schemas anew
+.PHONY: schema reference
+schema: setup ## write the JSON Schemas of messages and settings anew
 	$(BIN)/python -m contract.message
+
+reference: setup ## write the tables of docs/configuration.md anew
+	$(BIN)/python -m stacks.reference
 
 .PHONY: bench bench-quick sizes cost
 bench: setup setup-model setup-quantise ## measure everything side by side (20 minutes); also into bench.json

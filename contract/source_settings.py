@@ -27,32 +27,34 @@ class _Section(BaseModel):
 class Zone(_Section):
     """An area of the picture."""
 
-    name: Name
-    polygon: tuple[Point, ...] = Field(min_length=3, max_length=64)
+    name: Name = Field(description="as it stands in the messages")
+    polygon: tuple[Point, ...] = Field(min_length=3, max_length=64, description="its corners, 3 to 64 times [x, y]")
 
 
 class Line(_Section):
     """A line that tracks cross: in from the left to the right of whoever walks from its start to its end."""
 
-    name: Name
-    start: Point
-    end: Point
+    name: Name = Field(description="as it stands in the messages")
+    start: Point = Field(description="[x, y]")
+    end: Point = Field(description="[x, y]; walking to it, `in` is from the left hand to the right, `out` back")
 
 
 class SourceSettings(_Section):
-    """One source's; what is not given is as for all.
+    """One source's; what is not given is as for all."""
 
-    Attributes:
-        confidence_threshold: Instead of `CONFIDENCE_THRESHOLD`.
-        classes: Names of those that are kept; None keeps all.
-        tracking: Whether detections carry the id of their track. Lines need it, and turn it on.
-    """
-
-    confidence_threshold: Fraction | None = None
-    classes: tuple[str, ...] | None = Field(default=None, min_length=1, max_length=1000)
-    tracking: bool = False
-    zones: tuple[Zone, ...] = Field(default=(), max_length=MAX_SHAPES)
-    lines: tuple[Line, ...] = Field(default=(), max_length=MAX_SHAPES)
+    confidence_threshold: Fraction | None = Field(default=None, description="instead of `CONFIDENCE_THRESHOLD`")
+    classes: tuple[str, ...] | None = Field(
+        default=None, min_length=1, max_length=1000, description="names of those that are kept; none: all"
+    )
+    tracking: bool = Field(default=False, description="whether detections carry the id of their track")
+    zones: tuple[Zone, ...] = Field(
+        default=(), max_length=MAX_SHAPES, description=f"in which objects are counted, {MAX_SHAPES} at the most"
+    )
+    lines: tuple[Line, ...] = Field(
+        default=(),
+        max_length=MAX_SHAPES,
+        description=f"whose crossings are counted, {MAX_SHAPES}; turns tracking on",
+    )
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:

@@ -66,10 +66,14 @@ class _Section(BaseModel):
 class StreamConfig(_Section):
     """The Kinesis Data Stream."""
 
-    name: Name = "cv2kinesis"
-    mode: Literal["PROVISIONED", "ON_DEMAND"] = "PROVISIONED"
-    shards: int = Field(default=1, ge=1, le=500)
-    retention_hours: int = Field(default=24, ge=24, le=8760)
+    name: Name = Field(default="cv2kinesis", description="of the stream, the registry and the lease tables")
+    mode: Literal["PROVISIONED", "ON_DEMAND"] = Field(
+        default="PROVISIONED", description="`ON_DEMAND`: AWS chooses the number of shards, four at first"
+    )
+    shards: int = Field(
+        default=1, ge=1, le=500, description="of a provisioned stream; each takes 1 MiB and 1 000 records a second"
+    )
+    retention_hours: int = Field(default=24, ge=24, le=8760, description="how long a frame that nobody reads is kept")
 
     @property
     def least_shards(self) -> int:
@@ -80,10 +84,16 @@ class StreamConfig(_Section):
 class NetworkConfig(_Section):
     """The VPC and its way out."""
 
-    cidr: str = "10.0.0.0/16"
-    zones: int = Field(default=2, ge=2, le=4)
-    egress: Literal["nat", "nat-per-zone", "endpoints"] = "nat"
-    certificate_arn: str = Field(default="", pattern=r"^(arn:aws[a-z-]*:acm:\S+)?$")
+    cidr: str = Field(default="10.0.0.0/16", description="the VPC's block, /16 to /24")
+    zones: int = Field(default=2, ge=2, le=4, description="availability zones")
+    egress: Literal["nat", "nat-per-zone", "endpoints"] = Field(
+        default="nat", description="one NAT gateway, one a zone, or none: then only AWS is reached, through endpoints"
+    )
+    certificate_arn: str = Field(
+        default="",
+        pattern=r"^(arn:aws[a-z-]*:acm:\S+)?$",
+        description="of the balancer's domain: port 443, to which port 80 redirects",
+    )
 
     @model_validator(mode="after")
     def _check_cidr(self) -> Self:
@@ -109,23 +119,35 @@ def _model_size(value: object) -> object:
 class ServiceConfig(_Section):
     """The worker's Fargate service."""
 
-    cpu: int = 512
-    memory: int = 2048
-    architecture: Literal["X86_64", "ARM64"] = "X86_64"
-    # Empty: made from what the image is built of.
-    image_tag: str = Field(default="", pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$")
-    min_tasks: int = Field(default=0, ge=0, le=MAX_TASKS)
-    max_tasks: int | None = Field(default=None, ge=1, le=MAX_TASKS)
-    cpu_target: float = Field(default=70, ge=20, le=95)
-    log_retention_days: int = 30
-    shutdown_grace_seconds: int = Field(default=90, ge=10, le=110)
-    model_size: Annotated[Literal["n", "s", "m", "l", "x"], BeforeValidator(_model_size)] = "n"
-    # bf16 where the processor has it; int8 needs `make quantise` before the image is built.
-    precision: Literal["fp32", "bf16", "int8"] = "fp32"
-    # FANOUT: records are pushed to the worker, some 0.2 s sooner; docs/kcl.md says for how much.
-    retrieval_mode: Literal["POLLING", "FANOUT"] = "POLLING"
-    confidence_threshold: float = Field(default=0.5, ge=0, le=1)
-    max_detections: int = Field(default=100, ge=1, le=1000)
+    cpu: int = Field(default=512, description="of a task, in 1024ths of a core, as Fargate offers them")
+    memory: int = Field(default=2048, description="of a task, in MiB, as Fargate offers it with the CPU")
+    architecture: Literal["X86_64", "ARM64"] = Field(default="X86_64", description="of image and tasks")
+    image_tag: str = Field(
+        default="",
+        pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$",
+        description="of the worker's image; empty: made from what it is built of",
+    )
+    min_tasks: int = Field(default=0, ge=0, le=MAX_TASKS, description="tasks at any time")
+    max_tasks: int | None = Field(
+        default=None, ge=1, le=MAX_TASKS, description="tasks at the most; none: one a shard, and not more than ten"
+    )
+    cpu_target: float = Field(default=70, ge=20, le=95, description="percent of CPU above which tasks are added")
+    log_retention_days: int = Field(default=30, description="of the worker's log")
+    shutdown_grace_seconds: int = Field(
+        default=90, ge=10, le=110, description="a task's time to finish what is in flight"
+    )
+    model_size: Annotated[Literal["n", "s", "m", "l", "x"], BeforeValidator(_model_size)] = Field(
+        default="n", description="of YOLOv8"
+    )
+    precision: Literal["fp32", "bf16", "int8"] = Field(
+        default="fp32",
+        description="bf16 where the processor has it; int8 after `make quantise`: [performance](performance.md)",
+    )
+    retrieval_mode: Literal["POLLING", "FANOUT"] = Field(
+        default="POLLING", description="FANOUT: records are pushed, some 0.2 s sooner; what it costs: [kcl](kcl.md)"
+    )
+    confidence_threshold: float = Field(default=0.5, ge=0, le=1, description="least confidence of a detection")
+    max_detections: int = Field(default=100, ge=1, le=1000, description="in a frame, the most confident ones")
 
     @model_validator(mode="after")
     def _check_sizes(self) -> Self:
@@ -147,12 +169,20 @@ class ServiceConfig(_Section):
 class StorageConfig(_Section):
     """Frames, results and quarantine."""
 
-    bucket: str = Field(default="processedframes-{account}-{region}", pattern=r"^[a-z0-9.{}-]+$")
-    expiry_days: int = Field(default=7, ge=1, le=3650)
-    versioning: bool = False
-    replica_region: str = Field(default="", pattern=rf"^({REGION})?$")
-    queue: Name = "processing-results"
-    max_receives: int = Field(default=5, ge=1, le=1000)
+    bucket: str = Field(
+        default="processedframes-{account}-{region}",
+        pattern=r"^[a-z0-9.{}-]+$",
+        description="of frames; `{account}` and `{region}` are filled in",
+    )
+    expiry_days: int = Field(default=7, ge=1, le=3650, description="after which frames go")
+    versioning: bool = Field(default=False, description="keeps what is overwritten and deleted, as long as frames")
+    replica_region: str = Field(
+        default="", pattern=rf"^({REGION})?$", description="where every frame is copied to; needs versioning"
+    )
+    queue: Name = Field(default="processing-results", description="of results; two more are named after it")
+    max_receives: int = Field(
+        default=5, ge=1, le=1000, description="after so many a message goes to the dead-letter queue"
+    )
 
     @model_validator(mode="after")
     def _check_replica(self) -> Self:
@@ -168,23 +198,29 @@ class StorageConfig(_Section):
 class AlarmConfig(_Section):
     """Who is told."""
 
-    email: str = Field(default="", pattern=r"^(\S+@\S+)?$")
+    email: str = Field(default="", pattern=r"^(\S+@\S+)?$", description="subscribed to the alarms; it has to confirm")
 
 
 class GithubConfig(_Section):
     """The repository whose workflows plan and deploy, if any."""
 
-    repository: str = Field(default="", pattern=r"^([\w.-]+/[\w.-]+)?$")
-    # An account has one provider of GitHub's identities; of several environments in it, one makes it.
-    create_provider: bool = True
+    repository: str = Field(default="", pattern=r"^([\w.-]+/[\w.-]+)?$", description="owner/name; empty: none")
+    create_provider: bool = Field(
+        default=True,
+        description="of GitHub's identities an account has one: false in all environments but one",
+    )
 
 
 class Config(_Section):
     """One environment. Several stand side by side in an account by their suffixes."""
 
-    region: str = Field(default="eu-central-1", pattern=rf"^{REGION}$")
-    suffix: str = Field(default="", pattern=r"^(-[a-z0-9]{1,16})?$")
-    tags: dict[str, str] = Field(default_factory=dict)
+    region: str = Field(default="eu-central-1", pattern=rf"^{REGION}$", description="of everything")
+    suffix: str = Field(
+        default="",
+        pattern=r"^(-[a-z0-9]{1,16})?$",
+        description="ends every name, such as `-prod`, so that environments stand side by side",
+    )
+    tags: dict[str, str] = Field(default_factory=dict, description="on everything, as `[tags]`")
     stream: StreamConfig = StreamConfig()
     network: NetworkConfig = NetworkConfig()
     service: ServiceConfig = ServiceConfig()

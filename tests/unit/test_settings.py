@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from kcl_worker import reference
 from kcl_worker.errors import SettingsError
 from kcl_worker.settings import Settings
 from local.processes import ROOT
+from stacks import reference
 
 REQUIRED = {
     "KINESIS_STREAM_NAME": "cv2kinesis",
@@ -86,6 +86,7 @@ def test_a_missing_model_is_named(tmp_path: Path) -> None:
     assert "none.onnx: no such model" in done.stderr.splitlines()[-1]
 
 
-def test_the_readme_lists_every_variable() -> None:
-    text = reference.README.read_text()
-    assert reference.with_table(text) == text, "out of date: python -m kcl_worker.reference"
+def test_the_reference_is_what_the_code_says() -> None:
+    text = reference.PAGE.read_text()
+    assert reference.page(text) == text, "out of date: make reference"
+    assert "None |" not in text  # a field without a description

@@ -1,0 +1,98 @@
+"""Writes the tables of docs/configuration.md from the code: `make reference`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from contract.source_settings import Line, SourceSettings, Zone
+from kcl_worker.settings import Settings
+from stacks.config import Config
+
+PAGE: Final = Path(__file__).parent.parent / "docs" / "configuration.md"
+BEGIN: Final = "<!-- reference: written by `make reference`, checked by a test -->\n"
+END: Final = "<!-- /reference -->\n"
+
+ENVIRONMENT: Final = """
+## An environment
+
+A key that is left out has its default. `make plan ENVIRONMENT=NAME` shows what a change would do.
+"""
+SOURCE: Final = """
+## A source
+
+```console
+$ cat door.json
+{"confidence_threshold": 0.4, "classes": ["person"], "tracking": true,
+ "zones": [{"name": "step", "polygon": [[0.1, 0.5], [0.4, 0.5], [0.4, 1], [0.1, 1]]}],
+ "lines": [{"name": "gate", "start": [0, 0.6], "end": [1, 0.6]}]}
+$ make configure ENVIRONMENT=prod SOURCE=door SETTINGS=door.json
+$ make sources ENVIRONMENT=prod
+```
+
+Places are fractions of the picture, x from the left and y from the top. Without `make`, put the JSON
+([schema](../contract/source-settings.schema.json)) into the parameter `SOURCES_PATH/SOURCE`. A value that cannot be
+used is logged, and the last good one stays. What comes of them in the messages:
+[messages](messages.md#tracks-zones-and-lines).
+"""
+WORKER: Final = """
+## A worker
+
+A stack sets those that it knows, from its `[service]` and from the names of what it makes; the rest keep their
+defaults. The SDK's own variables (`AWS_ENDPOINT_URL`, `AWS_PROFILE`, …) count as everywhere.
+"""
+
+
+def page(text: str) -> str:
+    """The page with the tables as the code has them."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    sections = [name for name, field in Config.model_fields.items() if _section(field)]
+    parts = [
+        ENVIRONMENT,
+        table("key", {name: f for name, f in Config.model_fields.items() if not _section(f)}),
+        *(f"\n### `[{name}]`\n{table('key', _fields(Config.model_fields[name]))}" for name in sections),
+        SOURCE,
+        table("setting", SourceSettings.model_fields),
+        f"\nA zone:\n{table('setting', Zone.model_fields)}",
+        f"\nA line:\n{table('setting', Line.model_fields)}",
+        WORKER,
+        table("variable", {name.upper(): field for name, field in Settings.model_fields.items()}),
+    ]
+    return before + BEGIN + "".join(parts) + "\n" + END + after
+
+
+def table(kind: str, fields: dict[str, FieldInfo]) -> str:
+    """A row for each field, in Markdown."""
+    rows = [f"| {kind} | default | |", "| --- | --- | --- |"]
+    rows += [f"| `{name}` | {_default(field)} | {field.description} |" for name, field in fields.items()]
+    return "\n" + "\n".join(rows) + "\n"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default_factory is not None:
+        return "none" if field.default_factory is dict else "made anew"
+    if field.is_required():
+        return "required"
+    if field.default in ("", None, ()):
+        return "none"
+    value = str(field.default)
+    return f"`{value.lower() if isinstance(field.default, bool) else value}`"
+
+
+def _section(field: FieldInfo) -> bool:
+    return isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+
+
+def _fields(field: FieldInfo) -> dict[str, FieldInfo]:
+    section = field.annotation
+    assert isinstance(section, type)
+    assert issubclass(section, BaseModel)
+    return section.model_fields
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text()))
