@@ -17,6 +17,7 @@ EXPORTED = (
     "S3_BUCKET_NAME",
     "SQS_QUEUE_URL",
     "QUARANTINE_QUEUE_URL",
+    "SOURCES_PATH",
 )
 
 
