@@ -113,6 +113,12 @@ class ResultMessage(_Message):
     image_height: int = Field(gt=0)
     model: str = Field(max_length=128, examples=["yolov8n"])
     inference_ms: float = Field(ge=0, description="of the network and what prepares and reads it")
+    lag_ms: int | None = Field(
+        default=None,
+        ge=0,
+        exclude_if=_is_none,
+        description="how far the worker was behind the shard's end when it read the frame",
+    )
     zones: tuple[ZoneCount, ...] | None = Field(
         default=None, exclude_if=_is_none, description="missing unless the source has zones"
     )

@@ -16,6 +16,8 @@ VARIABLES: Final = {
     "QuarantineQueueURL": "QUARANTINE_QUEUE_URL",
     "S3BucketName": "S3_BUCKET_NAME",
     "Region": "AWS_REGION",
+    "ClusterName": "ECS_CLUSTER_NAME",
+    "ServiceName": "ECS_SERVICE_NAME",
 }
 
 

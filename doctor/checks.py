@@ -27,6 +27,7 @@ def all_checks(place: Place, worker_url: str | None) -> Iterator[Finding]:
         lambda: credentials(place),
         lambda: stream(place),
         lambda: records(place),
+        lambda: tasks(place),
         lambda: leases(place),
         lambda: worker(worker_url),
         lambda: bucket(place),
@@ -95,6 +96,45 @@ def _some(kinesis: Any, place: Place, shard: dict[str, Any], since: datetime) ->
         if not iterator or not answer.get("MillisBehindLatest"):
             return False
     return False
+
+
+def tasks(place: Place) -> Finding:
+    """Whether as many tasks run as are wanted, and if not, what ECS says of it."""
+    if not place.cluster or not place.service:
+        return Finding("tasks", "skipped", "no ECS service is known", "--from-outputs outputs.json names it")
+    ecs = place.client("ecs")
+    answer = ask(
+        "tasks", "ecs:DescribeServices",
+        lambda: ecs.describe_services(cluster=place.cluster, services=[place.service]),
+        f"there is no cluster {place.cluster}", DEPLOY,
+    )  # fmt: skip
+    if not (found := [service for service in answer["services"] if service["status"] == "ACTIVE"]):
+        return Finding("tasks", "wrong", f"there is no service {place.service}", DEPLOY)
+    [service] = found
+    desired, running, pending = (service[f"{kind}Count"] for kind in ("desired", "running", "pending"))
+    says = f"{running} of {desired} tasks run"
+    if not desired:
+        return Finding("tasks", "unsure", f"{says}: asleep", "a record wakes one, in about three minutes")
+    if running >= desired:
+        return Finding("tasks", "well", says)
+    if reason := _last_stop(ecs, place):
+        return Finding("tasks", "wrong", f"{says}, {pending} start; the last that stopped: {reason}", "`make logs`")
+    events = [str(event["message"]) for event in service.get("events", [])[:1]]
+    return Finding("tasks", "wrong", "; ".join([f"{says}, {pending} start", *events]), "`make status`, `make logs`")
+
+
+def _last_stop(ecs: Any, place: Place) -> str:
+    """Why a task has stopped lately, in ECS's words and those of its exit status."""
+    which = {"cluster": place.cluster, "serviceName": place.service, "desiredStatus": "STOPPED"}
+    arns = ask("tasks", "ecs:ListTasks", lambda: ecs.list_tasks(**which)["taskArns"], "")
+    if not arns:
+        return ""
+    stopped = ask(
+        "tasks", "ecs:DescribeTasks", lambda: ecs.describe_tasks(cluster=place.cluster, tasks=arns[:100])["tasks"], ""
+    )
+    last = max(stopped, key=lambda task: task.get("stoppedAt", datetime.min.replace(tzinfo=UTC)))
+    statuses = [f"status {c['exitCode']}" for c in last.get("containers", []) if c.get("exitCode") is not None]
+    return ", ".join([str(last.get("stoppedReason", "no reason given")), *statuses])
 
 
 def leases(place: Place) -> Finding:

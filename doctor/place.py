@@ -44,6 +44,8 @@ class Place:
     quarantine: str
     application: str
     region: str
+    cluster: str = ""
+    service: str = ""
 
     @classmethod
     def from_environment(cls) -> Place:
@@ -61,6 +63,8 @@ class Place:
             # The stack names the application after its stream.
             application=value("KCL_APPLICATION_NAME") or stream,
             region=value("AWS_REGION", "AWS_DEFAULT_REGION") or "eu-central-1",
+            cluster=value("ECS_CLUSTER_NAME"),
+            service=value("ECS_SERVICE_NAME"),
         )
 
     def client(self, service: str) -> Any:

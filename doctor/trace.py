@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import cv2
 
+from audit import Inbox
 from contract import Metadata, Position, embed, identify
-from contract.message import ResultMessage
 from doctor.finding import Finding
 from doctor.place import HopError, Place, ask
 from producer.street import Street
@@ -60,13 +60,10 @@ def _trace(place: Place, patience: float) -> Iterator[Finding]:
         return
     yield Finding("frame stored", "well", f"s3://{place.bucket}/{identity.key}", seconds=time.monotonic() - started)
 
-    others: list[str] = []
-    try:
-        result = _wait(lambda: _find(sqs, place.queue, identity.frame_id, others), deadline)
-    finally:
-        for handle in others:
-            sqs.change_message_visibility(QueueUrl=place.queue, ReceiptHandle=handle, VisibilityTimeout=0)
-    if result:
+    with Inbox(sqs, place.queue, identity.frame_id) as inbox:
+        results = _wait(lambda: ask("frame announced", "sqs:ReceiveMessage", inbox.take, "no queue"), deadline)
+    if results:
+        result = results[0]
         says = f"{result.detections_count} objects, {result.inference_ms:.0f} ms in the network, model {result.model}"
         yield Finding("frame announced", "well", says, seconds=time.monotonic() - started)
     else:
@@ -83,17 +80,3 @@ def _has(s3: Any, bucket: str, key: str) -> bool:
     # Listing needs no more than what was allowed before, and says nothing wrong of what is not there yet.
     listed = ask("frame stored", "s3:ListBucket", lambda: s3.list_objects_v2(Bucket=bucket, Prefix=key), "no bucket")
     return bool(listed.get("KeyCount"))
-
-
-def _find(sqs: Any, queue: str, frame_id: str, others: list[str]) -> ResultMessage | None:
-    """Our message, which is deleted; the handles of others are added, to be given back."""
-    answer = ask(
-        "frame announced", "sqs:ReceiveMessage",
-        lambda: sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1), "no queue",
-    )  # fmt: skip
-    for message in answer.get("Messages", []):
-        if f'"{frame_id}"' in message["Body"]:
-            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-            return ResultMessage.model_validate_json(message["Body"])
-        others.append(message["ReceiptHandle"])
-    return None

@@ -126,7 +126,8 @@ class Gateway:
                     if kind is Kind.RECORD:
                         await window.acquire()
                         header, data = wire.split_record(body)
-                        record = Record(data, _position(shard_id, header), turns.next(), scenes)
+                        position, lag_ms = _position(shard_id, header), shard.millis_behind_latest
+                        record = Record(data, position, turns.next(), scenes, lag_ms)
                         number = wire.number(header, "number")
                         frames.create_task(self._settle(record, number, shard, window, writer))
                     elif kind is Kind.BATCH:

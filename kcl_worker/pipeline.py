@@ -31,12 +31,17 @@ Announced = TypeVar("Announced", bound=ResultMessage | QuarantineMessage | Skipp
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record of the stream, with its turn among those of its shard, and the shard's scenes."""
+    """A record of the stream, with its turn among those of its shard, and the shard's scenes.
+
+    Attributes:
+        lag_ms: How far its shard's end was ahead when it was read.
+    """
 
     data: bytes
     position: Position
     turn: Turn
     scenes: Scenes
+    lag_ms: int = 0
 
 
 class Pipeline:
@@ -166,6 +171,7 @@ class Pipeline:
             image_height=height,
             model=self._compute.model,
             inference_ms=round(picture.inference_ms, 2),
+            lag_ms=record.lag_ms,
             zones=count_zones(wanted.zones, detections, class_names, width, height) if wanted.zones else None,
             lines=lines,
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-from audit import Accepted, Findings, examine, read_ledger, stored_objects
+from audit import Accepted, Findings, Inbox, examine, read_ledger, stored_objects
 from contract.message import ResultMessage
 from stacks.config import Config
 from stacks.errors import DeployError
@@ -48,9 +48,6 @@ class Smoke:
 def run(client: Callable[[str], Any], config: Config, bucket: str, frames: int, seconds: float = WAIT_SECONDS) -> Smoke:
     """Sends frames of a source of their own, and waits for their objects and messages.
 
-    Messages of other sources are held back meanwhile and returned at the end: one that went back at once would come
-    again and again, until its receives sent it to the dead letters.
-
     Raises:
         DeployError: If the frames cannot be sent.
     """
@@ -60,16 +57,12 @@ def run(client: Callable[[str], Any], config: Config, bucket: str, frames: int, 
     sqs, s3 = client("sqs"), client("s3")
     queue = sqs.get_queue_url(QueueName=config.name(config.storage.queue))["QueueUrl"]
     results: list[ResultMessage] = []
-    others: list[str] = []
-    try:
+    with Inbox(sqs, queue, source) as inbox:
         while True:
-            results += _receive(sqs, queue, source, others)
+            results += inbox.take(wait_seconds=2)
             complete = len({result.frame_id for result in results}) == len(accepted)
             if complete or time.monotonic() - started > seconds:
                 break
-    finally:
-        for handle in others:
-            sqs.change_message_visibility(QueueUrl=queue, ReceiptHandle=handle, VisibilityTimeout=0)
     findings = examine(accepted, stored_objects(s3, bucket, [source]), results)
     return Smoke(source, findings, time.monotonic() - started)
 
@@ -86,16 +79,3 @@ def _send(config: Config, source: str, frames: int) -> list[Accepted]:
         if done.returncode:
             raise DeployError((done.stderr.strip().splitlines() or ["the producer failed"])[-1].removeprefix("error: "))
         return read_ledger(ledger)
-
-
-def _receive(sqs: Any, queue: str, source: str, others: list[str]) -> list[ResultMessage]:
-    """Takes our messages off the queue, and adds the handles of the others."""
-    found = []
-    answer = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=2)
-    for message in answer.get("Messages", []):
-        if f'"{source}"' not in message["Body"]:
-            others.append(message["ReceiptHandle"])
-            continue
-        found.append(ResultMessage.model_validate_json(message["Body"]))
-        sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-    return found

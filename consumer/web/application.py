@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
@@ -50,7 +51,11 @@ def application(board: Board, fetch: FetchFrame, count: CountQueues, *, token: s
         Route("/api/frames/{frame_id:path}", _frame(board)),
         Route("/frames/{frame_id:path}", _picture(board, fetch)),
     ]
-    return Starlette(routes=routes, middleware=[Middleware(Guard, token=token)])
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(Guard, token=token)],
+        exception_handlers={HTTPException: _refuse},  # paths and methods that there are not
+    )
 
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -58,6 +63,11 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 def _problem(status: int, text: str) -> JSONResponse:
     return JSONResponse({"error": text}, status)
+
+
+async def _refuse(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _problem(error.status_code, error.detail)
 
 
 def _source(board: Board) -> Endpoint:

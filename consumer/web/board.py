@@ -142,6 +142,7 @@ class Board:
             "frames": source.frames,
             "fps": round(source.rate(now), 2),
             "latency_seconds": round(source.latency, 3),
+            "lag_seconds": None if source.latest.lag_ms is None else source.latest.lag_ms / 1000,
             "silent_seconds": round(now - source.seen_at, 1),
             "classes": dict(source.classes.most_common(20)),
             "latest_frame_id": source.latest.frame_id,
@@ -155,7 +156,7 @@ def entry(result: ResultMessage) -> dict[str, Any]:
         by_alias=True,
         include={
             "frame_id", "source", "frame_index", "captured_at", "processed_at", "detections_count", "summary",
-            "image_width", "image_height", "model", "inference_ms",
+            "image_width", "image_height", "model", "inference_ms", "lag_ms", "zones", "lines",
         },
     )  # fmt: skip
 

@@ -22,6 +22,7 @@ _SUMMARY: Final = {
             "minItems": 4,
             "maxItems": 4,
         },
+        "track_id": _TEXT,
     },
 }
 _SCHEMAS: Final = {
@@ -40,6 +41,9 @@ _SCHEMAS: Final = {
             "image_height": _COUNT,
             "model": _TEXT,
             "inference_ms": _NUMBER,
+            "lag_ms": {"type": ["integer", "null"], "minimum": 0},
+            "zones": {"type": "array", "items": {"type": "object"}},
+            "lines": {"type": "array", "items": {"type": "object"}},
         },
     },
     "Source": {
@@ -50,6 +54,7 @@ _SCHEMAS: Final = {
             "frames": _COUNT,
             "fps": {"type": "number", "minimum": 0},
             "latency_seconds": {"description": "from capture to this server", **_NUMBER},
+            "lag_seconds": {"description": "of the worker behind the stream", "type": ["number", "null"], "minimum": 0},
             "silent_seconds": {"type": "number", "minimum": 0},
             "classes": {"type": "object", "additionalProperties": _COUNT},
             "latest_frame_id": _TEXT,

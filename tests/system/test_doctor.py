@@ -56,6 +56,26 @@ def test_nobody_works(resources: Resources) -> None:
     assert (found["frame sent"]["verdict"], found["frame stored"]["verdict"]) == ("well", "wrong")
 
 
+def test_tasks_that_do_not_run(resources: Resources) -> None:
+    ecs = resources.client("ecs")
+    cluster, service = f"{resources.stream}-cluster", f"{resources.stream}-service"
+    ecs.create_cluster(clusterName=cluster)
+    container = {"name": "worker", "image": "none", "memory": 512}
+    ecs.register_task_definition(family=resources.stream, containerDefinitions=[container])
+    ecs.create_service(cluster=cluster, serviceName=service, taskDefinition=resources.stream, desiredCount=2)
+    environment = resources.environment() | {"ECS_CLUSTER_NAME": cluster, "ECS_SERVICE_NAME": service}
+    _, found = run(environment, "--no-frame")
+    # The embedded AWS starts none.
+    assert (found["tasks"]["verdict"], found["tasks"]["says"][:18]) == ("wrong", "0 of 2 tasks run, ")
+    ecs.update_service(cluster=cluster, service=service, desiredCount=0)
+    _, found = run(environment, "--no-frame")
+    assert (found["tasks"]["verdict"], found["tasks"]["says"]) == ("unsure", "0 of 0 tasks run: asleep")
+    _, found = run(environment | {"ECS_SERVICE_NAME": "other"}, "--no-frame")
+    assert "there is no service other" in found["tasks"]["says"]
+    _, found = run(environment | {"ECS_CLUSTER_NAME": "other"}, "--no-frame")
+    assert "there is no cluster other" in found["tasks"]["says"]
+
+
 @pytest.mark.timeout(180)
 def test_a_worker_that_has_died(resources: Resources, tmp_path: Path) -> None:
     environment = resources.environment() | {"YOLO_MODEL_PATH": str(ROOT / "models" / "street.onnx")}

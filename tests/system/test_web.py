@@ -13,6 +13,8 @@ from typing import Any
 
 import jsonschema
 import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
 
 from consumer.web.board import HISTORY, MAX_CLASSES, MAX_SOURCES, Board
 from consumer.web.openapi import DESCRIPTION
@@ -202,3 +204,18 @@ def test_ever_new_classes_do_not_pile_up() -> None:
         seen = [{"class": f"c{number}-{place}", "conf": 0.5, "bbox": [0, 0, 1, 1]} for place in range(MAX_CLASSES)]
         board.add(ResultMessage.model_validate_json(body(number, summary=seen)))
         assert len(board._sources["cam"].classes) == MAX_CLASSES
+
+
+@pytest.mark.timeout(180)
+def test_the_api_is_as_it_describes_itself_whatever_is_asked(page: Page) -> None:
+    schema = schemathesis.openapi.from_url(urllib.parse.urljoin(page.address, "/openapi.json"))
+    operations: list[Any] = [found.ok() for found in schema.get_all_operations()]  # type: ignore[union-attr]
+    assert len(operations) == len(DESCRIPTION["paths"])
+    for operation in operations:
+
+        @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @given(case=operation.as_strategy())
+        def holds(case: Any) -> None:
+            case.call_and_validate()
+
+        holds()

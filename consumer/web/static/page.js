@@ -1,6 +1,7 @@
 // The live page: events in, tiles, chart and history out. Everything that comes is text, never markup.
 
 const SECONDS = 300, BUCKET = 5, PAGE = 25, MAX_ROWS = 500;
+const MAX_CLASSES = 200; // a hostile message may name any number of new ones
 const PICTURE_PAUSE = 250; // milliseconds between two pictures of a tile
 const $ = (id) => document.getElementById(id);
 const tiles = new Map(), classes = new Map(), counts = []; // counts: {at, byClass}, one for each BUCKET
@@ -16,6 +17,14 @@ function words(result) {
   const number = new Map();
   for (const item of result.summary) number.set(item.class, (number.get(item.class) ?? 0) + 1);
   return [...number].map(([name, count]) => `${count} ${name}`).join(", ");
+}
+
+// Who is in the zones, and who has crossed the lines.
+function tallies({ zones, lines }) {
+  return [
+    ...(zones ?? []).map(({ name, count }) => `${name}: ${count}`),
+    ...(lines ?? []).map((line) => `${line.name}: ${line.in_total} in, ${line.out_total} out`),
+  ].join(" · ");
 }
 
 function option(select, value) {
@@ -54,14 +63,19 @@ function follow(made) {
 function showSource(status) {
   const made = tile(status.name);
   made.seenAt = Date.now() - 1000 * status.silent_seconds;
-  const fields = { fps: status.fps.toFixed(1), latency: `${status.latency_seconds.toFixed(2)} s`, frames: status.frames };
+  const fields = {
+    fps: status.fps.toFixed(1),
+    latency: `${status.latency_seconds.toFixed(2)} s`,
+    lag: status.lag_seconds === null ? "?" : `${status.lag_seconds.toFixed(1)} s`,
+    frames: status.frames,
+  };
   for (const [name, value] of Object.entries(fields)) made.article.querySelector(`[data-field=${name}]`).textContent = value;
   for (const name of Object.keys(status.classes)) know(name);
   return made;
 }
 
 function know(name) {
-  if (classes.has(name)) return;
+  if (classes.has(name) || classes.size >= MAX_CLASSES) return;
   classes.set(name, classes.size);
   option($("class"), name);
   const entry = document.createElement("li");
@@ -81,6 +95,7 @@ function showResult(status, result) {
   count(result);
   if (!wanted(result)) return;
   made.article.querySelector(".seen").textContent = words(result);
+  made.article.querySelector(".counts").textContent = tallies(result);
   made.next = { id: result.frame_id, text: `${result.source}: ${words(result) || "nothing"}` };
   if (!made.busy) follow(made);
   if (result.summary.length) {
@@ -144,7 +159,7 @@ function draw() {
   for (const { at, all } of counts) {
     for (const result of all.filter(wanted)) {
       for (const item of result.summary) {
-        if (at > now - places - 1) lines.get(item.class)[at - now + places] += 1;
+        if (at > now - places - 1 && lines.has(item.class)) lines.get(item.class)[at - now + places] += 1;
       }
     }
   }
