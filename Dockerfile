@@ -18,8 +18,11 @@ RUN cd /app && /opt/venv/bin/python -m kcl_worker.jars \
     && "$(/opt/venv/bin/python -c 'from kcl_worker.daemon import find_java; print(find_java())')" -Xshare:dump > /dev/null \
     && /opt/venv/bin/pip uninstall --quiet --yes pip setuptools \
     && /opt/venv/bin/python -m compileall -q /app
-# 140 MB that nothing here loads: other processors than the CPU, models of other kinds than ours, libraries' own tests.
+# 170 MB that nothing here loads: other processors than the CPU, models of other kinds than ours, other services of AWS
+# than ours, libraries' own tests.
 RUN cd /opt/venv/lib/python3*/site-packages && find . -type d -name tests -prune -exec rm -rf {} + \
+    && find botocore/data -mindepth 1 -maxdepth 1 -type d \
+       ! -name s3 ! -name sqs ! -name ssm ! -name sts ! -name dynamodb ! -name kinesis -exec rm -rf {} + \
     && cd openvino/libs && rm -f libopenvino_intel_[gn]pu_plugin.so cache.json \
        libopenvino_tensorflow* libopenvino_pytorch* libopenvino_paddle* libopenvino_jax* libopenvino_gguf*
 # The model's files with their hashes, without which the worker does not start: yolov8n, yolov8n-int8, …

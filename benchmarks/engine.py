@@ -16,7 +16,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -50,6 +50,9 @@ class Nowhere:
 
     async def put(self, key: str, body: bytes, content_type: str, record_sha256: str) -> None:
         pass
+
+    def expecting(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def enqueue(self, body: str) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TypeVar
 
 from contract import Frame, FrameError, Identity, Metadata, Position, identify
-from contract.frame import format_time
+from contract.frame import format_time, parse_time
 from contract.message import LineCount, QuarantineMessage, ResultMessage, SkippedMessage, Summary
 from contract.source_settings import DEFAULT, SourceSettings
 from kcl_worker.compute import Compute, Picture
@@ -26,7 +26,8 @@ from kcl_worker.wire import Outcome
 
 logger = logging.getLogger(__name__)
 
-Announced = TypeVar("Announced", bound=ResultMessage | QuarantineMessage | SkippedMessage)
+Message = ResultMessage | QuarantineMessage | SkippedMessage
+MakeMessage = Callable[[], Awaitable[Message]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,17 @@ class Pipeline:
 
     async def process(self, record: Record) -> Outcome:
         """Gives the outcome once it is stored; until then the record must not be checkpointed."""
+        with self._results.expecting():
+            outcome, queue, make = await self._store(record)
+            body, sent = await self._announce(record, queue, make)
+        if sent:
+            await sent
+        self._count(body)
+        return outcome
+
+    async def _store(self, record: Record) -> tuple[Outcome, MessageQueue | None, MakeMessage]:
+        """Stores what is to be stored; gives what has to be said of it, and where."""
         metadata: Metadata | None = None
-        make: Callable[[], Awaitable[ResultMessage | QuarantineMessage]]
-        queue: MessageQueue | None
         try:
             frame = Frame.parse(
                 record.data,
@@ -82,28 +91,23 @@ class Pipeline:
             metadata = frame.metadata
             identity = identify(metadata, record.position)
             if self._is_stale(record.position):
-                return await self._skip(record, identity)
+                return Outcome.DURABLE, self._results, partial(self._skipped, record.position, identity)
             wanted = self._settings_of(identity.source)
             picture = await self._compute.picture(frame, wanted)
             await self._frames.put(identity.key, picture.jpeg, "image/jpeg", _sha256(record.data))
-            outcome, queue = Outcome.DURABLE, self._results
-            make = partial(self._message, record, identity, picture, wanted)
+            return Outcome.DURABLE, self._results, partial(self._message, record, identity, picture, wanted)
         except FrameError as error:
             identity = identify(metadata, record.position)
             await self._frames.put(
                 identity.quarantine_key, record.data, "application/octet-stream", _sha256(record.data)
             )
             logger.warning("quarantined: %s", error, extra={"frame_id": identity.frame_id})
-            outcome, queue = Outcome.QUARANTINED, self._quarantined
-            make = partial(self._notice, record, identity, error)
-        body: ResultMessage | QuarantineMessage = await self._announce(record, queue, make)
-        self._count(record.position, identity, body)
-        return outcome
+            return Outcome.QUARANTINED, self._quarantined, partial(self._notice, record, identity, error)
 
     async def _announce(
-        self, record: Record, queue: MessageQueue | None, make: Callable[[], Awaitable[Announced]]
-    ) -> Announced:
-        """Makes and sends a message when it is the record's turn; gives it when SQS has it.
+        self, record: Record, queue: MessageQueue | None, make: MakeMessage
+    ) -> tuple[Message, asyncio.Future[None] | None]:
+        """Makes and enqueues a message when it is the record's turn; the future is done when SQS has it.
 
         Frames of a shard are done with in their order, and their messages' times say so. The queue may still deliver
         them in another: it is a standard one, and takes of a batch what it likes.
@@ -111,9 +115,7 @@ class Pipeline:
         async with record.turn:
             body = await make()
             sent = queue.enqueue(body.to_json()) if queue else None
-        if sent:
-            await sent
-        return body
+        return body, sent
 
     def _is_stale(self, position: Position) -> bool:
         """Whether a frame has been on the stream for too long. Its time of capture is the camera's word, and may be
@@ -121,11 +123,6 @@ class Pipeline:
         if self._settings.lag_policy == "process-all":
             return False
         return _age(position) > self._settings.max_frame_age_seconds
-
-    async def _skip(self, record: Record, identity: Identity) -> Outcome:
-        await self._announce(record, self._results, partial(self._skipped, record.position, identity))
-        self._metrics.add_skipped()
-        return Outcome.DURABLE
 
     async def _skipped(self, position: Position, identity: Identity) -> SkippedMessage:
         return SkippedMessage(
@@ -210,22 +207,17 @@ class Pipeline:
             quarantined_at=format_time(datetime.now(UTC)),
         )
 
-    def _count(self, position: Position, identity: Identity, body: ResultMessage | QuarantineMessage) -> None:
+    def _count(self, body: Message) -> None:
         if isinstance(body, QuarantineMessage):
             self._metrics.add_quarantined()
-            return
-        latency = (datetime.now(UTC) - identity.captured_at).total_seconds() * 1000
-        self._metrics.add_frame(body.detections_count, body.inference_ms, latency)
-        logger.debug(
-            "processed",
-            extra={
-                "frame_id": identity.frame_id,
-                "shard_id": position.shard_id,
-                "detections": body.detections_count,
-                "inference_ms": body.inference_ms,
-                "latency_ms": round(latency, 1),
-            },
-        )
+        elif isinstance(body, SkippedMessage):
+            self._metrics.add_skipped()
+        else:
+            latency = (datetime.now(UTC) - parse_time(body.captured_at)).total_seconds() * 1000
+            self._metrics.add_frame(body.detections_count, body.inference_ms, latency)
+            extra = {"frame_id": body.frame_id, "shard_id": body.shard_id, "detections": body.detections_count}
+            extra |= {"inference_ms": body.inference_ms, "latency_ms": round(latency, 1)}
+            logger.debug("processed", extra=extra)
 
 
 def _age(position: Position) -> float:

@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 
 from contract import Frame, Metadata, Position, embed
 from contract.message import QuarantineMessage, ResultMessage
+from contract.source_settings import DEFAULT, SourceSettings
 from kcl_worker import wire
 from kcl_worker.aws import Caller
 from kcl_worker.compute import SPARE_THREADS, Compute
@@ -32,7 +33,7 @@ from kcl_worker.pipeline import Pipeline, Record
 from kcl_worker.scenes import Scenes
 from kcl_worker.settings import Settings
 from kcl_worker.shards import ShardBoard
-from kcl_worker.sinks import FrameStore, MessageQueue
+from kcl_worker.sinks import FrameStore, MessageQueue, StateStore
 from kcl_worker.wire import Kind, Outcome
 from local.resources import Resources
 from tests import pictures
@@ -75,7 +76,10 @@ def settings_for(resources: Resources, **changes: Any) -> Settings:
 
 @asynccontextmanager
 async def running(
-    resources: Resources, sqs: Any = None, **changes: Any
+    resources: Resources,
+    sqs: Any = None,
+    settings_of: Callable[[str], SourceSettings] = lambda source: DEFAULT,
+    **changes: Any,
 ) -> AsyncIterator[tuple[Pipeline, Oracle, Metrics]]:
     """A pipeline with all that has to run for it."""
     settings, caller, oracle = settings_for(resources, **changes), Caller(), Oracle()
@@ -91,6 +95,7 @@ async def running(
         results,
         quarantined,
         metrics,
+        settings_of,
     )
     services = [asyncio.create_task(work) for work in (results.run(), quarantined.run())]
     try:
@@ -393,3 +398,51 @@ async def test_a_peer_that_breaks_the_protocol_is_dropped_alone(tmp_path: Path, 
         writer.close()
         shard.send(1)
         assert await shard.outcome() == (0, Outcome.DURABLE)
+
+
+async def test_what_is_remembered_of_a_source_is_found_again(resources: Resources) -> None:
+    store = StateStore(resources.client("s3"), resources.bucket, "app", Caller())
+    assert await store.get("door") is None
+    await store.put("door", "first")
+    await store.put("door", "second")
+    assert await store.get("door") == "second"
+    assert await store.get("yard") is None
+    [stored] = resources.client("s3").list_objects_v2(Bucket=resources.bucket)["Contents"]
+    assert stored["Key"] == "state/app/door.json"
+    with pytest.raises(ServiceError, match="NoSuchBucket"):
+        await StateStore(resources.client("s3"), "there-is-no-such-bucket", "app", Caller()).get("door")
+
+
+async def test_a_source_gets_what_it_asks_for(resources: Resources) -> None:
+    corner = {"name": "corner", "polygon": [[0, 0], [0.5, 0], [0.5, 0.6], [0, 0.6]]}
+    across = {"name": "across", "start": [0, 0.9], "end": [1, 0.9]}
+    wanted = SourceSettings.model_validate({"zones": [corner], "lines": [across]})
+    turns, scenes = Turns(), Scenes(None)
+    async with running(resources, settings_of=lambda source: wanted) as (pipeline, _, _):
+        for number in range(3):
+            one = record(frame(number), number, turns)
+            await pipeline.process(Record(one.data, one.position, one.turn, scenes, lag_ms=7))
+    results = sorted(
+        (ResultMessage.model_validate_json(body) for body in messages(resources, resources.queue_url)),
+        key=lambda result: result.frame_index or 0,
+    )
+    assert [(zone.name, zone.count, zone.classes) for zone in results[0].zones or ()] == [("corner", 1, {"cat": 1})]
+    assert [line.model_dump(by_alias=True) for line in results[0].lines or ()] == [
+        {"name": "across", "in": 0, "out": 0, "in_total": 0, "out_total": 0}
+    ]
+    first, second, third = (result.summary[0].track_id for result in results)
+    assert first is None
+    assert second == third is not None
+    assert results[0].lag_ms == 7
+
+
+async def test_classes_and_threshold_of_a_source() -> None:
+    compute = Compute(Oracle(), 85, 0.5)
+    for text, number in (
+        ("{}", 1),
+        ('{"confidence_threshold": 0.8}', 0),
+        ('{"classes": ["dog"]}', 0),
+        ('{"classes": ["cat"], "tracking": true}', 1),
+    ):
+        picture = await compute.picture(Frame.parse(frame(1)), SourceSettings.parse(text))
+        assert len(picture.detections) == number
