@@ -158,7 +158,7 @@ check: setup ## format, lint, types and fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n auto tests/unit
+	$(BIN)/python -m pytest -q -n auto -m 'not slow' tests/unit
 
 .PHONY: coverage
 coverage: setup ## which lines of the product the unit and system tests run, in every process

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from local.processes import ROOT
-from stacks.app import synthesise
 from stacks.config import Config
 from tests.infra.conftest import ACCOUNT, Synth
 
@@ -35,6 +34,8 @@ def test_every_failed_check_has_its_reason_and_every_reason_its_check(synth: Syn
     if not CHECKOV.exists():
         pytest.skip("checkov is not installed: make setup-scan")
     synth()  # skips without node
+    from stacks.app import synthesise
+
     for name, values in VARIANTS.items():
         synthesise(Config.of(values), "test", ACCOUNT, tmp_path / name)
     shutil.copy(ROOT / "Dockerfile", tmp_path)

@@ -93,6 +93,7 @@ def test_an_rtsp_camera_is_read_over_tcp_and_called_again_when_it_hangs_up(film:
     assert seen[len(first) :][0] < 20
 
 
+@pytest.mark.slow
 def test_an_rtsp_camera_that_falls_silent_is_called_again(film: bytes) -> None:
     with rtsp.camera(film) as camera:
         camera.hang.set()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from kcl_worker.detections import Detections
 from kcl_worker.openvino_detector import OpenVinoDetector
@@ -12,6 +13,7 @@ from producer.street import CLASSES, Label
 MODEL = ROOT / "models" / "street.onnx"
 
 
+@pytest.mark.slow
 def test_the_demo_model_finds_what_is_drawn() -> None:
     detector = OpenVinoDetector(MODEL, confidence_threshold=0.001, max_detections=300)
     assert detector.class_names == CLASSES

@@ -193,6 +193,7 @@ async def test_the_local_sockets_protocol(chance: random.Random) -> None:
             continue
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 async def test_requests_to_health_and_status(chance: random.Random) -> None:
     board = ShardBoard()

@@ -44,6 +44,7 @@ def test_another_file_is_refused_in_one_line(tmp_path: Path, text: str | None) -
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "arguments", "named"),
     [("producer", ["send", "demo"], "frames-prod"), ("consumer", ["watch"], "123456789012/results")],

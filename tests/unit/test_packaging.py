@@ -8,9 +8,12 @@ import zipfile
 from email.parser import Parser
 from pathlib import Path
 
+import pytest
+
 from local.processes import ROOT
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_what_its_packages_need(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path)]
     # From a copy, so that nothing is built into the checkout.

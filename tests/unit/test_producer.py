@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 from contract import Frame, Metadata
 from local.processes import ROOT
 from local.resources import REGION, Resources
-from producer import Producer
+from producer import Producer, sender
 from producer.encoding import Encoder
 from producer.errors import SourceError, StreamError, UnreachableError
 from producer.lane import QUEUE_FRAMES, Lane
@@ -110,7 +110,9 @@ def test_a_request_that_fails_is_sent_again() -> None:
     assert [index for _, index in kinesis.taken] == [0, 1, 2]
 
 
-def test_a_service_that_stays_away_ends_the_producer() -> None:
+def test_a_service_that_stays_away_ends_the_producer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender, "BACKOFF_CAP_SECONDS", 0.05)
+
     class Away(Kinesis):
         def put_records(self, StreamName: str, Records: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
             self.requests.append([])
@@ -290,6 +292,7 @@ def test_the_command_sends_several_sources(resources: Resources, tmp_path: Path,
     assert {m.session for m in sent if m} == {c["session"] for c in summary["sources"].values()}
 
 
+@pytest.mark.slow
 def test_errors_are_one_line_and_a_status(resources: Resources, tmp_path: Path) -> None:
     for arguments, status, text in (
         (("missing.mp4",), 5, "missing.mp4: no such file"),

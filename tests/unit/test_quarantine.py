@@ -49,6 +49,7 @@ def on_the_stream(resources: Resources) -> list[bytes]:
     return [record["Data"] for record in kinesis.get_records(ShardIterator=iterator)["Records"]]
 
 
+@pytest.mark.slow
 def test_listing_leaves_all_where_it_is(resources: Resources, bad: list[QuarantineMessage]) -> None:
     for _ in range(2):
         listed = consumer(resources, "list", "--json")
@@ -57,6 +58,7 @@ def test_listing_leaves_all_where_it_is(resources: Resources, bad: list[Quaranti
     assert "not_jpeg" in consumer(resources, "list").stdout
 
 
+@pytest.mark.slow
 def test_a_record_is_shown_and_saved(resources: Resources, bad: list[QuarantineMessage], tmp_path: Path) -> None:
     shown = consumer(resources, "show", bad[0].frame_id, "--save", str(tmp_path / "record"))
     assert json.loads(shown.stdout) == json.loads(bad[0].to_json())
@@ -67,6 +69,7 @@ def test_a_record_is_shown_and_saved(resources: Resources, bad: list[QuarantineM
     assert (nowhere.returncode, nowhere.stderr) == (5, "error: /nowhere/record: No such file or directory\n")
 
 
+@pytest.mark.slow
 def test_redriven_records_are_on_the_stream_and_no_longer_in_quarantine(
     resources: Resources, bad: list[QuarantineMessage]
 ) -> None:
@@ -81,6 +84,7 @@ def test_redriven_records_are_on_the_stream_and_no_longer_in_quarantine(
     assert resources.client("s3").list_objects_v2(Bucket=resources.bucket)["KeyCount"] == 0
 
 
+@pytest.mark.slow
 def test_a_record_that_has_expired_stays_announced(resources: Resources, bad: list[QuarantineMessage]) -> None:
     resources.client("s3").delete_object(Bucket=bad[1].bucket, Key=bad[1].key)
     done = consumer(resources, "redrive", bad[1].frame_id)
