@@ -124,72 +124,38 @@ def send(
 
     Frames of a file are never dropped. A camera's oldest frame gives way when the stream is slower than it.
     """
-    try:
-        status = _send(
-            sources,
-            stream,
-            source_id or [],
-            fps,
-            width,
-            quality,
-            limit,
-            loop,
-            on_change,
-            endpoint_url,
-            region,
-            ledger,
-            as_json,
-        )
-    except ProducerError as error:
-        _fail(str(error), error.exit_status)
-    raise typer.Exit(status)
-
-
-def _send(
-    texts: list[str],
-    stream: str,
-    ids: list[str],
-    fps: str | None,
-    width: int | None,
-    quality: int | None,
-    limit: int | None,
-    loop: bool,
-    on_change: bool,
-    endpoint_url: str | None,
-    region: str,
-    ledger: Path | None,
-    as_json: bool,
-) -> int:
-    names = _source_ids(texts, ids)
-    wanted = _wanted_fps(fps)
-    opened = [open_source(text, wanted if isinstance(wanted, float) else 0) for text in texts]
-    kinesis = client(endpoint_url, region)
-    encoder = Encoder(quality, width, record_limit(kinesis, stream))
-    wake = threading.Condition()
-    lanes = []
-    for name, source in zip(names, opened, strict=True):
-        gate = ChangeGate() if on_change else None
-        rate = choose_rate(source, wanted)
-        lanes.append(Lane(name, source, encoder, wake=wake, rate=rate, limit=limit, loop=loop, gate=gate))
-    started = time.monotonic()
-    for lane in lanes:
-        lane.start()
-    with ExitStack() as stack:
-        accepted = stack.enter_context(Ledger(ledger)) if ledger else None
-        stack.enter_context(_interruptible(lanes))
-        stack.enter_context(Progress(lanes, quiet=as_json))
-        Sender(kinesis, stream, lanes, wake, accepted).run()
-    seconds = time.monotonic() - started
-    if as_json:
-        print(json.dumps(summary(lanes, seconds, stream)))
-    else:
-        Console().print(table(lanes, seconds))
-    for lane in lanes:
-        if lane.error:
-            raise lane.error
-    if any(lane.counts.refused for lane in lanes):
-        _fail("frames were refused: too large for a record at any quality and size", 7)
-    return 0 if all(lane.complete or lane.live for lane in lanes) else INTERRUPTED
+    with _one_line_errors():
+        names = _source_ids(sources, source_id or [])
+        wanted = _wanted_fps(fps)
+        opened = [open_source(text, wanted if isinstance(wanted, float) else 0) for text in sources]
+        kinesis = client(endpoint_url, region)
+        encoder = Encoder(quality, width, record_limit(kinesis, stream))
+        wake = threading.Condition()
+        lanes = []
+        for name, source in zip(names, opened, strict=True):
+            gate = ChangeGate() if on_change else None
+            rate = choose_rate(source, wanted)
+            lanes.append(Lane(name, source, encoder, wake=wake, rate=rate, limit=limit, loop=loop, gate=gate))
+        started = time.monotonic()
+        for lane in lanes:
+            lane.start()
+        with ExitStack() as stack:
+            accepted = stack.enter_context(Ledger(ledger)) if ledger else None
+            stack.enter_context(_interruptible(lanes))
+            stack.enter_context(Progress(lanes, quiet=as_json))
+            Sender(kinesis, stream, lanes, wake, accepted).run()
+        seconds = time.monotonic() - started
+        if as_json:
+            print(json.dumps(summary(lanes, seconds, stream)))
+        else:
+            Console().print(table(lanes, seconds))
+        for lane in lanes:
+            if lane.error:
+                raise lane.error
+        if any(lane.counts.refused for lane in lanes):
+            _fail("frames were refused: too large for a record at any quality and size", 7)
+        if not all(lane.complete or lane.live for lane in lanes):
+            raise typer.Exit(INTERRUPTED)
 
 
 def _wanted_fps(text: str | None) -> float | Literal["auto"] | None:
@@ -229,10 +195,8 @@ def _source_ids(texts: list[str], ids: list[str]) -> list[str]:
 @app.command("list")
 def list_devices(as_json: Annotated[bool, typer.Option("--json", help="Print a list for machines.")] = False) -> None:
     """Lists the webcams of this machine, by the index that `send` knows them by."""
-    try:
+    with _one_line_errors():
         found = devices()
-    except ProducerError as error:
-        _fail(str(error), error.exit_status)
     if as_json:
         print(json.dumps([asdict(device) for device in found]))
     elif not found:
@@ -256,6 +220,14 @@ def _interruptible(lanes: list[Lane]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    try:
+        yield
+    except ProducerError as error:
+        _fail(str(error), error.exit_status)
 
 
 def _fail(text: str, status: int) -> NoReturn:
