@@ -193,7 +193,7 @@ class GithubStack(TerraformStack):
             allow("Queues", ["sqs:SendMessage"], used["sqs"]),
             allow("Image", ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
                   used["ecr"]),
-            allow("Parameters", ["ssm:GetParameters"], used["ssm"]),
+            allow("Parameters", ["ssm:GetParameters", "ssm:GetParametersByPath"], used["ssm"]),
             allow("Logs", ["logs:CreateLogStream", "logs:PutLogEvents"], used["logs"]),
             # Neither knows resources.
             allow("Others", ["cloudwatch:PutMetricData", "ecr:GetAuthorizationToken"], ["*"]),

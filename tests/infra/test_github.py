@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,14 @@ def test_the_pipelines_roles_stay_within_the_boundary(synth: Synth) -> None:
     assert all(role["permissions_boundary"].endswith("policy/cv2kinesis-boundary-gh") for role in roles.values())
     roles = synth()["resource"]["aws_iam_role"]
     assert all("permissions_boundary" not in role for role in roles.values())
+
+
+def test_the_boundary_leaves_the_pipelines_roles_what_they_need(synth: Synth, stack: dict[str, Any]) -> None:
+    pipeline = synth(GITHUB | {"service": {"retrieval_mode": "FANOUT"}}, account=ACCOUNT)
+    within = [action for s in statements(stack, "boundary-permissions").values() for action in s["actions"]]
+    for role in ("task", "execution"):
+        needed = [action for s in statements(pipeline, f"{role}-permissions").values() for action in s["actions"]]
+        assert [action for action in needed if not any(fnmatch(action, allowed) for allowed in within)] == []
 
 
 @pytest.mark.timeout(300)
