@@ -25,7 +25,7 @@ setup: $(VENV)/.ready ## install everything but the extra `model` into .venv
 $(VENV)/.ready: requirements/dev.txt pyproject.toml kcl_worker/jars.sha256
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or later is needed, not " + sys.version.split()[0])'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 --require-hashes --no-deps -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	$(BIN)/python -m kcl_worker.jars
 	$(BIN)/python -c 'import subprocess; from kcl_worker.daemon import find_java; subprocess.run([find_java(), "-Xshare:dump"], stdout=subprocess.DEVNULL)'
