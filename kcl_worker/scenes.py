@@ -18,14 +18,14 @@ from kcl_worker.tracker import load_library
 
 logger = logging.getLogger(__name__)
 
-Sequence = tuple[int, int]
+SequenceNumber = tuple[int, int]
 """A sequence number and a sub-sequence number, which grow along a shard, and from a shard to its children."""
 
 
 class Snapshot(BaseModel):
     """A scene after the frame at this place of the stream."""
 
-    at: Sequence
+    at: SequenceNumber
     scene: SceneState
 
 
@@ -34,7 +34,7 @@ class Snapshots(BaseModel):
 
     snapshots: list[Snapshot]
 
-    def before(self, sequence: Sequence) -> Snapshot | None:
+    def before(self, sequence: SequenceNumber) -> Snapshot | None:
         """The newest that knows nothing of the frame at this place, nor of any behind it."""
         older = [snapshot for snapshot in self.snapshots if snapshot.at < sequence]
         return max(older, key=lambda snapshot: snapshot.at, default=None)
@@ -51,20 +51,20 @@ class Scenes:
         self._store = store
         self._scenes: dict[str, Scene] = {}
         self._thresholds: dict[str, float] = {}
-        self._at: dict[str, Sequence] = {}
+        self._at: dict[str, SequenceNumber] = {}
         self._saved: dict[str, Snapshot] = {}
 
-    async def of(self, source: str, frame_id: str, at: Sequence, threshold: float) -> Scene:
+    async def of(self, source: str, frame_id: str, at: SequenceNumber, threshold: float) -> Scene:
         """The scene that the source's frame at this place of the stream belongs to.
 
         Raises:
             ServiceError: If states are closed to us.
         """
-        if self._thresholds.get(source, threshold) != threshold:
-            self._replace(source, threshold)
         if source not in self._scenes:
             await asyncio.to_thread(load_library)
             self._scenes[source] = await self._load(source, frame_id, at, threshold)
+        elif self._thresholds[source] != threshold:
+            self._scenes[source] = Scene.from_state(self._scenes[source].state(), threshold)
         self._thresholds[source] = threshold
         self._at[source] = at
         return self._scenes[source]
@@ -84,12 +84,7 @@ class Scenes:
             await self._store.put(source, both.model_dump_json())
             self._saved[source] = now
 
-    def _replace(self, source: str, threshold: float) -> None:
-        """Goes on with another threshold."""
-        if source in self._scenes:
-            self._scenes[source] = Scene.from_state(self._scenes[source].state(), threshold)
-
-    async def _load(self, source: str, frame_id: str, at: Sequence, threshold: float) -> Scene:
+    async def _load(self, source: str, frame_id: str, at: SequenceNumber, threshold: float) -> Scene:
         text = await self._store.get(source) if self._store else None
         if text is not None:
             try:

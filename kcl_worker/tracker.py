@@ -105,6 +105,9 @@ class Tracker:
         """Ids of the tracks that are followed, those out of sight included."""
         return {f"{self._epoch}-{track.tracker_id}" for track in self._tracker.tracks if track.tracker_id >= 0}
 
+    # A state is made of what the library keeps, some of it private. Its version is pinned, and a test goes on from
+    # states at every stage of a film.
+
     def state(self) -> TrackerState:
         """What `from_state` needs to go on exactly from here."""
         return TrackerState(

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from producer.picture import Picture, Source
 
-# The automatic rate: down at once by a third, up again a step at a time, as TCP does with its window.
+# The automatic rate: down at once by three tenths, up again a step at a time, as TCP does with its window.
 AUTO_LOWEST_FPS: Final = 0.2
 AUTO_HIGHEST_FPS: Final = 30.0
 AUTO_DECREASE: Final = 0.7
