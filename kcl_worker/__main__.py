@@ -41,12 +41,14 @@ async def _live(settings: Settings) -> int:
 
 
 def _tell(error: Exception) -> int:
-    """Says why the worker ends; gives the exit status."""
+    """Says why the worker ends, in its last line; gives the exit status."""
+    status = error.exit_status if isinstance(error, WorkerError) else BUG_EXIT_STATUS
     if isinstance(error, WorkerError):
-        logger.error("%s", error, extra={"exit_status": error.exit_status})
-        return error.exit_status
-    logger.error("a bug ended the worker", exc_info=error, extra={"exit_status": BUG_EXIT_STATUS})
-    return BUG_EXIT_STATUS
+        logger.error("%s", error, extra={"exit_status": status})
+    else:
+        logger.error("a bug ended the worker", exc_info=error, extra={"exit_status": status})
+    logging.disable()  # threads that are still at work, as in a call of AWS, have nothing to add
+    return status
 
 
 if __name__ == "__main__":
