@@ -1,10 +1,9 @@
-"""Where a source's frames go, and staying below what a shard takes: 1 MiB and 1 000 records a second."""
+"""Where each source's frames go, and staying below what a shard takes: 1 MiB and 1 000 records a second."""
 
 from __future__ import annotations
 
 import hashlib
-import math
-from collections import Counter
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,6 +12,7 @@ SHARD_BYTES_PER_SECOND: Final = 1024 * 1024
 SHARD_RECORDS_PER_SECOND: Final = 1000
 # Kept free, because the service's clock is not ours.
 HEADROOM: Final = 0.95
+HASH_KEYS: Final = 2**128
 
 
 class TokenBucket:
@@ -45,25 +45,29 @@ class Shard:
     last_hash: int
 
 
-class Pacer:
-    """Spreads sources over the shards of a stream, and paces each shard.
+def spread(sources: Sequence[str]) -> dict[str, int]:
+    """The hash key of each source: equal steps through all hash keys, from the one that the first source would have.
 
-    A source goes where Kinesis would put it, by the hash of its partition key, unless that shard has its fair share of
-    this producer's sources already: chance would put two of four cameras on one of four shards nine times in ten.
+    However many equal shards there are or will be, each has its share of the sources; by chance, two of four cameras
+    would meet on one of four shards nine times in ten. A key never changes, so a source's frames stay in order: after
+    a resharding they go to the child that has the key, and KCL reads a child after its parents.
+    """
+    if not sources:
+        return {}
+    start = int(hashlib.md5(sources[0].encode(), usedforsecurity=False).hexdigest(), 16)
+    return {source: (start + HASH_KEYS * turn // len(sources)) % HASH_KEYS for turn, source in enumerate(sources)}
+
+
+class Pacer:
+    """Paces each shard.
 
     Args:
         shards: The open shards.
         now: Seconds of the clock that the other methods are given.
-        sources: Those that are spread, in this order; others go by their hash.
-        before: Of the stream before it was resharded. A source then stays within what was its shard, because KCL reads
-            a shard's children after it: so its frames stay in order.
     """
 
-    def __init__(
-        self, shards: list[Shard], now: float, sources: Sequence[str] = (), before: Pacer | None = None
-    ) -> None:
-        self._shards = shards
-        self._moved = self._spread({source: self._heirs(source, before) for source in sources})
+    def __init__(self, shards: Sequence[Shard], now: float) -> None:
+        self._shards = sorted(shards, key=lambda shard: shard.first_hash)
         self._buckets = {
             shard.shard_id: (
                 TokenBucket(SHARD_BYTES_PER_SECOND * HEADROOM, now),
@@ -76,58 +80,20 @@ class Pacer:
         """Whether a shard was open when the shards were listed."""
         return shard_id in self._buckets
 
-    def shard_of(self, source: str) -> str:
-        """Where a source's frames go."""
-        return self._place(source).shard_id
+    def shard_of(self, hash_key: int) -> str:
+        """Where a hash key's frames go."""
+        # While a stream is resharded, a list may lack the shard of a key; the one before it stands in.
+        place = bisect_right(self._shards, hash_key, key=lambda shard: shard.first_hash)
+        return self._shards[max(0, place - 1)].shard_id
 
-    def explicit_hash_key(self, source: str) -> str | None:
-        """What takes a source to another shard than its partition key would; None if nothing needs to."""
-        shard = self._moved.get(source)
-        return str((shard.first_hash + shard.last_hash) // 2) if shard else None
-
-    def _spread(self, choices: dict[str, list[Shard]]) -> dict[str, Shard]:
-        """The sources that do not stay at home."""
-        fair_share = math.ceil(len(choices) / len(self._shards))
-        load = Counter[Shard]()
-        crowded = []
-        for source, shards in choices.items():
-            home = self._home(source)
-            if home in shards and load[home] < fair_share:
-                load[home] += 1
-            else:
-                crowded.append(source)
-        moved = {}
-        for source in crowded:
-            shard = moved[source] = min(choices[source], key=lambda shard: load[shard])
-            load[shard] += 1
-        return moved
-
-    def _heirs(self, source: str, before: Pacer | None) -> list[Shard]:
-        """The shards that a source may go to."""
-        if before is None:
-            return self._shards
-        old = before._place(source)
-        heirs = [
-            shard for shard in self._shards if shard.first_hash <= old.last_hash and old.first_hash <= shard.last_hash
-        ]
-        return heirs or self._shards
-
-    def _place(self, source: str) -> Shard:
-        return self._moved.get(source) or self._home(source)
-
-    def _home(self, source: str) -> Shard:
-        """Where Kinesis puts a partition key: by its MD5."""
-        key = int(hashlib.md5(source.encode(), usedforsecurity=False).hexdigest(), 16)
-        return next((shard for shard in self._shards if shard.first_hash <= key <= shard.last_hash), self._shards[0])
-
-    def wait(self, source: str, size: int, now: float) -> float:
-        """Seconds until the source's shard takes a record of this size."""
-        data, records = self._buckets[self.shard_of(source)]
+    def wait(self, hash_key: int, size: int, now: float) -> float:
+        """Seconds until the key's shard takes a record of this size."""
+        data, records = self._buckets[self.shard_of(hash_key)]
         return max(data.wait(size, now), records.wait(1, now))
 
-    def take(self, source: str, size: int, now: float) -> None:
+    def take(self, hash_key: int, size: int, now: float) -> None:
         """Counts a record that is sent."""
-        data, records = self._buckets[self.shard_of(source)]
+        data, records = self._buckets[self.shard_of(hash_key)]
         data.take(size, now)
         records.take(1, now)
 

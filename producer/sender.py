@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from producer.kinesis import call, explain, is_final
 from producer.lane import Lane
-from producer.pacing import Pacer, Shard, open_shards
+from producer.pacing import Pacer, open_shards, spread
 
 # Of one PutRecords request.
 MAX_ENTRIES: Final = 500
@@ -48,6 +48,7 @@ class Sender:
     ) -> None:
         self._kinesis, self._stream, self._lanes, self._wake = kinesis, stream, lanes, wake
         self._accepted = accepted
+        self._hash_keys = spread([lane.source_id for lane in lanes])
         self._failures = 0
         self._last_success: float | None = None
 
@@ -55,7 +56,7 @@ class Sender:
         """Raises:
         ProducerError: If the stream is missing, closed to us or out of reach.
         """
-        self._pacer = self._spread(call(self._stream, self._open_shards))
+        self._pacer = call(self._stream, self._new_pacer)
         while True:
             batch, wait = self._choose(time.monotonic())
             if batch:
@@ -67,16 +68,13 @@ class Sender:
                 # A lane that ends without a frame notifies just before its thread is gone.
                 self._wake.wait(min(wait, 0.05 if not self._alive() else 0.5))
 
-    def _open_shards(self) -> list[Shard]:
-        return open_shards(self._kinesis, self._stream)
-
-    def _spread(self, shards: list[Shard], before: Pacer | None = None) -> Pacer:
-        return Pacer(shards, time.monotonic(), [lane.source_id for lane in self._lanes], before)
+    def _new_pacer(self) -> Pacer:
+        return Pacer(open_shards(self._kinesis, self._stream), time.monotonic())
 
     def _follow_resharding(self) -> None:
-        """Spreads the sources anew; where the shards cannot be listed now, the next request brings us here again."""
+        """Lists the shards anew; where they cannot be listed now, the next request brings us here again."""
         try:
-            self._pacer = self._spread(self._open_shards(), self._pacer)
+            self._pacer = self._new_pacer()
         except (ClientError, BotoCoreError) as error:
             if is_final(error):
                 raise explain(error, self._stream) from None
@@ -92,14 +90,14 @@ class Sender:
             data = lane.head()
             if data is None:
                 continue
-            cost = len(data) + len(lane.source_id)
-            pause = max(lane.not_before - now, self._pacer.wait(lane.source_id, cost, now))
+            cost, hash_key = len(data) + len(lane.source_id), self._hash_keys[lane.source_id]
+            pause = max(lane.not_before - now, self._pacer.wait(hash_key, cost, now))
             if pause > 0:
                 wait = min(wait, pause)
             elif len(batch) < MAX_ENTRIES and size + cost <= MAX_REQUEST_BYTES:
                 batch.append((lane, data))
                 size += cost
-                self._pacer.take(lane.source_id, cost, now)
+                self._pacer.take(hash_key, cost, now)
         return batch, wait
 
     def _put(self, batch: list[tuple[Lane, bytes]]) -> None:
@@ -125,10 +123,8 @@ class Sender:
             self._follow_resharding()
 
     def _entry(self, lane: Lane, data: bytes) -> dict[str, Any]:
-        entry = {"Data": data, "PartitionKey": lane.source_id}
-        if key := self._pacer.explicit_hash_key(lane.source_id):
-            entry["ExplicitHashKey"] = key
-        return entry
+        source = lane.source_id
+        return {"Data": data, "PartitionKey": source, "ExplicitHashKey": str(self._hash_keys[source])}
 
     def _is_hopeless(self) -> bool:
         """Whether a service that fails has failed for long enough to end the producer."""

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from producer import Producer, sender
 from producer.encoding import Encoder
 from producer.errors import SourceError, StreamError, UnreachableError
 from producer.lane import QUEUE_FRAMES, Lane
-from producer.pacing import Pacer, Shard, TokenBucket, open_shards
+from producer.pacing import HASH_KEYS, Pacer, Shard, TokenBucket, open_shards, spread
 from producer.picture import Picture, Source
 from producer.sender import FIRST_ATTEMPTS, MAX_REQUEST_BYTES, Sender
 from producer.sources import DemoSource, ImageSource, open_source, source_name
@@ -170,24 +170,23 @@ def test_a_frame_larger_than_a_seconds_worth_passes_and_is_paid_for() -> None:
 
 def test_shards_are_paced_apart() -> None:
     pacer = Pacer([Shard("a", 0, HALF - 1), Shard("b", HALF, 2 * HALF - 1)], 0.0)
-    keys = {pacer.shard_of(f"k{number}"): f"k{number}" for number in range(20)}
     for _ in range(3):
-        pacer.take(keys["a"], 1_000_000, 0.0)
-    assert pacer.wait(keys["a"], 1000, 0.0) > 1
-    assert pacer.wait(keys["b"], 1000, 0.0) == 0
+        pacer.take(0, 1_000_000, 0.0)
+    assert pacer.wait(HALF - 1, 1000, 0.0) > 1
+    assert pacer.wait(HALF, 1000, 0.0) == 0
 
 
-def test_keys_go_where_kinesis_puts_them(resources: Resources) -> None:
+def test_hash_keys_go_where_kinesis_puts_them(resources: Resources) -> None:
     kinesis = resources.client("kinesis")
     kinesis.split_shard(StreamName=resources.stream, ShardToSplit="shardId-000000000000", NewStartingHashKey=str(HALF))
     shards = open_shards(kinesis, resources.stream)
     assert [shard.shard_id for shard in shards] == ["shardId-000000000001", "shardId-000000000002"]
     pacer = Pacer(shards, 0.0)
-    for number in range(20):
-        key = f"camera {number}"
-        assert kinesis.put_record(StreamName=resources.stream, PartitionKey=key, Data=b"x")[
-            "ShardId"
-        ] == pacer.shard_of(key)
+    for key in [0, HALF - 1, HALF, HASH_KEYS - 1, *spread([f"camera {number}" for number in range(20)]).values()]:
+        answer = kinesis.put_record(
+            StreamName=resources.stream, PartitionKey="a camera", ExplicitHashKey=str(key), Data=b"x"
+        )
+        assert answer["ShardId"] == pacer.shard_of(key)
 
 
 def encode(encoder: Encoder, picture: Picture) -> Frame | None:
@@ -344,46 +343,46 @@ def test_ctrl_c_sends_what_is_queued_and_says_that_the_file_is_not_finished(reso
     assert "Traceback" not in errors
 
 
-def test_few_sources_are_spread_evenly() -> None:
-    shards = [Shard(str(n), n * HALF // 2, (n + 1) * HALF // 2 - 1) for n in range(4)]
-    for trial in range(50):
-        sources = [f"camera-{trial}-{number}" for number in range(4)]
-        pacer = Pacer(shards, 0.0, sources)
-        assert {pacer.shard_of(source) for source in sources} == {"0", "1", "2", "3"}
-        for source in sources:
-            if key := pacer.explicit_hash_key(source):
-                assert pacer.shard_of(source) == str(int(key) * 2 // HALF)
-            else:
-                assert pacer.shard_of(source) == Pacer(shards, 0.0).shard_of(source)
+@pytest.mark.parametrize("shards", [1, 2, 3, 4, 8, 100])
+@pytest.mark.parametrize("cameras", [1, 3, 4, 8, 1000])
+def test_sources_are_spread_evenly_over_any_number_of_shards(cameras: int, shards: int) -> None:
+    ends = [HASH_KEYS * number // shards for number in range(shards + 1)]
+    pacer = Pacer([Shard(str(n), ends[n], ends[n + 1] - 1) for n in range(shards)], 0.0)
+    for trial in range(20):
+        keys = spread([f"camera-{trial}-{number}" for number in range(cameras)]).values()
+        load = Counter(map(pacer.shard_of, keys))
+        assert max(load.values()) - min(load[str(n)] for n in range(shards)) <= 1
+        assert len(load) == min(cameras, shards)
 
 
-def test_a_source_stays_with_its_shards_children() -> None:
-    halves = [Shard("a", 0, HALF - 1), Shard("b", HALF, 2 * HALF - 1)]
-    quarters = [Shard(str(n), n * HALF // 2, (n + 1) * HALF // 2 - 1) for n in range(4)]
-    sources = [f"camera-{number}" for number in range(8)]
-    before = Pacer(halves, 0.0, sources)
-    after = Pacer(quarters, 0.0, sources, before)
-    for source in sources:
-        assert (before.shard_of(source), after.shard_of(source)) in {("a", "0"), ("a", "1"), ("b", "2"), ("b", "3")}
-    assert Counter(map(after.shard_of, sources)) == dict.fromkeys("0123", 2)
-
-
-def test_the_producer_follows_a_resharding(resources: Resources) -> None:
+def test_one_source_goes_where_its_partition_key_would(resources: Resources) -> None:
     kinesis = resources.client("kinesis")
-    shards: dict[str, set[str]] = {"before": set(), "after": set()}
-    phase = "before"
+    kinesis.split_shard(StreamName=resources.stream, ShardToSplit="shardId-000000000000", NewStartingHashKey=str(HALF))
+    pacer = Pacer(open_shards(kinesis, resources.stream), 0.0)
+    for number in range(20):
+        camera = f"camera {number}"
+        answer = kinesis.put_record(StreamName=resources.stream, PartitionKey=camera, Data=b"x")
+        assert answer["ShardId"] == pacer.shard_of(spread([camera])[camera])
 
-    def accepted(_: bytes, shard: str, __: str) -> None:
-        nonlocal phase
-        shards[phase].add(shard)
-        if phase == "before":
+
+def test_a_resharding_is_followed_and_keeps_each_source_in_order(resources: Resources) -> None:
+    kinesis = resources.client("kinesis")
+    way: dict[str, list[str]] = defaultdict(list)
+
+    def accepted(record: bytes, shard: str, _: str) -> None:
+        if not way:
             kinesis.split_shard(StreamName=resources.stream, ShardToSplit=shard, NewStartingHashKey=str(HALF))
-            phase = "after"
+        way[Frame.parse(record).metadata.source].append(shard)
 
-    lanes, wake = lanes_of(Pictures(10), Pictures(10))
+    lanes, wake = lanes_of(*(Pictures(10) for _ in range(6)))
     Sender(kinesis, resources.stream, lanes, wake, accepted).run()
-    assert shards["before"] == {"shardId-000000000000"}
-    assert shards["after"] - shards["before"] == {"shardId-000000000001", "shardId-000000000002"}
+    children = []
+    for shards in way.values():
+        # A source that met both children would be read out of order: KCL reads them at once.
+        first, child = dict.fromkeys(shards)
+        assert first == "shardId-000000000000"
+        children.append(child)
+    assert Counter(children) == {"shardId-000000000001": 3, "shardId-000000000002": 3}
 
 
 def test_a_program_sends_its_own_pictures(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
