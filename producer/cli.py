@@ -130,7 +130,7 @@ def send(
         opened = [open_source(text, wanted if isinstance(wanted, float) else 0) for text in sources]
         kinesis = client(endpoint_url, region)
         encoder = Encoder(quality, width, record_limit(kinesis, stream))
-        wake = threading.Condition()
+        wake = threading.Event()
         lanes = []
         for name, source in zip(names, opened, strict=True):
             gate = ChangeGate() if on_change else None

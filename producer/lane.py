@@ -47,7 +47,7 @@ class Lane:
         limit: Pictures at the most.
         loop: Whether a source that ends begins again.
         gate: Decides which pictures are worth a frame; None takes all.
-        wake: Notified when a frame is queued or the lane ends.
+        wake: Set when a frame is queued or the lane ends.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Lane:
         source: Source,
         encoder: Encoder,
         *,
-        wake: threading.Condition,
+        wake: threading.Event,
         rate: Rate | None = None,
         limit: int | None = None,
         loop: bool = False,
@@ -73,8 +73,10 @@ class Lane:
         self._rate = rate or Rate(0, live=source.live)
         self._limit, self._loop, self._gate = limit, loop, gate
         self._queue: deque[bytes] = deque()
+        self._room = threading.Condition()
         self._wake = wake
         self._stop = threading.Event()
+        self._ended = False
         self._thread = threading.Thread(target=self._capture, name=f"capture {source_id}", daemon=True)
 
     def start(self) -> None:
@@ -91,8 +93,8 @@ class Lane:
 
     @property
     def capturing(self) -> bool:
-        """Whether more frames may come."""
-        return self._thread.is_alive()
+        """Whether more frames may come; once it is false, `head` tells what is left."""
+        return not self._ended
 
     def head(self) -> bytes | None:
         """The next frame to be sent; it stays until `accept`."""
@@ -100,12 +102,14 @@ class Lane:
 
     def accept(self, size: int) -> None:
         """The stream has taken the head."""
-        with self._wake:
+        with self._room:
             self._queue.popleft()
-            self.head_attempts, self.not_before = 0, 0.0
-            self.counts.sent += 1
-            self.counts.bytes += size
-            self._wake.notify_all()
+            # Not for each frame: waking a thread costs more than a file's frame.
+            if len(self._queue) <= QUEUE_FRAMES // 2:
+                self._room.notify()
+        self.head_attempts, self.not_before = 0, 0.0
+        self.counts.sent += 1
+        self.counts.bytes += size
 
     def _capture(self) -> None:
         try:
@@ -115,8 +119,8 @@ class Lane:
         except Exception as error:
             self.error = ProducerError(f"{self.source_id}: {type(error).__name__}: {error}")
         finally:
-            with self._wake:
-                self._wake.notify_all()
+            self._ended = True
+            self._wake.set()
 
     def _capture_all(self) -> None:
         index = 0
@@ -153,7 +157,7 @@ class Lane:
                 return
 
     def _enqueue(self, data: bytes) -> bool:
-        with self._wake:
+        with self._room:
             if self._source.live:
                 # The head may be on its way already, so the one behind it gives way.
                 if len(self._queue) >= QUEUE_FRAMES:
@@ -164,7 +168,7 @@ class Lane:
                     if self._stop.is_set():
                         self.counts.captured -= 1  # the file can be sent again; nothing is lost
                         return False
-                    self._wake.wait(STOP_POLL_SECONDS)
+                    self._room.wait(STOP_POLL_SECONDS)
             self._queue.append(data)
-            self._wake.notify_all()
-            return True
+        self._wake.set()
+        return True

@@ -52,7 +52,7 @@ class Producer:
     ) -> None:
         kinesis = client(endpoint_url, region)
         encoder = Encoder(quality, width, record_limit(kinesis, stream))
-        wake = threading.Condition()
+        wake = threading.Event()
         self._inlets = {source: _Inlet() for source in sources}
         self._lanes = {source: Lane(source, inlet, encoder, wake=wake) for source, inlet in self._inlets.items()}
         self._sender = Sender(kinesis, stream, list(self._lanes.values()), wake)

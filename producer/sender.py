@@ -1,20 +1,23 @@
 """Putting the frames of all lanes on the stream.
 
-A request holds at most one frame of each source, and a source's next frame goes when its last is
-accepted. PutRecords takes some entries of a request and refuses others, and promises no order among
-them, so this is what keeps a source's frames in order through every retry.
+Of each source one frame is on its way, and its next goes when that is accepted. PutRecords takes some entries of a
+request and refuses others, and promises no order among them, so this is what keeps a source's frames in order through
+every retry. Requests overlap: while one is answered, the next takes other sources' frames.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from producer.errors import ProducerError
 from producer.kinesis import call, explain, is_final
 from producer.lane import Lane
 from producer.pacing import Pacer, open_shards, spread
@@ -22,11 +25,18 @@ from producer.pacing import Pacer, open_shards, spread
 # Of one PutRecords request.
 MAX_ENTRIES: Final = 500
 MAX_REQUEST_BYTES: Final = 10 * 1024 * 1024
+# Each takes its share of the sources: more would be no faster, and make smaller requests.
+REQUESTS: Final = 2
+IDLE_SECONDS: Final = 1.0
 BACKOFF_BASE_SECONDS: Final = 0.05
 BACKOFF_CAP_SECONDS: Final = 5.0
 # A stream that has never taken anything is given up after so many attempts; one that has is waited for.
 FIRST_ATTEMPTS: Final = 8
 PATIENCE_SECONDS: Final = 600.0
+
+
+# The head of each of some lanes.
+Batch = list[tuple[Lane, bytes]]
 
 
 class Sender:
@@ -43,12 +53,14 @@ class Sender:
         kinesis: Any,
         stream: str,
         lanes: list[Lane],
-        wake: threading.Condition,
+        wake: threading.Event,
         accepted: Callable[[bytes, str, str], None] | None = None,
     ) -> None:
         self._kinesis, self._stream, self._lanes, self._wake = kinesis, stream, lanes, wake
         self._accepted = accepted
         self._hash_keys = spread([lane.source_id for lane in lanes])
+        self._most = min(MAX_ENTRIES, math.ceil(len(lanes) / REQUESTS))
+        self._away: dict[Future[dict[str, Any]], Batch] = {}
         self._failures = 0
         self._last_success: float | None = None
 
@@ -57,16 +69,19 @@ class Sender:
         ProducerError: If the stream is missing, closed to us or out of reach.
         """
         self._pacer = call(self._stream, self._new_pacer)
-        while True:
-            batch, wait = self._choose(time.monotonic())
-            if batch:
-                self._put(batch)
-                continue
-            with self._wake:
-                if all(lane.head() is None and not lane.capturing for lane in self._lanes):
+        with ThreadPoolExecutor(REQUESTS, thread_name_prefix="put") as threads:
+            while True:
+                self._wake.clear()
+                self._settle()
+                batch, wait = self._choose(time.monotonic())
+                if batch:
+                    request = threads.submit(self._put, batch)
+                    self._away[request] = batch
+                    request.add_done_callback(lambda _: self._wake.set())
+                elif self._away or any(lane.capturing or lane.head() for lane in self._lanes):
+                    self._wake.wait(wait)
+                else:
                     return
-                # A lane that ends without a frame notifies just before its thread is gone.
-                self._wake.wait(min(wait, 0.05 if not self._alive() else 0.5))
 
     def _new_pacer(self) -> Pacer:
         return Pacer(open_shards(self._kinesis, self._stream), time.monotonic())
@@ -79,39 +94,56 @@ class Sender:
             if is_final(error):
                 raise explain(error, self._stream) from None
 
-    def _alive(self) -> bool:
-        return any(lane.capturing and not lane.complete for lane in self._lanes)
-
-    def _choose(self, now: float) -> tuple[list[tuple[Lane, bytes]], float]:
+    def _choose(self, now: float) -> tuple[Batch, float]:
         """The heads that may go now, and the seconds until another may."""
-        batch: list[tuple[Lane, bytes]] = []
-        size, wait = 0, 1.0
+        batch: Batch = []
+        size, wait = 0, IDLE_SECONDS
+        if len(self._away) == REQUESTS:
+            return batch, wait
+        away = {lane for others in self._away.values() for lane, _ in others}
         for lane in self._lanes:
             data = lane.head()
-            if data is None:
+            if data is None or lane in away:
                 continue
             cost, hash_key = len(data) + len(lane.source_id), self._hash_keys[lane.source_id]
             pause = max(lane.not_before - now, self._pacer.wait(hash_key, cost, now))
             if pause > 0:
                 wait = min(wait, pause)
-            elif len(batch) < MAX_ENTRIES and size + cost <= MAX_REQUEST_BYTES:
+            elif len(batch) < self._most and size + cost <= MAX_REQUEST_BYTES:
                 batch.append((lane, data))
                 size += cost
                 self._pacer.take(hash_key, cost, now)
         return batch, wait
 
-    def _put(self, batch: list[tuple[Lane, bytes]]) -> None:
+    def _put(self, batch: Batch) -> dict[str, Any]:
         entries = [self._entry(lane, data) for lane, data in batch]
-        try:
-            response = self._kinesis.put_records(StreamName=self._stream, Records=entries)
-        except (ClientError, BotoCoreError) as error:
-            self._failures += 1
-            if is_final(error) or self._is_hopeless():
-                raise explain(error, self._stream) from None
-            results: list[dict[str, Any]] = [{"ErrorCode": "RequestFailed"}] * len(batch)
-        else:
-            self._failures, self._last_success = 0, time.monotonic()
-            results = response["Records"]
+        answer: dict[str, Any] = self._kinesis.put_records(StreamName=self._stream, Records=entries)
+        return answer
+
+    def _settle(self) -> None:
+        """Takes the answers that have come.
+
+        Raises:
+            ProducerError: If one says that no other will be better; when all have come, so that all are counted.
+        """
+        fatal: ProducerError | None = None
+        while done := [request for request in self._away if request.done() or fatal]:
+            for request in done:
+                batch = self._away.pop(request)
+                try:
+                    results = request.result()["Records"]
+                except (ClientError, BotoCoreError) as error:
+                    self._failures += 1
+                    if is_final(error) or self._is_hopeless():
+                        fatal = explain(error, self._stream)
+                    results = [{"ErrorCode": "RequestFailed"}] * len(batch)
+                else:
+                    self._failures, self._last_success = 0, time.monotonic()
+                self._take(batch, results)
+        if fatal:
+            raise fatal
+
+    def _take(self, batch: Batch, results: list[dict[str, Any]]) -> None:
         for (lane, data), result in zip(batch, results, strict=True):
             if "ErrorCode" in result:
                 self._delay(lane, throttled="Throughput" in result["ErrorCode"])

@@ -73,8 +73,8 @@ class Kinesis:
         return {"FailedRecordCount": 0, "Records": results}
 
 
-def lanes_of(*sources: Source, limit: int | None = None) -> tuple[list[Lane], threading.Condition]:
-    wake = threading.Condition()
+def lanes_of(*sources: Source, limit: int | None = None) -> tuple[list[Lane], threading.Event]:
+    wake = threading.Event()
     lanes = [Lane(f"cam-{number}", source, Encoder(), wake=wake, limit=limit) for number, source in enumerate(sources)]
     for lane in lanes:
         lane.start()
@@ -372,7 +372,9 @@ def test_a_resharding_is_followed_and_keeps_each_source_in_order(resources: Reso
     def accepted(record: bytes, shard: str, _: str) -> None:
         if not way:
             kinesis.split_shard(StreamName=resources.stream, ShardToSplit=shard, NewStartingHashKey=str(HALF))
-        way[Frame.parse(record).metadata.source].append(shard)
+        metadata = Frame.parse(record).metadata
+        assert metadata
+        way[metadata.source].append(shard)
 
     lanes, wake = lanes_of(*(Pictures(10) for _ in range(6)))
     Sender(kinesis, resources.stream, lanes, wake, accepted).run()
