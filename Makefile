@@ -226,7 +226,7 @@ soak: setup ## twenty minutes under random faults (SOAK_MINUTES), with memory, d
 lock: ## pin all requirements anew, with hashes (needs uv)
 	for extra in "dev --extra infra --extra web --extra camera --extra tracking" model; do $(UV_COMPILE) pyproject.toml --extra $$extra --overrides requirements/overrides.txt -o requirements/$${extra%% *}.txt; done
 	$(UV_COMPILE) pyproject.toml --extra tracking --overrides requirements/worker-overrides.txt -o requirements/worker.txt
-	printf 'nncf>=3.4\nscipy>=1.17\nnumpy\nopencv-python-headless\nopenvino\npydantic\nsimplejpeg\n' | $(UV_COMPILE) - -o requirements/quantise.txt
+	printf 'nncf>=3.4\nscipy>=1.17\nnumpy\nopencv-python-headless\nopenvino\npydantic\nsimplejpeg\nav>=14.2\n' | $(UV_COMPILE) - -o requirements/quantise.txt
 	printf 'checkov\npip-audit\natheris<3.1; sys_platform == "linux" and python_version < "3.13"\n' | $(UV_COMPILE) - -o requirements/scan.txt
 
 .PHONY: clean
