@@ -26,7 +26,8 @@ from local.resources import Resources
 from local.scene import parts
 
 SHARDS: Final = 2
-WARM_UP: Final = 32
+# Until the JVM has compiled what it runs for each record.
+WARM_UP: Final = 240
 KINDS: Final = ("worker", "daemon", "record processor")
 
 

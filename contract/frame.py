@@ -36,7 +36,7 @@ DEFAULT_MAX_BYTES: Final = 10 * 1024 * 1024
 # refuses names of dots alone.
 SOURCE_PATTERN: Final = r"[A-Za-z0-9._-]{1,128}"
 SESSION_PATTERN: Final = r"[A-Za-z0-9]{1,64}"
-_CAPTURED_AT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+_TIME: Final = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)\.(\d{6})Z", re.ASCII)
 
 _COMMENT: Final = 0xFE
 _START_OF_SCAN: Final = 0xDA
@@ -121,7 +121,7 @@ class Metadata:
         if not isinstance(fields, dict) or type(fields.get("v")) is not int or fields["v"] != 1:
             raise FrameError("bad_metadata", 'an object with "v":1 is needed')
         captured_at = fields.get("captured_at")
-        if not isinstance(captured_at, str) or not _CAPTURED_AT.fullmatch(captured_at):
+        if not isinstance(captured_at, str) or not _TIME.fullmatch(captured_at):
             raise FrameError(
                 "bad_metadata",
                 f"captured_at {_quote(captured_at)}: 2026-01-01T00:00:00.000000Z is the form",
@@ -174,7 +174,8 @@ class Frame:
             raise FrameError("too_many_pixels", f"{width}x{height} pixels: at most {max_pixels} are allowed")
         # Decoders paint what is missing grey and say nothing, so a cut file is found here. Bytes
         # of 0xFF inside a scan are stuffed, hence this marker cannot occur in the picture itself.
-        if data.find(EOI, scan) < 0:
+        # It is sought from the end, where it stands in all others.
+        if data.rfind(EOI, scan) < 0:
             raise FrameError("truncated", f"no end-of-image marker in {len(data)} bytes")
         # Each scan of a progressive JPEG is a pass over the whole picture, however few bytes it has. Encoders make
         # about ten; thousands, which a record has room for, would keep a core busy for minutes.
@@ -211,7 +212,11 @@ def parse_time(text: str) -> datetime:
     Raises:
         ValueError: If it is of another form or no such time exists.
     """
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{_quote(text)}: 2026-01-01T00:00:00.000000Z is the form")
+    year, month, day, hour, minute, second, microsecond = map(int, match.groups())
+    return datetime(year, month, day, hour, minute, second, microsecond, UTC)
 
 
 def check_source(source: object) -> None:

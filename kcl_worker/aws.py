@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.handlers import add_expect_header
 
 from kcl_worker.errors import ServiceError
+from kcl_worker.version import VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,9 @@ def client(service: str, region: str) -> Any:
         retries={"total_max_attempts": 1},
         max_pool_connections=CALLS_IN_FLIGHT,
         tcp_keepalive=True,
+        # Tells us apart in CloudTrail and access logs; the SDK would put its own together anew for each call, of thirty
+        # parts, which is a tenth of what a call costs.
+        user_agent=f"cv2kinesis/{VERSION} boto3/{boto3.__version__}",
     )
     made = boto3.client(service, config=config)
     if service == "s3":

@@ -8,7 +8,6 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 import h11
@@ -17,6 +16,7 @@ from kcl_worker.errors import SettingsError
 from kcl_worker.metrics import Metrics
 from kcl_worker.settings import Settings
 from kcl_worker.shards import ShardBoard
+from kcl_worker.version import VERSION
 
 # What whoever connects may take of us: so long, so many bytes of a request, so many others at once.
 CONVERSATION_SECONDS: Final = 5
@@ -88,7 +88,7 @@ class HealthServer:
         return {
             "healthy": problem is None,
             "problem": problem,
-            "version": _version(),
+            "version": VERSION,
             "model": self._state.model,
             "stream": self._settings.kinesis_stream_name,
             "frames": self._metrics.frames,
@@ -158,10 +158,3 @@ class HealthServer:
         if path == b"/status":
             return 200, self.status()
         return 404, {"error": "/health and /status are here"}
-
-
-def _version() -> str:
-    try:
-        return version("cv2kinesis")
-    except PackageNotFoundError:
-        return "unknown"
