@@ -27,7 +27,7 @@ from local.scene import parts
 
 SHARDS: Final = 2
 # Until the JVM has compiled what it runs for each record.
-WARM_UP: Final = 240
+WARM_UP: Final = 480
 KINDS: Final = ("worker", "daemon", "record processor")
 
 
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--onnx", type=Path, default=SHARED / "yolov8n.onnx")
     parser.add_argument("--int8", type=Path, help="what `models.quantise` made of it; without it int8 is left out")
     parser.add_argument("--photograph", type=Path, default=SHARED / "zidane.jpg")
-    parser.add_argument("--frames", type=int, default=240)
+    parser.add_argument("--frames", type=int, default=480)
     parser.add_argument("--repetitions", type=int, default=3)
     args = parser.parse_args()
     for path in (args.weights, args.onnx, args.photograph, MODEL_PYTHON):
