@@ -113,6 +113,9 @@ class Sender:
                 batch.append((lane, data))
                 size += cost
                 self._pacer.take(hash_key, cost, now)
+        if chosen := dict(batch):
+            # Where not all can go at once, who has gone comes after who has waited.
+            self._lanes = [lane for lane in self._lanes if lane not in chosen] + list(chosen)
         return batch, wait
 
     def _put(self, batch: Batch) -> dict[str, Any]:
@@ -139,11 +142,17 @@ class Sender:
                     results = [{"ErrorCode": "RequestFailed"}] * len(batch)
                 else:
                     self._failures, self._last_success = 0, time.monotonic()
-                self._take(batch, results)
+                try:
+                    self._take(batch, results)
+                except ProducerError as error:
+                    fatal = error
         if fatal:
             raise fatal
 
     def _take(self, batch: Batch, results: list[dict[str, Any]]) -> None:
+        """Raises:
+        ProducerError: If the stream is closed to us.
+        """
         for (lane, data), result in zip(batch, results, strict=True):
             if "ErrorCode" in result:
                 self._delay(lane, throttled="Throughput" in result["ErrorCode"])

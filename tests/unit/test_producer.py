@@ -96,6 +96,16 @@ def test_each_source_keeps_its_order_through_refusals() -> None:
         assert sum(len(entry["Data"]) for entry in request) <= MAX_REQUEST_BYTES
 
 
+def test_sources_that_do_not_fit_a_request_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender, "MAX_ENTRIES", 2)
+    kinesis = Kinesis()
+    lanes, wake = lanes_of(*(Pictures(20) for _ in range(10)))
+    Sender(kinesis, "s", lanes, wake).run()
+    half = Counter(source for source, _ in kinesis.taken[:100])
+    assert len(kinesis.taken) == 200
+    assert min(half[lane.source_id] for lane in lanes) >= 5
+
+
 def test_a_request_that_fails_is_sent_again() -> None:
     class Failing(Kinesis):
         def put_records(self, StreamName: str, Records: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
