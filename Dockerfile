@@ -11,11 +11,12 @@ RUN python3 -m venv /opt/venv
 COPY requirements/worker.txt /build/
 # Building amazon-kclpy fetches KCL's jars.
 RUN /opt/venv/bin/pip install --quiet --require-hashes --no-deps -r /build/worker.txt
+COPY cloud /app/cloud
 COPY kcl_worker /app/kcl_worker
 COPY contract /app/contract
 # The jars against their hashes; an archive of classes that makes the JVM start a second sooner; what only pip needs.
-RUN cd /app && /opt/venv/bin/python -m kcl_worker.jars \
-    && "$(/opt/venv/bin/python -c 'from kcl_worker.daemon import find_java; print(find_java())')" -Xshare:dump > /dev/null \
+RUN cd /app && /opt/venv/bin/python -m kcl_worker.kcl.jars \
+    && "$(/opt/venv/bin/python -c 'from kcl_worker.kcl.daemon import find_java; print(find_java())')" -Xshare:dump > /dev/null \
     && /opt/venv/bin/pip uninstall --quiet --yes pip setuptools \
     && /opt/venv/bin/python -m compileall -q /app
 # 170 MB that nothing here loads: other processors than the CPU, models of other kinds than ours, other services of AWS
@@ -41,5 +42,5 @@ USER ${UID}:${UID}
 # permissions, which Fargate would set to root's otherwise.
 VOLUME ["/tmp"]
 EXPOSE 8080
-HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "kcl_worker.healthcheck"]
+HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "kcl_worker.operating.healthcheck"]
 ENTRYPOINT ["python", "-m", "kcl_worker"]

@@ -8,7 +8,9 @@ SCAN_VENV := .venv-scan
 QUANTISE_VENV := .venv-quantise
 BIN := $(VENV)/bin
 SIZE ?= n
-UV_COMPILE := uv pip compile --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links
+UV_COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links
+# A layer of the requirements for development, in the same versions.
+LAYER := $(UV_COMPILE) pyproject.toml --constraints requirements/dev.txt --extra demo --extra web
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -19,47 +21,45 @@ help: ## list the commands
 
 # -- setting up -----------------------------------------------------------------------------
 
-.PHONY: setup
-setup: $(VENV)/.ready ## install everything but the extra `model` into .venv
+INSTALL = @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or later is needed, not " + sys.version.split()[0])' && $(PYTHON) -m local.install
+# Each holds the ones before it: what the demo runs, films and cameras, deploying, tests and checks.
+DEMO := $(VENV)/.demo
+CAMERA := $(VENV)/.camera
+INFRA := $(VENV)/.infra
+DEV := $(VENV)/.dev
+INDEPENDENT := .independent/.installed
 
-$(VENV)/.ready: requirements/dev.txt pyproject.toml kcl_worker/jars.sha256
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or later is needed, not " + sys.version.split()[0])'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 --require-hashes --no-deps -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	$(BIN)/python -m kcl_worker.jars
-	$(BIN)/python -c 'import subprocess; from kcl_worker.daemon import find_java; subprocess.run([find_java(), "-Xshare:dump"], stdout=subprocess.DEVNULL)'
-	touch $@
+.PHONY: setup
+setup: $(DEV) ## install everything but the extra `model` into .venv (1.5 GB); commands add what they need by themselves
+
+$(DEMO) $(CAMERA) $(INFRA) $(DEV): $(VENV)/.%: requirements/%.txt pyproject.toml kcl_worker/kcl/jars.sha256
+	$(INSTALL) $* --into $(VENV)
 
 .PHONY: setup-model
-setup-model: $(MODEL_VENV)/.ready ## install the extra `model` (torch, ultralytics: 6 GB) into .venv-model
+setup-model: $(MODEL_VENV)/.model ## install the extra `model` (torch, ultralytics: 6 GB) into .venv-model
 
-$(MODEL_VENV)/.ready: requirements/model.txt
-	test -x $(MODEL_VENV)/bin/python || $(PYTHON) -m venv $(MODEL_VENV)
-	$(MODEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/model.txt
-	touch $@
+$(MODEL_VENV)/.model: requirements/model.txt
+	$(INSTALL) model
 
 .PHONY: setup-quantise
-setup-quantise: $(QUANTISE_VENV)/.ready ## install the extra `quantise` (NNCF: 0.5 GB, no torch) into .venv-quantise
+setup-quantise: $(QUANTISE_VENV)/.quantise ## install the extra `quantise` (NNCF: 0.5 GB, no torch) into .venv-quantise
 
-$(QUANTISE_VENV)/.ready: requirements/quantise.txt
-	test -x $(QUANTISE_VENV)/bin/python || $(PYTHON) -m venv $(QUANTISE_VENV)
-	$(QUANTISE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/quantise.txt
-	touch $@
+$(QUANTISE_VENV)/.quantise: requirements/quantise.txt
+	$(INSTALL) quantise
 
 # -- the main job ---------------------------------------------------------------------------
 
 .PHONY: demo
-demo: setup ## run the whole pipeline on an embedded AWS; MODEL=file.onnx SOURCE=video choose others
-	@$(BIN)/python -m local.demo $(if $(MODEL),--model '$(MODEL)') $(if $(SOURCE),--source '$(SOURCE)')
+demo: $(if $(SOURCE),$(CAMERA),$(DEMO)) ## run the whole pipeline on an embedded AWS; MODEL=file.onnx SOURCE=video choose others
+	@$(BIN)/python -m local.demo $(if $(MODEL),--model '$(MODEL)') $(if $(SOURCE),--source '$(SOURCE)') $(if $(FPS),--fps '$(FPS)')
 
 .PHONY: local
-local: setup ## run the embedded AWS alone, with a stream, a bucket and queues to play with
+local: $(DEMO) ## run the embedded AWS alone, with a stream, a bucket and queues to play with
 	@$(BIN)/python -m local.playground $(if $(PORT),--port $(PORT))
 
 .PHONY: model
-model: setup-model ## export YOLOv8 of SIZE=n|s|m|l|x, from WEIGHTS=file.pt or ultralytics' own download
-	@$(MODEL_VENV)/bin/python -m models.export --size $(SIZE) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
+model: setup-model ## export YOLOv8 of SIZE=n|s|m|l|x, or NAME=yolo11n, from WEIGHTS=file.pt or ultralytics' own download
+	@$(MODEL_VENV)/bin/python -m models.export --size $(SIZE) $(if $(NAME),--name '$(NAME)') $(if $(WEIGHTS),--weights '$(WEIGHTS)')
 
 .PHONY: quantise
 quantise: setup-quantise ## make MODEL (models/yolov8n.onnx) int8 with FRAMES=video or folder, and compare it with fp32
@@ -72,7 +72,7 @@ demo-model: setup-model ## train the built-in demo model again (an hour on two c
 # -- the infrastructure ---------------------------------------------------------------------
 
 .PHONY: synth
-synth: setup ## synthesise ENVIRONMENT (dev) into cdktf.out/: JSON for terraform, HCL for people (needs node)
+synth: $(INFRA) ## synthesise ENVIRONMENT (dev) into cdktf.out/: JSON for terraform, HCL for people (needs node)
 	@$(BIN)/python main.py
 	@CDKTF_OUTDIR=cdktf.out/hcl SYNTH_HCL_OUTPUT=true $(BIN)/python main.py
 	@if command -v terraform > /dev/null; then terraform fmt -recursive cdktf.out/hcl > /dev/null; fi
@@ -81,135 +81,156 @@ STACKS := $(BIN)/python -m stacks.cli
 APPROVE := $(if $(filter yes,$(YES)),--auto-approve)
 
 .PHONY: bootstrap plan summary deploy image outputs destroy
-bootstrap: setup ## make the bucket of the Terraform state, once for an account and region
+bootstrap: $(INFRA) ## make the bucket of the Terraform state, once for an account and region
 	@$(STACKS) bootstrap $(APPROVE)
 
-plan: setup ## show what deploying ENVIRONMENT (dev) would change; OUT=plan saves it
+plan: $(INFRA) ## show what deploying ENVIRONMENT (dev) would change; OUT=plan saves it
 	@$(STACKS) plan $(if $(OUT),--out '$(OUT)')
 
-summary: setup ## a saved PLAN=plan in a few lines of Markdown; fails where data would be lost
+summary: $(INFRA) ## a saved PLAN=plan in a few lines of Markdown; fails where data would be lost
 	@terraform -chdir=cdktf.out/stacks/$(ENVIRONMENT) show -json '$(or $(PLAN),plan)' | $(BIN)/python -m stacks.summary --title '$(ENVIRONMENT)'
 
-deploy: setup ## image, infrastructure, wait, outputs; YES=yes does not ask, IMAGE=no leaves the image out
+deploy: $(INFRA) ## image, infrastructure, wait, outputs; YES=yes does not ask, IMAGE=no leaves the image out
 	@$(STACKS) deploy $(APPROVE) $(if $(filter no,$(IMAGE)),--no-image) $(if $(BASE),--base '$(BASE)')
 
-image: setup ## build the worker's image and push it (needs docker, podman or buildah)
+image: $(INFRA) ## build the worker's image and push it (needs docker, podman or buildah)
 	@$(STACKS) image $(if $(BASE),--base '$(BASE)')
 
-outputs: setup ## print the outputs of ENVIRONMENT (dev) as JSON, for --from-outputs
+outputs: $(INFRA) ## print the outputs of ENVIRONMENT (dev) as JSON, for --from-outputs
 	@$(STACKS) outputs
 
-destroy: setup ## destroy ENVIRONMENT (dev)
+destroy: $(INFRA) ## destroy ENVIRONMENT (dev)
 	@$(STACKS) destroy $(APPROVE)
 
 .PHONY: smoke replay restart logs status sources configure send watch web doctor menu
-smoke: setup ## send frames through what is deployed; compare what was sent with what came
+smoke: $(INFRA) ## send frames through what is deployed; compare what was sent with what came
 	@$(STACKS) smoke $(if $(FRAMES),--frames $(FRAMES))
 
-replay: setup ## read the stream again FROM=2026-01-01T00:00:00Z through another MODEL=file.onnx, beside the live pipeline
+replay: $(INFRA) ## read the stream again FROM=2026-01-01T00:00:00Z through another MODEL=file.onnx, beside the live pipeline
 	@$(STACKS) replay --from '$(FROM)' $(if $(MODEL),--model '$(MODEL)')
 
-restart: setup ## start new tasks in place of the running ones
+restart: $(INFRA) ## start new tasks in place of the running ones
 	@$(STACKS) restart
 
-logs: setup ## the worker's log of the last 15 minutes (SINCE=60) and what comes, until Ctrl-C
+logs: $(INFRA) ## the worker's log of the last 15 minutes (SINCE=60) and what comes, until Ctrl-C
 	@$(STACKS) logs --follow $(if $(SINCE),--since $(SINCE))
 
-status: setup ## tasks, shards, lag, leases, queues and alarms of what is deployed
+status: $(INFRA) ## tasks, shards, lag, leases, queues and alarms of what is deployed
 	@$(STACKS) status
 
-sources: setup ## sources that have settings of their own: threshold, classes, tracking, zones, lines
+sources: $(INFRA) ## sources that have settings of their own: threshold, classes, tracking, zones, lines
 	@$(STACKS) sources
 
-configure: setup ## give SOURCE its own SETTINGS=door.json; without SETTINGS it has none any more
+configure: $(INFRA) ## give SOURCE its own SETTINGS=door.json; without SETTINGS it has none any more
 	@$(STACKS) configure --source '$(SOURCE)' $(if $(SETTINGS),--settings '$(SETTINGS)')
 
-send: setup ## send SOURCE (demo) to what is deployed, until Ctrl-C
+send: $(INFRA) ## send SOURCE (demo) to what is deployed, until Ctrl-C
 	@$(STACKS) outputs > cdktf.out/outputs.json
 	@$(BIN)/producer send '$(or $(SOURCE),demo)' --from-outputs cdktf.out/outputs.json
 
-watch: setup ## print the results of what is deployed, until Ctrl-C
+watch: $(INFRA) ## print the results of what is deployed, until Ctrl-C
 	@$(STACKS) outputs > cdktf.out/outputs.json
 	@$(BIN)/consumer watch --from-outputs cdktf.out/outputs.json
 
-doctor: setup ## check what is deployed hop by hop, and follow one frame through it
+doctor: $(INFRA) ## check what is deployed hop by hop, and follow one frame through it
 	@$(STACKS) outputs > cdktf.out/outputs.json
 	@$(BIN)/python -m doctor --wait 300 --from-outputs cdktf.out/outputs.json
 
-web: setup ## show what is deployed on a page in the browser, until Ctrl-C
+web: $(INFRA) ## show what is deployed on a page in the browser, until Ctrl-C
 	@$(STACKS) outputs > cdktf.out/outputs.json
 	@$(BIN)/consumer web --from-outputs cdktf.out/outputs.json
 
-menu: setup ## choose from the six that are used most
+menu: $(DEMO) ## choose from the six that are used most
 	@$(BIN)/python -m stacks.menu
 
 .PHONY: simulate
-simulate: setup ## replay traffic through the scaling policies of ENVIRONMENT (here: prod); draw docs/scaling.png
+simulate: $(DEV) ## replay traffic through the scaling policies of ENVIRONMENT (here: prod); draw docs/scaling.png
 	@$(BIN)/python -m simulation $(if $(filter-out file,$(origin ENVIRONMENT)),--environment $(ENVIRONMENT)) --chart docs/scaling.png
 
 # -- working on it --------------------------------------------------------------------------
 
-.PHONY: test
-test: setup ## run all tests that this machine can run
-	$(BIN)/python -m pytest -n auto --dist worksteal
+# What takes long begins first (tests/costs.py); each process takes the next test when it has done one.
+PYTEST := $(BIN)/python -m pytest -n auto --dist load --maxschedchunk 1 --durations 10
+
+.PHONY: test test-rest test-all test-python
+test: $(DEV) ## unit, infra, the main job, each kind of fault: under eight minutes
+	$(PYTEST) -m 'not thorough'
+
+test-rest: $(DEV) ## what `make test` leaves out, because it takes long
+	$(PYTEST) -m thorough
+
+test-all: $(DEV) ## all tests that this machine can run
+	$(PYTEST)
+
+.PHONY: test-independent setup-independent
+test-independent: setup-independent ## the worker on emulators that others wrote (npm, Maven; cargo compiles one in 15 minutes): 5 minutes
+	$(BIN)/python -m tests.independent.install --compile
+	$(PYTEST) tests/independent
+
+setup-independent: $(INDEPENDENT) ## install emulators that others wrote into .independent (80 MB; needs npm, Maven)
+
+$(INDEPENDENT): $(DEV) $(addprefix tests/independent/,package-lock.json pom.xml jars.sha256 requirements.txt install.py)
+	$(BIN)/python -m tests.independent.install
+	@touch $@
+
+test-python: ## unit tests on each of PYTHONS (3.11 to 3.14) to be had here
+	@$(PYTHON) -m tests.pythons $(PYTHONS)
 
 .PHONY: check
-check: setup ## format, lint, types and fast tests
+check: $(DEV) ## format, lint, types and fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -n auto -m 'not slow' tests/unit
 
 .PHONY: coverage
-coverage: setup ## which lines of the product the unit and system tests run, in every process
+coverage: $(DEV) ## which lines of the product the unit and system tests run, in every process
 	rm -f .coverage*
 	$(BIN)/coverage run -m pytest -q -n auto --dist worksteal tests/unit tests/system
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
 .PHONY: scan
-scan: setup setup-scan synth ## scan infrastructure, Dockerfile and workflows for what is insecure (checkov)
+scan: $(DEV) setup-scan synth ## scan infrastructure, Dockerfile and workflows for what is insecure (checkov)
 	$(SCAN_VENV)/bin/checkov --config-file .checkov.yaml --directory . --skip-download
 
 .PHONY: setup-scan
-setup-scan: $(SCAN_VENV)/.ready ## install checkov, pip-audit and atheris into .venv-scan
+setup-scan: $(SCAN_VENV)/.scan ## install checkov, pip-audit and atheris into .venv-scan
 
-$(SCAN_VENV)/.ready: requirements/scan.txt
-	test -x $(SCAN_VENV)/bin/python || $(PYTHON) -m venv $(SCAN_VENV)
-	$(SCAN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/scan.txt
-	touch $@
+$(SCAN_VENV)/.scan: requirements/scan.txt
+	$(INSTALL) scan
 
 .PHONY: format
-format: setup ## format the code
+format: $(DEV) ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 .PHONY: schema reference
-schema: setup ## write the JSON Schemas of messages and settings anew
+schema: $(DEV) ## write the JSON Schemas of messages and settings anew
 	$(BIN)/python -m contract.message
 
-reference: setup ## write the tables of docs/configuration.md anew
+reference: $(DEV) ## write the tables of docs/configuration.md anew
 	$(BIN)/python -m stacks.reference
 
 .PHONY: bench bench-quick sizes cost
-bench: setup setup-model setup-quantise ## measure everything side by side (20 minutes); also into bench.json
+bench: $(DEV) setup-model setup-quantise ## measure everything side by side (20 minutes); also into bench.json
 	@$(BIN)/python -m benchmarks
 
-bench-quick: setup setup-model setup-quantise ## the engine against ultralytics and the machine's limits, in two minutes
+bench-quick: $(DEV) setup-model setup-quantise ## the engine against ultralytics and the machine's limits, in two minutes
 	@$(BIN)/python -m benchmarks --quick
 
-sizes: setup setup-model setup-quantise ## measure YOLOv8 n to x in every precision; the figures of docs/cost.md
+sizes: $(DEV) setup-model setup-quantise ## measure YOLOv8 n to x in every precision; the figures of docs/cost.md
 	@$(BIN)/python -m benchmarks.sizes --write
 	@$(BIN)/python -m benchmarks.cost --write
 
-cost: setup ## dollars a month: make cost ARGS='--cameras 100 --fps 5 --size s --precision int8'
+cost: $(DEV) ## dollars a month: make cost ARGS='--cameras 100 --fps 5 --size s --precision int8'
 	@$(BIN)/python -m benchmarks.cost $(ARGS)
 
 .PHONY: chaos fuzz fuzz-guided soak advisories
-chaos: setup ## break everything on purpose, audit what came of it, print the figures of docs/reliability.md
+chaos: $(DEV) ## break everything on purpose, audit what came of it, print the figures of docs/reliability.md
 	$(if $(FAULT_SECONDS),FAULT_SECONDS=$(FAULT_SECONDS)) $(BIN)/python -m benchmarks.chaos
 
-fuzz: setup ## throw 200 000 hostile inputs at each place where bytes come in
+fuzz: $(DEV) ## throw 200 000 hostile inputs at each place where bytes come in
 	FUZZ_INPUTS=200000 $(BIN)/python -m pytest -q -n auto tests/unit/test_fuzz.py
 
 fuzz-guided: setup-scan ## let coverage guide a million inputs to the parser of records (atheris)
@@ -219,16 +240,22 @@ fuzz-guided: setup-scan ## let coverage guide a million inputs to the parser of 
 advisories: setup-scan ## look the worker's packages up among known vulnerabilities (needs the internet)
 	$(SCAN_VENV)/bin/pip-audit --disable-pip --require-hashes -r requirements/worker.txt
 
-soak: setup ## twenty minutes under random faults (SOAK_MINUTES), with memory, descriptors and threads watched
+soak: $(DEV) ## twenty minutes under random faults (SOAK_MINUTES), with memory, descriptors and threads watched
 	SOAK_MINUTES=$(or $(SOAK_MINUTES),20) $(BIN)/python -m pytest -q -s tests/faults/test_soak.py
 
 .PHONY: lock
-lock: ## pin all requirements anew, with hashes (needs uv)
-	for extra in "dev --extra infra --extra web --extra camera --extra tracking" model; do $(UV_COMPILE) pyproject.toml --extra $$extra --overrides requirements/overrides.txt -o requirements/$${extra%% *}.txt; done
+lock: $(DEMO) ## pin all requirements anew, with hashes
+	$(UV_COMPILE) pyproject.toml --extra demo --extra web --extra camera --extra infra --extra tracking --extra dev --overrides requirements/overrides.txt -o requirements/dev.txt
+	$(LAYER) --extra camera --extra infra -o requirements/infra.txt
+	$(LAYER) --extra camera -o requirements/camera.txt
+	$(LAYER) -o requirements/demo.txt
+	$(UV_COMPILE) pyproject.toml --extra model --overrides requirements/overrides.txt -o requirements/model.txt
 	$(UV_COMPILE) pyproject.toml --extra tracking --overrides requirements/worker-overrides.txt -o requirements/worker.txt
-	printf 'nncf>=3.4\nscipy>=1.17\nnumpy\nopencv-python-headless\nopenvino\npydantic\nsimplejpeg\nav>=14.2\n' | $(UV_COMPILE) - -o requirements/quantise.txt
-	printf 'checkov\npip-audit\natheris<3.1; sys_platform == "linux" and python_version < "3.13"\n' | $(UV_COMPILE) - -o requirements/scan.txt
+	printf 'nncf>=3.4\nscipy>=1.17\nnumpy\nopencv-python-headless\nopenvino\npydantic\nsimplejpeg\nav>=18\n' | $(UV_COMPILE) - -o requirements/quantise.txt
+	printf 'checkov\npip-audit\nsimplejpeg\natheris<3.1; sys_platform == "linux" and python_version < "3.13"\n' | $(UV_COMPILE) - -o requirements/scan.txt
+	printf 'setuptools\npytest-runner\n' | $(UV_COMPILE) - --constraints requirements/dev.txt -o requirements/build.txt
+	printf 'uv\n' | $(UV_COMPILE) - -o requirements/uv.txt
 
 .PHONY: clean
 clean: ## remove what was made here
-	rm -rf $(VENV) $(MODEL_VENV) $(SCAN_VENV) $(QUANTISE_VENV) demo-output cdktf.out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .independent .venv-3.* $(MODEL_VENV) $(SCAN_VENV) $(QUANTISE_VENV) demo-output cdktf.out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,7 +1,7 @@
-"""An audit that knows every frame that the stream took, and looks for what became of it.
+"""An audit that looks up the outcome of every frame that the stream took.
 
-`ledger` is what the producer was told, `evidence` what lies in the bucket and came from the queues, `findings` the
-comparison. `inbox` takes the messages that are asked for from a queue that others read too.
+`ledger` reads what the stream took, `evidence` lists what the bucket holds, `findings` compares both and the messages.
+`inbox` takes an audit's own messages from a queue that others read too.
 """
 
 from audit.evidence import stored_objects

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-# Set by the worker on each object: the SHA-256 of the record that it was made of.
+# The worker sets this on each object: the SHA-256 of the record that it was made from.
 RECORD_SHA256 = "record-sha256"
 
 
 def stored_objects(s3: Any, bucket: str, sources: Iterable[str]) -> dict[str, str]:
-    """All objects of some sources, frames and quarantined records, with the hash of the record behind each."""
+    """All objects of some sources, frames and quarantined records, with the hash of each object's record."""
     keys = [
         found["Key"]
         for source in sorted(set(sources))

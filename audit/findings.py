@@ -1,4 +1,4 @@
-"""The comparison: each accepted frame has one outcome, and nothing else is there."""
+"""The comparison: each accepted frame must have one outcome, and nothing else may exist."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from contract.ledger import Accepted
-from contract.message import QuarantineMessage, ResultMessage, SkippedMessage
+from contract.message import QuarantineMessage, ResultMessage, SkippedMessage, whole_key
 
 
 @dataclass
 class Findings:
-    """What an audit has found.
+    """The result of an audit.
 
     Attributes:
-        duplicates: Messages beyond the first of a frame; allowed, and counted.
-        problems: One line each; none means that nothing is lost, and nothing invented.
+        duplicates: Messages after the first of a frame; they are allowed and counted.
+        problems: One line for each problem; none means that nothing is lost or invented.
     """
 
     accepted: int = 0
@@ -34,7 +34,7 @@ class Findings:
         return not self.problems
 
     def as_dict(self) -> dict[str, Any]:
-        """For machines."""
+        """The findings for programs."""
         return {**vars(self), "clean": self.clean}
 
 
@@ -45,27 +45,37 @@ def examine(
     notices: Sequence[QuarantineMessage] = (),
     skipped: Sequence[SkippedMessage] = (),
 ) -> Findings:
-    """Compares what was accepted with its outcomes.
+    """Compares the accepted frames with their outcomes.
 
     Args:
-        objects: Every key of the sources concerned, with the hash of the record behind it.
-        results, notices, skipped: In the order of their arrival on their queues.
+        objects: Every key of these sources, with the hash of its record.
+        results, notices, skipped: Messages in the order in which their queues delivered them.
     """
     ledger = {frame.frame_id: frame for frame in accepted}
     findings = Findings(accepted=len(ledger))
     messages = Counter(result.frame_id for result in results)
     reasons = Counter(notice.frame_id for notice in notices)
-    passed_over = Counter(message.frame_id for message in skipped)
+    processed = _first_times(results, notices)
+    # A frame that is on the stream twice may be too old, and then come again younger: an outcome wins that comes later.
+    final = [message for message in skipped if message.skipped_at >= processed.get(message.frame_id, "")]
+    passed_over = Counter(message.frame_id for message in final)
     for frame in ledger.values():
         _examine_frame(frame, objects, messages, reasons, passed_over, findings)
     every = sum((messages, reasons, passed_over), Counter[str]())
-    findings.duplicates = sum(every.values()) - len(every)
+    findings.duplicates = sum(every.values()) - len(every) + len(skipped) - len(final)
     findings.problems += [f"{name}: announced, but never accepted" for name in every if name not in ledger]
-    known = {key for frame in ledger.values() for key in (frame.key, frame.quarantine_key)}
+    known = {key for frame in ledger.values() for key in (frame.key, frame.quarantine_key, whole_key(frame.key))}
     findings.problems += [f"{key}: stored, but of no accepted frame" for key in objects if key not in known]
-    findings.problems += _disagreements(ledger, [*results, *notices])
+    findings.problems += _disagreements(ledger, objects, [*results, *notices])
     findings.problems += _disorder(ledger, results)
     return findings
+
+
+def _first_times(results: Iterable[ResultMessage], notices: Iterable[QuarantineMessage]) -> dict[str, str]:
+    """When each frame was processed or quarantined first."""
+    times = [(result.frame_id, result.processed_at) for result in results]
+    times += [(notice.frame_id, notice.quarantined_at) for notice in notices]
+    return dict(sorted(times, key=lambda named: named[1], reverse=True))
 
 
 def _examine_frame(
@@ -99,8 +109,12 @@ def _examine_frame(
     findings.quarantined += outcome == "notice"
 
 
-def _disagreements(ledger: Mapping[str, Accepted], messages: Iterable[ResultMessage | QuarantineMessage]) -> list[str]:
-    """Messages that name another object than their frame's, or count otherwise than they list."""
+def _disagreements(
+    ledger: Mapping[str, Accepted],
+    objects: Mapping[str, str],
+    messages: Iterable[ResultMessage | QuarantineMessage],
+) -> list[str]:
+    """Messages that name the object of another frame or none, or whose count differs from their list."""
     found = []
     for message in messages:
         frame = ledger.get(message.frame_id)
@@ -109,16 +123,21 @@ def _disagreements(ledger: Mapping[str, Accepted], messages: Iterable[ResultMess
         key = frame.key if isinstance(message, ResultMessage) else frame.quarantine_key
         if message.key != key:
             found.append(f"{message.frame_id}: its message names {message.key} instead of {key}")
-        if isinstance(message, ResultMessage) and message.detections_count != len(message.summary):
+        if not isinstance(message, ResultMessage):
+            continue
+        if message.whole_key is not None:
+            if message.whole_key not in objects:
+                found.append(f"{message.frame_id}: its whole message {message.whole_key} is not stored")
+        elif message.detections_count != len(message.summary):
             found.append(f"{message.frame_id}: {message.detections_count} detections, {len(message.summary)} listed")
     return found
 
 
 def _disorder(ledger: Mapping[str, Accepted], results: Iterable[ResultMessage]) -> list[str]:
-    """Frames that were done with before an earlier one of their source and session.
+    """Frames that were finished before an earlier frame of their source and session.
 
-    What counts is when they were, not when a standard queue delivered them, and of each frame the first time: after a
-    lease has moved, frames behind the checkpoint are processed again.
+    This compares the times of processing, because a standard queue may deliver messages in another order. Only the
+    first time of each frame counts: after a lease has moved, frames after the checkpoint are processed again.
     """
     latest: dict[str, int] = defaultdict(lambda: -1)
     seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""Taking one's own results off a queue that others read too."""
+"""Takes an audit's own results off a queue that others read too."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contract.message import ResultMessage
 
 
 class Inbox:
-    """Takes the results that are one's own; the others' go back at its end.
+    """Takes the audit's own results; messages of others go back to the queue at the end.
 
-    One that went back at once would come again and again, until its receives sent it to the dead letters.
+    A message that went back at once would come again and again, until its receives made it a dead letter.
 
     Args:
-        mark: A word of JSON that one's own messages alone contain: a source, or a frame's id.
+        mark: A piece of JSON that only the audit's own messages contain: a source, or a frame's id.
     """
 
     def __init__(self, sqs: Any, queue_url: str, mark: str) -> None:
@@ -21,7 +21,7 @@ class Inbox:
         self._others: list[str] = []
 
     def take(self, wait_seconds: int = 1) -> list[ResultMessage]:
-        """One's own among the next messages, which are deleted."""
+        """Gives the audit's own among the next messages, and deletes them from the queue."""
         own = []
         answer = self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10, WaitTimeSeconds=wait_seconds)
         for message in answer.get("Messages", []):

@@ -1,1 +1,1 @@
-"""Measurements, side by side in one run; machines are noisy, so look at the ratios."""
+"""Benchmarks that measure contenders side by side in one run; machines are noisy, so compare the ratios."""

@@ -17,12 +17,12 @@ from typing import Final
 from benchmarks.engine import SHARED
 from local.processes import MODEL_PYTHON, QUANTISE_PYTHON, ROOT
 
-# Beside these, `benchmarks.sizes` (ten minutes) and `benchmarks.cost` stand by themselves.
+# `benchmarks.sizes` (ten minutes) and `benchmarks.cost` are not part of this run.
 OTHERS: Final = ("latency", "start", "scaling", "quota", "producer")
 
 
 def main() -> int:
-    """The number of benchmarks that failed."""
+    """Runs the benchmarks; gives the number that failed."""
     parser = argparse.ArgumentParser(prog="benchmarks", description="all benchmarks, side by side where they compare")
     parser.add_argument("--quick", action="store_true", help="the engine only, in two minutes")
     parser.add_argument(
@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def quantise(onnx: Path, data: Path) -> Path | None:
-    """An int8 model, calibrated on the street camera and the photographs; None without the extra `quantise`."""
+    """Makes an int8 model, calibrated on the street camera and the photographs; None without the extra `quantise`."""
     if not QUANTISE_PYTHON.exists():
         print("int8 is left out: make setup-quantise")
         return None

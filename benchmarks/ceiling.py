@@ -1,4 +1,4 @@
-"""What bounds an engine: the network alone in each runtime, and the machine's own multiply-adds."""
+"""The bounds of an engine: the network alone in each runtime, and the machine's multiply-adds."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as ops
 
-from kcl_worker.cpu import thread_count
-from kcl_worker.openvino_detector import _with_preprocessing
+from kcl_worker.vision.cpu import thread_count
+from kcl_worker.vision.openvino_detector import _with_preprocessing
 
 SHAPE: Final = (384, 640)
-# Rows and columns of the matrices whose product measures the machine: 2 * 1536³ operations in 9 MB.
+# Rows and columns of the matrices whose product measures the machine: 2 * 1536³ operations on 9 MB.
 MATRIX: Final = 1536
 
 
 def raw_openvino(path: Path, arithmetic: str, frames: int) -> Callable[[], int]:
-    """The whole network on ready pixels, as many requests as cores, nothing around it."""
+    """Runs only the whole network on ready pixels, with as many requests as cores."""
     core = ov.Core()
     model = _with_preprocessing(core.read_model(path))
     model.reshape([1, *SHAPE, 3])
@@ -30,7 +30,7 @@ def raw_openvino(path: Path, arithmetic: str, frames: int) -> Callable[[], int]:
 
 
 def raw_onnxruntime(path: Path, frames: int) -> Callable[[], int]:
-    """Likewise on ONNX Runtime, fp32."""
+    """Does the same on ONNX Runtime in fp32."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -41,7 +41,7 @@ def raw_onnxruntime(path: Path, frames: int) -> Callable[[], int]:
 
 
 def operations(path: Path) -> float:
-    """Multiplications and additions of one frame."""
+    """The number of multiplications and additions of one frame."""
     model = ov.Core().read_model(path)
     model.reshape([1, 3, *SHAPE])
     total = 0
@@ -53,7 +53,7 @@ def operations(path: Path) -> float:
 
 
 def peak(arithmetic: str, frame_operations: float) -> Callable[[], int]:
-    """Products of large matrices; says how many frames' worth of operations that were.
+    """Multiplies large matrices; gives the number of frames with as many operations.
 
     Args:
         arithmetic: f32, bf16 or int8.

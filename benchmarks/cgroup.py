@@ -1,4 +1,4 @@
-"""A cgroup with a processor quota, as a container has one. Needs root on Linux."""
+"""A cgroup with a CPU quota, like a container's. Needs root on Linux."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PERIOD_US: Final = 100_000
 
 
 class NoCgroupsError(Exception):
-    """Groups cannot be made here."""
+    """Groups cannot be made on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Group:
     folder: Path
 
     def run(self, command: Sequence[str], cwd: Path) -> str:
-        """Runs a process in it to its end; gives its standard output.
+        """Runs a process in the group until it ends; gives its standard output.
 
         Raises:
             subprocess.CalledProcessError: If it fails.
@@ -35,17 +35,17 @@ class Group:
         return subprocess.run(joined, cwd=cwd, check=True, capture_output=True, text=True).stdout
 
     def throttled(self) -> float:
-        """The share of its periods in which it wanted more than its quota."""
+        """The share of periods in which the group was throttled."""
         fields = dict(line.split() for line in (self.folder / "cpu.stat").read_text().splitlines())
         return int(fields["nr_throttled"]) / max(1, int(fields["nr_periods"]))
 
 
 @contextmanager
 def quota(cpus: float) -> Iterator[Group]:
-    """A group that may use so many CPUs.
+    """Makes a group that may use a number of CPUs.
 
     Raises:
-        NoCgroupsError: If that is not allowed or not known here.
+        NoCgroupsError: If this machine does not allow or support it.
     """
     version_1 = (ROOT / "cpu" / "cpu.cfs_quota_us").exists() or (ROOT / "cpu" / "cgroup.procs").exists()
     folder = (ROOT / "cpu" if version_1 else ROOT) / f"cv2kinesis-{uuid4().hex[:8]}"

@@ -1,4 +1,4 @@
-"""Dollars for a million frames and for a camera's month, from measured speeds and a dated price table.
+"""The price of a million frames and of a camera's month, from measured speeds and a dated price table.
 
 python -m benchmarks.cost --cameras 100 --fps 5 --size s --precision int8
 """
@@ -21,26 +21,26 @@ END: Final = "<!-- /tables -->\n"
 HOURS: Final = 730.0
 SECONDS: Final = HOURS * 3600
 MIB: Final = 1024 * 1024
-# Of one shard and second; of one PutRecords unit.
+# Limits of one shard in a second, and the size of one PUT payload unit in bytes.
 SHARD_BYTES: Final = MIB
 SHARD_RECORDS: Final = 1000
 PUT_UNIT: Final = 25 * 1024
-# What a frame costs beside the engine, in milliseconds of a core: S3, SQS, the daemon, a record processor
-# (`benchmarks.whole_way`). What a task holds beside its model, in MiB: the JVM and two record processors
+# A frame's time besides the engine, in milliseconds of a core: S3, SQS, the daemon, a record processor
+# (`benchmarks.whole_way`). A task's memory besides its model, in MiB: the JVM and two record processors
 # (`benchmarks.start`).
 OVERHEAD_MS: Final = 8.0
 OVERHEAD_MIB: Final = 260.0
-# vCPU and the memory sizes in GiB that Fargate offers with them.
+# vCPUs, and the memory sizes in GiB that Fargate offers with them.
 FARGATE: Final = {0.25: (0.5, 1, 2), 0.5: (1, 2, 3, 4), 1.0: tuple(range(2, 9)), 2.0: tuple(range(4, 17))}
 # KCL's own writes: a checkpoint in five seconds and a heartbeat in three for each shard; a report in two seconds for
-# each task. Reads: the leader's two scans in two seconds.
+# each task. Reads: the leader's two scans in two seconds, and the lease watch.
 WRITES_SHARD: Final = 1 / 5 + 1 / 3
 WRITES_TASK: Final = 1 / 2
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What is asked for; the defaults are those of the table."""
+    """The workload to price; the defaults are those of the document's table."""
 
     cameras: int = 10
     fps: float = 5.0
@@ -56,7 +56,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """Dollars a month by service, and what they buy."""
+    """Dollars a month by service, and the number of tasks and shards."""
 
     tasks: int
     task_gib: float
@@ -78,17 +78,17 @@ class Bill:
 
 
 def task_rate(workload: Workload, measured: dict[str, Any]) -> float:
-    """Frames a second of one task at full use of its vCPUs, each taken for a core of the measurement."""
+    """Frames a second of one task at full load; a vCPU counts as a core of the measuring machine."""
     rate = float(measured["models"][f"yolov8{workload.size} {workload.precision}"]["rate"])
     engine_ms = 1000 * float(measured["cores"]) / rate
     return workload.vcpu * 1000 / (engine_ms + OVERHEAD_MS)
 
 
 def task_memory(workload: Workload, measured: dict[str, Any]) -> float:
-    """GiB of the smallest task that holds the model, with a tenth to spare.
+    """Memory in GiB of the smallest task that holds the model with a tenth to spare.
 
     Raises:
-        ValueError: If none of so few vCPUs does.
+        ValueError: If no task with this number of vCPUs does.
     """
     kind = "memory" if workload.vcpu > 1 else "memory_one_core"
     need = 1.1 * (measured["models"][f"yolov8{workload.size} {workload.precision}"][kind] + OVERHEAD_MIB) / 1024
@@ -99,7 +99,7 @@ def task_memory(workload: Workload, measured: dict[str, Any]) -> float:
 
 
 def bill(workload: Workload, measured: dict[str, Any], prices: dict[str, Any]) -> Bill:
-    """A month in which all cameras send all the time.
+    """The bill of a month in which all cameras send all the time.
 
     Raises:
         ValueError: If no task of this size holds the model.
@@ -109,7 +109,7 @@ def bill(workload: Workload, measured: dict[str, Any], prices: dict[str, Any]) -
     size = workload.frame_kb * 1000
     memory = task_memory(workload, measured)
     tasks = max(1, math.ceil(rate / (task_rate(workload, measured) * workload.utilisation)))
-    # A task needs a shard, and a shard is filled to four fifths.
+    # Each task needs a shard, and shards are filled to four fifths.
     shards = max(math.ceil(rate * size / (0.8 * SHARD_BYTES)), math.ceil(rate / (0.8 * SHARD_RECORDS)), tasks)
     hourly = workload.vcpu * prices["fargate_vcpu_hour"][workload.architecture]
     hourly += memory * prices["fargate_gib_hour"][workload.architecture]
@@ -127,7 +127,7 @@ def bill(workload: Workload, measured: dict[str, Any], prices: dict[str, Any]) -
         fargate=tasks * HOURS * hourly,
         kinesis=kinesis,
         s3=frames / 1000 * prices["s3_put_thousand"] + stored * prices["s3_gib_month"],
-        # Sent one by one when a camera is slow, received and deleted in tens.
+        # Messages are sent singly when a camera is slow, and received and deleted in tens.
         sqs=frames * 1.2 * prices["sqs_million"] / 1e6,
         dynamodb=writes * prices["dynamodb_write_million"] / 1e6
         + (shards + tasks) * SECONDS * prices["dynamodb_read_million"] / 1e6,
@@ -136,7 +136,7 @@ def bill(workload: Workload, measured: dict[str, Any], prices: dict[str, Any]) -
 
 
 def rekognition(frames: float, prices: dict[str, Any]) -> float:
-    """What DetectLabels would cost for so many images in a month."""
+    """The price of DetectLabels for a number of images in a month."""
     total, done = 0.0, 0.0
     for limit, price in prices["rekognition_tiers"]:
         part = frames - done if limit is None else max(0.0, min(frames, limit) - done)
@@ -174,7 +174,7 @@ def tables(measured: dict[str, Any], prices: dict[str, Any]) -> Iterator[str]:
 
 
 def smallest(size: str, precision: str, measured: dict[str, Any]) -> tuple[Workload, float]:
-    """The cheapest task that holds a model, from half a vCPU on: a quarter starts too slowly to keep its leases."""
+    """The cheapest task that holds a model, of at least half a vCPU: a quarter starts too slowly to keep leases."""
     for vcpu in (0.5, 1.0, 2.0):
         workload = Workload(size=size, precision=precision, vcpu=vcpu)
         try:
@@ -190,7 +190,7 @@ def load() -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def with_tables(text: str) -> str:
-    """The document with the tables as the figures have them."""
+    """The document with tables from the current figures."""
     before, _, rest = text.partition(BEGIN)
     return before + BEGIN + "".join(tables(*load())) + END + rest.partition(END)[2]
 

@@ -1,8 +1,8 @@
 """The engine against `ultralytics`, on the same photographs and the same cores.
 
-All do the same work: a JPEG in, boxes and an annotated JPEG out. Ours is the worker's own pipeline with sinks that keep
-nothing, so messages are made as well. Beside them what bounds them: the network alone, and the machine's own
-multiply-adds. Needs the extra `model`; int8 needs a quantised model beside the export.
+All contenders do the same work: a JPEG in, boxes and an annotated JPEG out. cv2kinesis runs the worker's own pipeline
+with sinks that keep nothing, so it makes the messages too. The run also measures the bounds: the network alone, and the
+machine's multiply-adds. Needs the extra `model`; int8 needs a quantised model beside the export.
 
     python -m benchmarks.engine --weights yolov8n.pt --onnx yolov8n.onnx photo.jpg…
 """
@@ -27,19 +27,19 @@ import numpy as np
 from benchmarks import ceiling
 from benchmarks.report import Row, interleaved, show
 from contract import Position
-from kcl_worker.compute import Compute
-from kcl_worker.cpu import thread_count
-from kcl_worker.flow import Turns
-from kcl_worker.metrics import Metrics
-from kcl_worker.openvino_detector import OpenVinoDetector, Precision
-from kcl_worker.pipeline import Pipeline, Record
-from kcl_worker.scenes import Scenes
+from kcl_worker.kcl.shard_order import Turns
+from kcl_worker.kcl.shards import ShardBoard
+from kcl_worker.operating.metrics import Metrics
+from kcl_worker.pipeline import Pipeline
+from kcl_worker.record import Record
 from kcl_worker.settings import Settings
-from kcl_worker.shards import ShardBoard
+from kcl_worker.vision.compute import Compute
+from kcl_worker.vision.cpu import thread_count
+from kcl_worker.vision.openvino_detector import OpenVinoDetector, Precision
 
 SHARED: Final = Path(__file__).parent.parent.parent / "shared" / "data"
 SHARDS: Final = 2
-# Records of each shard in flight, as the gateway allows.
+# Records of each shard in flight, as many as the gateway allows.
 WINDOW: Final = 8
 BATCH: Final = 8
 BASE: Final = "ultralytics predict, one at a time"
@@ -70,15 +70,15 @@ def ours(model: Path, precision: Precision, jpegs: list[bytes]) -> Callable[[], 
     )
 
     async def shard(pipeline: Pipeline, number: int, mine: list[bytes]) -> None:
-        window, turns, scenes = asyncio.Semaphore(WINDOW), Turns(), Scenes(None)
+        window, turns, work = asyncio.Semaphore(WINDOW), Turns(), pipeline.begin(f"shardId-{number}")
 
         async def one(record: Record) -> None:
             async with window:
-                await pipeline.process(record)
+                await work.process(record)
 
         now = datetime.now(UTC)
         positions = (Position(f"shardId-{number}", str(place), "bench", now) for place in range(len(mine)))
-        records = [Record(jpeg, at, turns.next(), scenes) for jpeg, at in zip(mine, positions, strict=True)]
+        records = [Record(jpeg, at, turns.next()) for jpeg, at in zip(mine, positions, strict=True)]
         await asyncio.gather(*(one(record) for record in records))
 
     async def everything() -> int:
@@ -123,14 +123,14 @@ def ultralytics(
 
 @contextmanager
 def ultralytics_exports(weights: Path) -> Iterator[dict[str, Path]]:
-    """What `yolo export` makes of the weights for other runtimes."""
+    """What `yolo export` makes from the weights for other runtimes."""
     from ultralytics import YOLO
 
     with tempfile.TemporaryDirectory() as folder:
         model = YOLO(shutil.copy(weights, folder))
         yield {
             "ONNX": Path(model.export(format="onnx", dynamic=True, verbose=False)),
-            # OpenVINO computes in bf16 by itself where the processor does.
+            # OpenVINO by default computes in bf16 where the processor supports it.
             "OpenVINO, bf16": Path(model.export(format="openvino", dynamic=True, verbose=False)),
         }
 
@@ -159,7 +159,7 @@ def main() -> None:
 
 
 def compare(args: argparse.Namespace, jpegs: list[bytes], exports: dict[str, Path]) -> None:
-    """Runs and shows all contenders."""
+    """Runs all contenders and shows their figures."""
     frames = len(jpegs)
     contenders = {
         BASE: ultralytics(args.weights, jpegs),

@@ -1,4 +1,4 @@
-"""Seconds from capture to a message in a consumer's hands: one camera at 10 frames a second on an idle system.
+"""The time from capture until a consumer has the message: one camera at 10 frames a second on an idle system.
 
 python -m benchmarks.latency --onnx yolov8n.onnx
 """
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def watch(environment: dict[str, str], frames: int) -> tuple[list[float], list[float], list[float]]:
-    """Milliseconds of each frame but the first ones: to the consumer, to the outcome, in the network."""
+    """Milliseconds of each frame except the first ones: to the consumer, to the outcome, in the network."""
     arrived, processed, network = [], [], []
     arguments = ["send", "demo", "--limit", str(frames + WARM_UP), "--fps", str(FPS), "--json"]
     with (

@@ -1,6 +1,6 @@
-"""The pipeline as people write it first: a loop over shards, one frame after the other, on boto3 and ultralytics.
+"""The pipeline as people first write it: a loop over shards, one frame after the other, on boto3 and ultralytics.
 
-No leases, no checkpoints, no batches, nothing that survives an error; what `benchmarks.whole_way` compares with.
+It has no leases, checkpoints or batches, and survives no error. `benchmarks.whole_way` compares the worker with it.
 
     python -m benchmarks.naive yolov8n.pt
 """

@@ -1,7 +1,7 @@
-"""The producer: ready JPEGs from folders to the embedded AWS, beside what that takes at most; pictures it can encode.
+"""The producer's speed with ready JPEGs from folders, the embedded AWS's limit, and the speed of encoding.
 
 A source's frames go one after the other, so that they stay in order; many sources go together. A shard takes 1 MiB and
-1 000 records a second, so the stream has as many shards as the sources need.
+1 000 records a second, so the benchmark's stream has as many shards as the sources need.
 
     python -m benchmarks.producer
 """
@@ -48,13 +48,13 @@ def main() -> None:
             jpegs = write(folder, width, height, each)
             rates: dict[str, list[float]] = {"embedded AWS alone": [], "producer": [], "cores": []}
             for _ in range(args.repetitions):
-                # So many that none is the limit.
+                # Enough that no shard is the limit.
                 resources = Resources.create(aws.url, f"p{uuid4().hex[:8]}", 2 * SOURCES)
                 rates["embedded AWS alone"].append(limit(resources, jpegs, each))
                 rate, core = send(resources, folder)
                 rates["producer"].append(rate)
                 rates["cores"].append(core)
-                # The embedded AWS keeps all in memory.
+                # The embedded AWS keeps everything in memory.
                 resources.client("kinesis").delete_stream(StreamName=resources.stream)
             rows = [Row(name, values, "frames/s") for name, values in rates.items() if name != "cores"]
             kilobytes = sum(map(len, jpegs)) / len(jpegs) / 1000
@@ -77,7 +77,7 @@ def write(folder: Path, width: int, height: int, each: int) -> list[bytes]:
 
 
 def limit(resources: Resources, jpegs: list[bytes], each: int) -> float:
-    """Frames a second of the same requests, made beforehand, one after the other."""
+    """Frames a second of the same requests, prepared in advance and sent one after the other."""
     kinesis: Any = resources.client("kinesis")
     batch = [{"Data": jpegs[number % len(jpegs)], "PartitionKey": f"s{number}"} for number in range(SOURCES)]
     started = time.perf_counter()
@@ -87,7 +87,7 @@ def limit(resources: Resources, jpegs: list[bytes], each: int) -> float:
 
 
 def send(resources: Resources, folder: Path) -> tuple[float, float]:
-    """Frames a second of `producer send`, and the cores that it needs for a thousand."""
+    """Frames a second of `producer send`, and the cores that it needs for a thousand frames a second."""
     folders = [str(path) for path in sorted(folder.iterdir())]
     command = [sys.executable, "-m", "producer", "send", *folders, "--fps", "0", "--json"]
     before = cpu_of_children()
@@ -100,7 +100,7 @@ def send(resources: Resources, folder: Path) -> tuple[float, float]:
 
 
 def cpu_of_children() -> float:
-    """Processor seconds of all processes that have ended: asking one that runs would take time from it."""
+    """CPU seconds of all child processes that have ended; asking a running process would slow it down."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

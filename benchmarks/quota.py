@@ -1,4 +1,4 @@
-"""The engine under a processor quota, as a Fargate task of 0.5 or 1 vCPU has it: is its share all that it loses?
+"""The engine under a CPU quota like that of a Fargate task of 0.5 or 1 vCPU: does it get its share of the speed?
 
 python -m benchmarks.quota --onnx yolov8n.onnx
 """
@@ -15,7 +15,7 @@ from typing import Final
 from benchmarks.cgroup import NoCgroupsError, quota
 from benchmarks.engine import SHARED, ours
 from benchmarks.report import Row, show
-from kcl_worker.cpu import thread_count
+from kcl_worker.vision.cpu import thread_count
 from local.processes import ROOT
 
 QUOTAS: Final = (0.5, 1.0)
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def inside(args: argparse.Namespace) -> dict[str, float]:
-    """In the group: frames a second once all is warm."""
+    """Runs in the group; prints frames a second after warming up."""
     jpegs = [args.photograph.read_bytes()] * args.frames
     run = ours(args.onnx, "fp32", jpegs)
     run()

@@ -1,4 +1,4 @@
-"""How measurements are kept and shown: as tables, and as entries of the file that BENCH_JSON names."""
+"""Shows measurements as tables, and keeps them as entries of the file that BENCH_JSON names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One contender: a value for each repetition, in the order in which they were measured."""
+    """One contender, with a value for each repetition in the order of measurement."""
 
     name: str
     values: list[float]
@@ -27,16 +27,16 @@ class Row:
         return statistics.median(self.values)
 
     def ratio(self, base: Row) -> tuple[float, float, float]:
-        """Median, least and greatest of the ratios to another row, repetition by repetition."""
+        """Median, least and greatest ratio to another row, repetition by repetition."""
         ratios = [mine / other for mine, other in zip(self.values, base.values, strict=True)]
         return statistics.median(ratios), min(ratios), max(ratios)
 
 
 def interleaved(contenders: Mapping[str, Callable[[], int]], repetitions: int) -> list[Row]:
-    """Frames a second of each contender; all take their turn in each repetition, so that none has a quieter machine.
+    """Frames a second of each contender; all take turns in each repetition, so that none has a quieter machine.
 
     Args:
-        contenders: By name; each does its work and says how many frames that were.
+        contenders: Functions by name; each does its work and gives the number of frames.
     """
     speeds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(repetitions):
@@ -48,7 +48,7 @@ def interleaved(contenders: Mapping[str, Callable[[], int]], repetitions: int) -
 
 
 def show(title: str, rows: list[Row], base: Row | None = None) -> None:
-    """Prints a table, with ratios to one of the rows if there is one, and keeps it."""
+    """Prints a table, with ratios to one of the rows if one is given, and keeps it."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     table.add_column("")
     for name in ("median", "spread", "unit", "ratio"):

@@ -1,4 +1,4 @@
-"""Frames a second and memory against shards and workers, all on this one machine.
+"""Frames a second and memory by the number of shards and workers, all on one machine.
 
 python -m benchmarks.scaling --onnx yolov8n.onnx
 """
@@ -21,7 +21,8 @@ from benchmarks.traffic import put, wait_for_results
 from benchmarks.usage import resident_mib
 from local.processes import Aws, Worker
 from local.resources import Resources
-from local.scene import parts, wait_for
+from local.rig import parts
+from local.waiting import wait_for
 
 SHARDS: Final = (1, 2, 4, 8)
 WORKERS: Final = (1, 2)
@@ -30,7 +31,7 @@ WARM_UP: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Of all workers together."""
+    """The figures of all workers together."""
 
     rate: float
     memory: dict[str, float]
@@ -61,7 +62,7 @@ def main() -> None:
 
 
 def measure(aws: Aws, folder: Path, args: argparse.Namespace, shards: int, workers: int) -> Measured:
-    """Starts so many workers on a new stream and has them process frames."""
+    """Starts workers on a new stream and has them process frames."""
     resources = Resources.create(aws.url, f"g{uuid4().hex[:8]}", shards)
     environment = resources.environment() | {
         "YOLO_MODEL_PATH": str(args.onnx),
@@ -69,7 +70,11 @@ def measure(aws: Aws, folder: Path, args: argparse.Namespace, shards: int, worke
     }
     with ExitStack() as stack:
         running = [stack.enter_context(Worker(environment, folder / f"{uuid4().hex}.log")) for _ in range(workers)]
-        wait_for(lambda: sum(held(worker) for worker in running) >= shards, "leases", 120)
+
+        def leased() -> int:
+            return sum(held(worker) for worker in running)
+
+        wait_for(lambda: leased() >= shards, "leases", leased)
 
         def alive() -> bool:
             return all(worker.alive for worker in running)
@@ -88,7 +93,7 @@ def measure(aws: Aws, folder: Path, args: argparse.Namespace, shards: int, worke
 
 
 def held(worker: Worker) -> int:
-    """Shards that it holds."""
+    """The number of shards that a worker holds."""
     return len(worker.get("/status")[1]["shards"])
 
 

@@ -1,7 +1,7 @@
 """Throughput and memory of every model size and precision, on exports of the real architecture.
 
-The weights are random, which costs the same time as trained ones. Needs the extras `model` and `quantise`. `--write`
-keeps the figures in benchmarks/measured.json, from which `benchmarks.cost` computes.
+The weights are random, which takes the same time as trained weights. Needs the extras `model` and `quantise`. `--write`
+writes the figures to benchmarks/measured.json, which `benchmarks.cost` reads.
 
     python -m benchmarks.sizes --sizes n s
 """
@@ -22,13 +22,13 @@ from typing import Any, Final
 
 from benchmarks.engine import SHARED, ours
 from benchmarks.report import Row, show
-from kcl_worker.cpu import thread_count
+from kcl_worker.vision.cpu import thread_count
 from local.processes import MODEL_PYTHON, QUANTISE_PYTHON, ROOT
 
 SIZES: Final = ("n", "s", "m", "l", "x")
 PRECISIONS: Final = ("fp32", "bf16", "int8")
 MEASURED: Final = Path(__file__).parent / "measured.json"
-# How long a measurement takes, about.
+# Approximate seconds of a measurement.
 SECONDS: Final = 5.0
 
 
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def export(folder: Path, size: str) -> Path:
-    """Exports a network with random weights, and quantises it; the sizes' architecture is ultralytics'."""
+    """Exports a network of ultralytics' architecture with random weights, and quantises it."""
     model = folder / f"yolov8{size}.onnx"
     code = (
         "from pathlib import Path; from models.export import export; "
@@ -74,7 +74,7 @@ def export(folder: Path, size: str) -> Path:
 
 
 def measure(model: Path, precision: str, photograph: Path) -> dict[str, float]:
-    """In processes of their own, on all cores and on one."""
+    """Measures in separate processes, on all cores and on one core."""
     command = [
         sys.executable,
         "-m",
@@ -91,7 +91,7 @@ def measure(model: Path, precision: str, photograph: Path) -> dict[str, float]:
 
 
 def inside(model: Path, precision: Any, photograph: Path) -> dict[str, float]:
-    """Frames a second and the most memory, MiB."""
+    """Gives frames a second and the peak memory in MiB."""
     jpegs = [photograph.read_bytes()] * 4
     run_all = ours(model, precision, jpegs)
     run_all()
@@ -105,7 +105,7 @@ def inside(model: Path, precision: Any, photograph: Path) -> dict[str, float]:
 
 
 def run(command: list[str]) -> str:
-    """A process's last line of output."""
+    """Gives a process's last line of output."""
     environment = os.environ | {"YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:

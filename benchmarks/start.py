@@ -1,4 +1,4 @@
-"""How long a worker takes to its first result, where the seconds go, and how much memory a task has.
+"""How long a worker takes to its first result, where the time goes, and how much memory a task takes.
 
 The first start is that of a new application: no tables, no leases. The embedded AWS answers at once;
 on AWS itself the creation of three tables adds some seconds to it.
@@ -20,10 +20,10 @@ from benchmarks.report import Row, show
 from benchmarks.usage import resident_mib
 from local.processes import Aws, Process, Worker
 from local.resources import Resources
-from local.scene import parts as parts_of
+from local.rig import parts as parts_of
 
 SHARDS = 4
-# So many that every shard has some.
+# Enough cameras that every shard has some.
 CAMERAS, FRAMES = 8, 3
 PARTS = (
     "model read and run once", "JVM up", "leases held (tables, assignment)", "first result",
@@ -64,12 +64,12 @@ def produce(resources: Resources, environment: dict[str, str]) -> None:
     with Process(
         "producer", "send", *cameras, "--limit", str(FRAMES), "--fps", "0", "--json", env=environment
     ) as producer:
-        if producer.process.wait(60):
+        if producer.wait():
             raise SystemExit("the producer failed")
 
 
 def parts(worker: Worker, resources: Resources, began: float) -> dict[str, float]:
-    """Seconds from the process's begin to each milestone."""
+    """Seconds from the start of the process to each milestone."""
     received = 0
 
     def receive() -> int:
@@ -85,7 +85,7 @@ def parts(worker: Worker, resources: Resources, began: float) -> dict[str, float
     result = time.time() - began
     entries = [entry for entry in worker.log() if "time" in entry]
     times = {entry["message"]: seconds(entry["time"]) - began for entry in reversed(entries)}
-    # The daemon's first word comes when its JVM has loaded the library's classes.
+    # The daemon writes its first line when its JVM has loaded the library's classes.
     jvm = next(seconds(entry["time"]) - began for entry in entries if entry["logger"].startswith("kcl."))
     worker.wait_for(lambda: receive() == CAMERAS * FRAMES, "every frame")
     return dict(zip(PARTS, (times["model loaded"], jvm, times["shard leased"], result), strict=True))
@@ -96,7 +96,7 @@ def seconds(text: str) -> float:
 
 
 def resident(worker: Worker) -> dict[str, float]:
-    """MiB by kind of process; record processors each."""
+    """Memory in MiB by kind of process; for record processors, of each."""
     sizes = {kind: [resident_mib([pid]) for pid in pids] for kind, pids in parts_of(worker).items()}
     return {
         "worker": sizes["worker"][0],

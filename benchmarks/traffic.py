@@ -1,8 +1,7 @@
-"""Frames for measurements of whole processes: put at once, counted as they come out."""
+"""Frames for measurements of whole processes: they are put at once and counted when they come out."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
@@ -10,14 +9,15 @@ from uuid import uuid4
 
 from contract import Metadata, embed
 from local.resources import Resources
-from local.scene import drain
+from local.rig import drain
+from local.waiting import wait_for
 
 SOURCES: Final = 16
 REQUEST: Final = 50
 
 
 def put(resources: Resources, jpeg: bytes, frames: int) -> None:
-    """Puts frames of sixteen sources on the stream, so that every shard has some, evenly."""
+    """Puts frames of sixteen sources on the stream, so that every shard gets an equal share."""
     kinesis, session = resources.client("kinesis"), uuid4().hex[:8]
     now = datetime.now(UTC)
     records = [
@@ -33,15 +33,19 @@ def put(resources: Resources, jpeg: bytes, frames: int) -> None:
         assert response["FailedRecordCount"] == 0
 
 
-def wait_for_results(resources: Resources, frames: int, alive: Callable[[], bool], timeout: float = 300) -> None:
+def wait_for_results(resources: Resources, frames: int, alive: Callable[[], bool]) -> None:
     """Takes results from the queue until so many have come.
 
     Raises:
-        RuntimeError: If whoever makes them ends, or it takes too long.
+        RuntimeError: If whoever makes them ends, or no more come.
     """
-    deadline = time.monotonic() + timeout
-    while frames > 0:
-        frames -= sum(1 for _ in drain(resources, resources.queue_url))
-        if not alive() or time.monotonic() > deadline:
-            raise RuntimeError(f"{frames} results are missing")
-        time.sleep(0.1)
+    come = 0
+
+    def complete() -> bool:
+        nonlocal come
+        come += sum(1 for _ in drain(resources, resources.queue_url))
+        if come < frames and not alive():
+            raise RuntimeError(f"{frames - come} results are missing")
+        return come >= frames
+
+    wait_for(complete, f"{frames} results", lambda: come)

@@ -1,4 +1,4 @@
-"""What processes use of the machine, by the kernel's count."""
+"""What processes use of the machine, as the kernel counts it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """Processor time of processes that run, and of their children that have ended."""
+    """CPU time of running processes and of their children that have ended."""
     total = 0
     for pid in pids:
         with suppress(OSError):
-            # After the name, which may hold anything: fields 14 to 17 of proc(5), utime, stime, cutime, cstime.
+            # Split after the name, which may hold anything: fields 14 to 17 of proc(5), utime, stime, cutime, cstime.
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             total += sum(map(int, fields[11:15]))
     return total / _TICKS
 
 
 def resident_mib(pids: Iterable[int]) -> float:
-    """Memory that processes hold, pages that they share counted for each."""
+    """Resident memory of processes; shared pages count for each process."""
     total = 0
     for pid in pids:
         with suppress(OSError):

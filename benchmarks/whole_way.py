@@ -1,7 +1,7 @@
-"""The whole way of a frame, from the stream to S3 and SQS, against the pipeline as people write it first.
+"""The whole way of a frame, from the stream to S3 and SQS, compared with the pipeline as people first write it.
 
-The embedded AWS shares the machine with both, so what is compared is frames for a second of the processes' own
-processor time; the service's is shown apart. Needs the extra `model`.
+The embedded AWS shares the machine with both, so the comparison is in frames per second of CPU time; the embedded
+AWS's own CPU time is also shown separately. Needs the extra `model`.
 
     python -m benchmarks.whole_way --int8 yolov8n-int8.xml
 """
@@ -23,17 +23,17 @@ from benchmarks.traffic import put, wait_for_results
 from benchmarks.usage import cpu_seconds
 from local.processes import MODEL_PYTHON, Aws, Process, Worker
 from local.resources import Resources
-from local.scene import parts
+from local.rig import parts
 
 SHARDS: Final = 2
-# Until the JVM has compiled what it runs for each record.
+# Frames until the JVM has compiled the code that runs for each record.
 WARM_UP: Final = 480
 KINDS: Final = ("worker", "daemon", "record processor")
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Processor seconds by kind of process, those of the embedded AWS, and the seconds that it took."""
+    """CPU seconds by kind of process, those of the embedded AWS, and the elapsed seconds."""
 
     mine: dict[str, float]
     service: float
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def cost(process: Process, aws: Aws, resources: Resources, jpeg: bytes, frames: int) -> Cost:
-    """What so many frames take once all is warm."""
+    """The cost of a number of frames after warming up."""
     put(resources, jpeg, WARM_UP)
     wait_for_results(resources, WARM_UP, lambda: process.alive)
     before, service, started = usage(process), cpu_seconds([aws.process.pid]), time.perf_counter()
@@ -98,7 +98,7 @@ def usage(process: Process) -> dict[str, float]:
 
 
 def present(costs: dict[str, list[Cost]], frames: int) -> None:
-    """Prints the comparison, then where ours goes."""
+    """Prints the comparison, then where cv2kinesis spends its time."""
     speeds = [
         Row(name, [frames / sum(one.mine.values()) for one in measured], "frames/CPU s")
         for name, measured in costs.items()

@@ -15,10 +15,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from cloud.clients import client
 from consumer import quarantine_cli
 from consumer.errors import ConsumerError
-from consumer.options import EXIT_STATUS, EndpointUrl, FromOutputs, QueueUrl, Region, client, fail
-from consumer.results import Handler, ResultReader, Tally
+from consumer.frames import Frames, of_whole_messages
+from consumer.options import BUCKET, EXIT_STATUS, Bucket, EndpointUrl, FromOutputs, QueueUrl, Region, fail
+from consumer.results import Handler, ResultReader
 from consumer.save import Saver
 from consumer.watch import line
 from contract.message import ResultMessage
@@ -34,7 +36,7 @@ Idle = Annotated[
 
 @app.callback()
 def main() -> None:
-    """Reads what the pipeline found in each frame."""
+    """Reads the pipeline's detections of each frame."""
     logging.basicConfig(level="WARNING", format="warning: %(message)s", stream=sys.stderr)
 
 
@@ -46,11 +48,15 @@ def watch(
     from_outputs: FromOutputs = None,
     limit: Limit = None,
     idle_exit: Idle = None,
+    bucket: Annotated[str | None, BUCKET] = None,
     endpoint_url: EndpointUrl = None,
     region: Region = "eu-central-1",
     as_json: Annotated[bool, typer.Option("--json", help="Print each message as it came, a line each.")] = False,
 ) -> None:
-    """Prints a line for each frame as it arrives."""
+    """Prints a line for each frame as it arrives.
+
+    A message that was too long for the queue is read from the bucket, if that is named.
+    """
     console = Console(highlight=False, soft_wrap=True)
 
     def handle(result: ResultMessage, body: str) -> None:
@@ -59,33 +65,50 @@ def watch(
         else:
             console.print(line(result))
 
-    _run(queue_url, handle, limit, idle_exit, endpoint_url, region)
+    show: Handler = handle
+    if bucket is not None:
+        show = of_whole_messages(Frames(client("s3", region, endpoint_url=endpoint_url), bucket), handle)
+    _run(ResultReader(client("sqs", region, endpoint_url=endpoint_url), queue_url), show, limit, idle_exit)
 
 
 @app.command(
-    epilog=f"[bold]Example[/bold]\n\nconsumer save ./frames --queue-url $SQS_QUEUE_URL --limit 100\n{EXIT_STATUS}"
+    epilog=f"[bold]Example[/bold]\n\nconsumer save ./frames --from-outputs outputs.json --limit 100\n{EXIT_STATUS}"
 )
 def save(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Made if it is not there.")],
     queue_url: QueueUrl,
+    bucket: Bucket,
     from_outputs: FromOutputs = None,
     limit: Limit = None,
     idle_exit: Idle = None,
     endpoint_url: EndpointUrl = None,
     region: Region = "eu-central-1",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts at the end as JSON.")] = False,
 ) -> None:
-    """Saves annotated frames and their messages to DIR."""
+    """Saves annotated frames and their messages to DIR.
+
+    A frame that has expired or was deleted leaves its message alone.
+    """
+    frames = Frames(client("s3", region, endpoint_url=endpoint_url), bucket)
+    reader = ResultReader(client("sqs", region, endpoint_url=endpoint_url), queue_url)
     try:
-        saver = Saver(client("s3", endpoint_url, region), folder)
+        saver = Saver(frames, folder)
     except ConsumerError as error:
         fail(error)
-    tally = _run(queue_url, saver, limit, idle_exit, endpoint_url, region)
-    print(f"{tally.handled} frames saved to {folder}", file=sys.stderr)
+    try:
+        _run(reader, of_whole_messages(frames, saver), limit, idle_exit)
+    finally:
+        counts = {"saved": saver.saved, "gone": saver.gone, "refused": reader.tally.refused}
+        if as_json:
+            print(json.dumps(counts))
+        words = f"{saver.saved} frames saved to {folder}, {saver.gone} were gone, {reader.tally.refused} refused"
+        print(words, file=sys.stderr)
 
 
 @app.command(epilog=f"[bold]Example[/bold]\n\nconsumer web --from-outputs outputs.json\n{EXIT_STATUS}")
 def web(
     queue_url: QueueUrl,
+    bucket: Bucket,
     from_outputs: FromOutputs = None,
     host: Annotated[
         str, typer.Option(help="Address to listen at; one off this machine asks for a token.")
@@ -93,9 +116,6 @@ def web(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0: any free one.")] = 8000,
     token: Annotated[
         str | None, typer.Option(envvar="CONSUMER_WEB_TOKEN", help="Asked of everyone; default: none, or made anew.")
-    ] = None,
-    bucket: Annotated[
-        str | None, typer.Option(envvar="S3_BUCKET_NAME", help="The only bucket that frames are shown from.")
     ] = None,
     quarantine_url: Annotated[
         str | None, typer.Option(envvar="QUARANTINE_QUEUE_URL", help="The queue whose notices are counted.")
@@ -106,16 +126,16 @@ def web(
         bool, typer.Option("--json", help="Print the address and then each message as it came, a line each.")
     ] = False,
 ) -> None:
-    """Shows what is seen as it comes, on a page in the browser.
+    """Shows detections as they come, on a page in the browser.
 
-    It takes its messages off the queue, as every consumer does: beside another one each sees a part.
+    It takes its messages off the queue, as every consumer does: two consumers of one queue each see a part.
     """
     try:
-        from consumer.web import command
+        from consumer.web import command, pictures
     except ImportError:
         print("error: consumer web needs the extra `web`: pip install 'cv2kinesis[web]'", file=sys.stderr)
         raise typer.Exit(2) from None
-    sqs, stop = client("sqs", endpoint_url, region), threading.Event()
+    sqs, stop = client("sqs", region, endpoint_url=endpoint_url), threading.Event()
 
     def announce(address: str) -> None:
         print(json.dumps({"address": address}) if as_json else f"open {address}", flush=True)
@@ -129,7 +149,7 @@ def web(
             command.serve(
                 ResultReader(sqs, queue_url),
                 stop,
-                command.frame_fetcher(client("s3", endpoint_url, region), bucket),
+                Frames(client("s3", region, endpoint_url=endpoint_url), bucket, attempts=pictures.ATTEMPTS),
                 command.queue_counter(sqs, quarantine_url),
                 host=host,
                 port=port,
@@ -137,36 +157,31 @@ def web(
                 announce=announce,
                 handle=handle,
             )
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of the output has closed it
     except ConsumerError as error:
         fail(error)
 
 
-def _run(
-    queue_url: str,
-    handle: Handler,
-    limit: int | None,
-    idle_exit: float | None,
-    endpoint_url: str | None,
-    region: str,
-) -> Tally:
-    reader = ResultReader(client("sqs", endpoint_url, region), queue_url)
+def _run(reader: ResultReader, handle: Handler, limit: int | None, idle_exit: float | None) -> None:
     stop = threading.Event()
     try:
         with _interruptible(stop):
             reader.run(handle, stop, limit=limit, idle_seconds=idle_exit)
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output, such as `head`, has enough
+        sys.stderr.close()  # the reader of the output, such as `head`, has closed it
     except ConsumerError as error:
         fail(error)
-    return reader.tally
 
 
 @contextmanager
 def _interruptible(stop: threading.Event) -> Iterator[None]:
-    """Has Ctrl-C end the reading after the message in hand, and a second one the process."""
+    """Has Ctrl-C or SIGTERM end the reading after the current message, and a second one of either end the process."""
 
-    def on_signal(number: int, _frame: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
+    def on_signal(_number: int, _frame: object) -> None:
+        # Both, before the event takes its lock: a second signal must not call this handler within itself.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
         stop.set()
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -1,17 +1,15 @@
-"""What the commands share: options, clients, and how a command fails."""
+"""Options, clients and the error exit that the commands share."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Final, NoReturn
 
-import boto3
 import typer
-from botocore.config import Config
 
+from cloud import outputs
 from consumer.errors import ConsumerError
-from contract import outputs
 
 EXIT_STATUS = """
 [bold]Exit status[/bold]
@@ -33,31 +31,27 @@ def _from_outputs(path: Path | None) -> None:
 FromOutputs = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", is_eager=True, callback=_from_outputs, help="Queue and region from what `make outputs` printed."
+        metavar="FILE",
+        is_eager=True,
+        callback=_from_outputs,
+        help="Queues, bucket and region from what `make outputs` printed.",
     ),
 ]
 QueueUrl = Annotated[str, typer.Option(envvar="SQS_QUEUE_URL", help="The queue of results.")]
 QuarantineUrl = Annotated[
     str, typer.Option("--queue-url", envvar="QUARANTINE_QUEUE_URL", help="The queue of notices of quarantine.")
 ]
-EndpointUrl = Annotated[str | None, typer.Option(envvar="AWS_ENDPOINT_URL", help="Of services that are not on AWS.")]
+# Messages may come from anyone, so nothing is read from any other bucket.
+BUCKET: Final = typer.Option("--bucket", envvar="S3_BUCKET_NAME", help="The pipeline's; objects of others are refused.")
+Bucket = Annotated[str, BUCKET]
+EndpointUrl = Annotated[
+    str | None,
+    typer.Option(help="Of services that are not on AWS. Default: the SDK's variables, as AWS_ENDPOINT_URL."),
+]
 Region = Annotated[str, typer.Option(envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="Of queue and bucket.")]
 
 
-def client(service: str, endpoint_url: str | None, region: str) -> Any:
-    """A client that tries once; retries are the caller's."""
-    # A receive waits at the queue for some seconds.
-    config = Config(
-        region_name=region,
-        retries={"total_max_attempts": 1},
-        connect_timeout=5,
-        read_timeout=30,
-        tcp_keepalive=True,
-    )
-    return boto3.client(service, endpoint_url=endpoint_url, config=config)
-
-
 def fail(error: ConsumerError) -> NoReturn:
-    """Ends the command with its one line."""
+    """Ends the command with the error's line and exit status."""
     print(f"error: {error}", file=sys.stderr)
     raise typer.Exit(error.exit_status)

@@ -1,22 +1,27 @@
-"""Records that could not be processed: what they are, and their way back to the stream."""
+"""Records that could not be processed: their notices, their bytes and their way back to the stream."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pydantic import ValidationError
 
+from cloud.errors import ERRORS
+from consumer.bucket import Bucket
+from consumer.errors import ConsumerError, GoneError
 from consumer.results import MAX_MESSAGES, call
 from contract.message import QuarantineMessage
 
 logger = logging.getLogger(__name__)
 
-# For so long nobody else sees the notices that are being looked at.
+# How long other readers do not see the notices that a command has received.
 HOLD_SECONDS: Final = 120
+# What a record of Kinesis has at most.
+MAX_RECORD_BYTES: Final = 10 * 1024 * 1024
 
 
 @dataclass
@@ -28,17 +33,21 @@ class Held:
 
 
 class Quarantine:
-    """The queue of notices, and the bytes behind them."""
+    """The queue of notices and the bytes of their records.
 
-    def __init__(self, sqs: Any, s3: Any, kinesis: Any, queue_url: str) -> None:
-        self._sqs, self._s3, self._kinesis, self._queue_url = sqs, s3, kinesis, queue_url
+    Args:
+        bucket: Where the bytes lie; notices that name another one are refused.
+    """
+
+    def __init__(self, sqs: Any, kinesis: Any, queue_url: str, bucket: Bucket) -> None:
+        self._sqs, self._kinesis, self._queue_url, self._bucket = sqs, kinesis, queue_url, bucket
 
     @contextmanager
     def hold(self) -> Iterator[dict[str, Held]]:
-        """All notices by frame id; those that are not redriven go back to the queue.
+        """Gives all notices by frame id; those that are not redriven go back to the queue.
 
         Raises:
-            ConsumerError: If the queue is missing, closed to us or out of reach.
+            ConsumerError: If the queue is missing, forbidden or out of reach.
         """
         held: dict[str, Held] = {}
         others: list[str] = []
@@ -47,36 +56,57 @@ class Quarantine:
             yield held
         finally:
             for handle in [*others, *(handle for one in held.values() for handle in one.handles)]:
-                self._sqs.change_message_visibility(QueueUrl=self._queue_url, ReceiptHandle=handle, VisibilityTimeout=0)
+                with suppress(*ERRORS):  # a notice that is not let go comes back by itself
+                    self._sqs.change_message_visibility(
+                        QueueUrl=self._queue_url, ReceiptHandle=handle, VisibilityTimeout=0
+                    )
 
     def record(self, notice: QuarantineMessage) -> bytes:
-        """The record's bytes.
+        """Gives the record's bytes.
 
         Raises:
-            ConsumerError: If they cannot be had; they expire with the bucket's other objects.
+            ConsumerError: If they cannot be read, for example because they have expired like other objects.
         """
-        what = f"s3://{notice.bucket}/{notice.key}"
-        data: bytes = call(what, lambda: self._s3.get_object(Bucket=notice.bucket, Key=notice.key)["Body"].read())
-        return data
+        return self._find(notice)[1]
 
     def redrive(self, held: Held) -> None:
-        """Puts a record on its stream again; then it is no longer in quarantine.
+        """Puts a record on its stream again and takes it out of quarantine.
+
+        Once it is on the stream, a worker may quarantine it again at any moment, under the same key and with a new
+        notice. So its bytes are put aside before that, and nothing is deleted under that key afterwards. If this is cut
+        short, the notice stays, and the bytes are found where they were put aside.
 
         Raises:
-            ConsumerError: If that fails; the record is still in quarantine then.
+            ConsumerError: If that fails; the record then stays in quarantine.
         """
-        notice, data = held.notice, self.record(held.notice)
-        call(
-            f"stream {notice.stream_name}",
-            lambda: self._kinesis.put_record(StreamName=notice.stream_name, Data=data, PartitionKey=notice.source),
-        )
-        call(
-            f"s3://{notice.bucket}/{notice.key}",
-            lambda: self._s3.delete_object(Bucket=notice.bucket, Key=notice.key),
-        )
+        notice = held.notice
+        key, data = self._find(notice)
+        if key == notice.key:
+            self._bucket.copy(key, _aside(notice))
+            self._bucket.delete(key)
+        try:
+            call(
+                f"stream {notice.stream_name}",
+                lambda: self._kinesis.put_record(StreamName=notice.stream_name, Data=data, PartitionKey=notice.source),
+            )
+        except ConsumerError:
+            self._bucket.copy(_aside(notice), notice.key)
+            raise
         while held.handles:
             self._forget(held.handles[-1])
             held.handles.pop()
+        self._bucket.delete(_aside(notice))
+
+    def _find(self, notice: QuarantineMessage) -> tuple[str, bytes]:
+        """Where a record's bytes lie, and the bytes."""
+        self._bucket.check(notice.frame_id, notice.bucket)
+        try:
+            return notice.key, self._bucket.read(notice.key, MAX_RECORD_BYTES)
+        except GoneError as gone:
+            try:
+                return _aside(notice), self._bucket.read(_aside(notice), MAX_RECORD_BYTES)
+            except GoneError:
+                raise gone from None
 
     def _forget(self, handle: str) -> None:
         call(self._queue_url, lambda: self._sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=handle))
@@ -100,3 +130,8 @@ class Quarantine:
             VisibilityTimeout=HOLD_SECONDS,
         )
         return answer
+
+
+def _aside(notice: QuarantineMessage) -> str:
+    """Where a record's bytes lie while it is put on its stream; like all objects, they expire."""
+    return "redriven/" + notice.key.removeprefix("quarantine/")

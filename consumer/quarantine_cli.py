@@ -10,8 +10,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from consumer.errors import ConsumerError, DiskError
-from consumer.options import EXIT_STATUS, EndpointUrl, FromOutputs, QuarantineUrl, Region, client, fail
+from cloud.clients import client
+from consumer.bucket import Bucket
+from consumer.errors import ConsumerError, DiskError, GoneError, RefusedError
+from consumer.options import EXIT_STATUS, EndpointUrl, FromOutputs, QuarantineUrl, Region, fail
+from consumer.options import Bucket as BucketName
 from consumer.quarantine import Held, Quarantine
 from contract.message import QuarantineMessage
 
@@ -26,9 +29,9 @@ def list_(
     region: Region = "eu-central-1",
     as_json: Annotated[bool, typer.Option("--json", help="Print each notice as it came, a line each.")] = False,
 ) -> None:
-    """Lists what is in quarantine, with the reason of each."""
+    """Lists the records in quarantine, each with its reason."""
     try:
-        with _quarantine(queue_url, endpoint_url, region).hold() as held:
+        with _quarantine(queue_url, "", endpoint_url, region).hold() as held:
             notices = [one.notice for one in held.values()]
     except ConsumerError as error:
         fail(error)
@@ -45,14 +48,15 @@ def list_(
 def show(
     frame_id: Annotated[str, typer.Argument(help="As `list` shows it.")],
     queue_url: QuarantineUrl,
+    bucket: BucketName,
     from_outputs: FromOutputs = None,
     endpoint_url: EndpointUrl = None,
     region: Region = "eu-central-1",
     save: Annotated[Path | None, typer.Option(metavar="FILE", help="Save the record's bytes.")] = None,
 ) -> None:
-    """Shows one notice whole, and saves the bytes of its record."""
+    """Shows one notice in full, and saves the bytes of its record."""
     try:
-        quarantine = _quarantine(queue_url, endpoint_url, region)
+        quarantine = _quarantine(queue_url, bucket, endpoint_url, region)
         with quarantine.hold() as held:
             notice = _find(held, frame_id).notice
             print(notice.model_dump_json(indent=2))
@@ -65,30 +69,43 @@ def show(
 @app.command(epilog=f"[bold]Example[/bold]\n\nconsumer quarantine redrive --all\n{EXIT_STATUS}")
 def redrive(
     queue_url: QuarantineUrl,
+    bucket: BucketName,
     frame_ids: Annotated[list[str] | None, typer.Argument(help="As `list` shows them.")] = None,
     from_outputs: FromOutputs = None,
     endpoint_url: EndpointUrl = None,
     region: Region = "eu-central-1",
     everything: Annotated[bool, typer.Option("--all", help="All that is in quarantine.")] = False,
 ) -> None:
-    """Puts records on their stream again, as after a worker that takes larger pictures was deployed."""
+    """Puts records on their stream again, for example after deploying a worker that takes larger pictures."""
     if bool(frame_ids) == everything:
         print("error: name frames, or --all", file=sys.stderr)
         raise typer.Exit(2)
     try:
-        quarantine = _quarantine(queue_url, endpoint_url, region)
+        quarantine = _quarantine(queue_url, bucket, endpoint_url, region)
         with quarantine.hold() as held:
-            chosen = list(held.values()) if everything else [_find(held, frame_id) for frame_id in frame_ids or []]
-            for one in chosen:
-                quarantine.redrive(one)
-                print(one.notice.frame_id)
+            # In a source's order, which the queue does not keep.
+            chosen = [_find(held, frame_id) for frame_id in (sorted(held) if everything else frame_ids or [])]
+            left = [one for one in chosen if not _redriven(quarantine, one)]
     except ConsumerError as error:
         fail(error)
+    if left:
+        raise typer.Exit(1)
 
 
-def _quarantine(queue_url: str, endpoint_url: str | None, region: str) -> Quarantine:
-    sqs, s3, kinesis = (client(service, endpoint_url, region) for service in ("sqs", "s3", "kinesis"))
-    return Quarantine(sqs, s3, kinesis, queue_url)
+def _quarantine(queue_url: str, bucket: str, endpoint_url: str | None, region: str) -> Quarantine:
+    sqs, s3, kinesis = (client(service, region, endpoint_url=endpoint_url) for service in ("sqs", "s3", "kinesis"))
+    return Quarantine(sqs, kinesis, queue_url, Bucket(s3, bucket))
+
+
+def _redriven(quarantine: Quarantine, one: Held) -> bool:
+    """Sends a record again; one that cannot be had is told of and stops no other."""
+    try:
+        quarantine.redrive(one)
+    except (GoneError, RefusedError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return False
+    print(one.notice.frame_id)
+    return True
 
 
 def _find(held: dict[str, Held], frame_id: str) -> Held:

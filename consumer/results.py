@@ -1,9 +1,8 @@
-"""Reading results off the queue: at least once from SQS, once to whoever handles them."""
+"""Reads results off the queue: SQS delivers them at least once, the handler gets each once."""
 
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections import OrderedDict
@@ -11,47 +10,43 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    NoCredentialsError,
-    PartialCredentialsError,
-)
+from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
-from consumer.errors import AccessError, ConsumerError, QueueError, UnreachableError
+from cloud.errors import ERRORS, Kind, classify, code_of, describe
+from cloud.retry import full_jitter
+from consumer.errors import AccessError, ConsumerError, QueueError, RefusedError, UnreachableError
 from contract.message import ResultMessage, SkippedMessage
 
 logger = logging.getLogger(__name__)
 
-# Of ReceiveMessage and DeleteMessageBatch.
+# Limit of ReceiveMessage and DeleteMessageBatch.
 MAX_MESSAGES: Final = 10
 MAX_WAIT_SECONDS: Final = 20
-# Frame ids that are remembered to recognise a message that comes again: half an hour at 50 frames/s.
+# The number of frame ids that are remembered to recognise repeated messages: half an hour at 50 frames/s.
 REMEMBERED: Final = 100_000
 ATTEMPTS: Final = 8
-_MISSING: Final = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
-_DENIED: Final = frozenset({
-    "AccessDenied", "AccessDeniedException", "InvalidClientTokenId", "UnrecognizedClientException",
-    "SignatureDoesNotMatch", "ExpiredToken",
-})  # fmt: skip
+BACKOFF_BASE_SECONDS: Final = 0.1
+BACKOFF_CAP_SECONDS: Final = 10.0
 
 Handler = Callable[[ResultMessage, str], None]
-"""Handles a message, given parsed and as it came; an exception leaves it on the queue."""
+"""Handles a message, given parsed and as it came. An exception leaves it on the queue and ends the reading; a
+`RefusedError` only leaves it there."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What a reader has seen."""
+    """Counts of what a reader has seen."""
 
     handled: int = 0
     duplicates: int = 0
     malformed: int = 0
+    refused: int = 0
     skipped: int = 0
 
 
 class Remembered:
-    """The latest frame ids, up to a number of them."""
+    """The latest frame ids, up to a limit."""
 
     def __init__(self, size: int = REMEMBERED) -> None:
         self._size = size
@@ -70,8 +65,8 @@ class Remembered:
 class ResultReader:
     """Hands each frame's result to a handler once, then deletes it from the queue.
 
-    A message that is no result is left where it is: the queue's redrive policy moves it to the
-    dead-letter queue.
+    A message that is not a result, or that points at what is not the pipeline's, stays on the queue: the queue's
+    redrive policy moves it to the dead-letter queue.
 
     Args:
         sqs: A client that does not retry by itself.
@@ -90,17 +85,17 @@ class ResultReader:
         limit: int | None = None,
         idle_seconds: float | None = None,
     ) -> None:
-        """Reads until told to stop, `limit` results are handled, or none has come for so long.
+        """Reads until `stop` is set, `limit` results are handled, or none has come for `idle_seconds`.
 
         Raises:
-            ConsumerError: If the queue is missing, closed to us or out of reach.
+            ConsumerError: If the queue is missing, forbidden or out of reach.
         """
         last = time.monotonic()
         while not stop.is_set():
             room = MAX_MESSAGES if limit is None else min(MAX_MESSAGES, limit - self.tally.handled)
             if room <= 0 or (idle_seconds is not None and time.monotonic() - last > idle_seconds):
                 return
-            # A short poll while idling, so that Ctrl-C and the end are noticed soon.
+            # A short poll while idle, so that Ctrl-C and the end are noticed soon.
             wait = 2 if idle_seconds is None else min(2, max(0, int(idle_seconds)))
             messages = self._receive(room, wait)
             done = []
@@ -116,7 +111,7 @@ class ResultReader:
                 last = time.monotonic()
 
     def _handle(self, message: dict[str, Any], handle: Handler) -> bool:
-        """Whether the message may be deleted."""
+        """Handles a message; gives whether it may be deleted."""
         if "skipped" in message["Body"] and _is_skipped(message["Body"]):
             self.tally.skipped += 1
             return True
@@ -131,7 +126,12 @@ class ResultReader:
         if result.frame_id in self._seen:
             self.tally.duplicates += 1
             return True
-        handle(result, message["Body"])
+        try:
+            handle(result, message["Body"])
+        except RefusedError as error:
+            self.tally.refused += 1
+            logger.warning("message %s left on the queue: %s", message["MessageId"], error)
+            return False
         self._seen.add(result.frame_id)
         self.tally.handled += 1
         return True
@@ -151,7 +151,7 @@ class ResultReader:
         entries = [
             {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]} for number, message in enumerate(messages)
         ]
-        # An entry that fails comes again and is then known.
+        # A message whose deletion fails comes again, and its frame id is then known.
         self._call(lambda: self._sqs.delete_message_batch(QueueUrl=self._queue_url, Entries=entries))
 
     def _call(self, work: Callable[[], Any]) -> Any:
@@ -159,7 +159,7 @@ class ResultReader:
 
 
 def _is_skipped(body: str) -> bool:
-    """Whether a message says that its frame was too old to be looked at."""
+    """Whether a message says that its frame was too old to process."""
     try:
         SkippedMessage.model_validate_json(body)
     except ValidationError:
@@ -167,34 +167,30 @@ def _is_skipped(body: str) -> bool:
     return True
 
 
-def call(what: str, work: Callable[[], Any]) -> Any:
-    """Makes a call, again with full jitter while its service fails.
+def call(what: str, work: Callable[[], Any], attempts: int = ATTEMPTS) -> Any:
+    """Makes a call, and repeats it with full jitter while its service fails.
 
     Raises:
         ConsumerError: One line that says what is wrong.
     """
-    for attempt in range(1, ATTEMPTS + 1):
+    for attempt in range(1, attempts + 1):
         try:
             return work()
-        except (ClientError, BotoCoreError) as error:
+        except ERRORS as error:
             failure = explain(error, what)
-            if not isinstance(failure, UnreachableError) or attempt == ATTEMPTS:
+            if not isinstance(failure, UnreachableError) or attempt == attempts:
                 raise failure from None
-            time.sleep(random.uniform(0, min(10.0, 0.1 * 2**attempt)))  # noqa: S311
+            time.sleep(full_jitter(attempt, BACKOFF_BASE_SECONDS, BACKOFF_CAP_SECONDS))
     raise AssertionError("unreachable")
 
 
 def explain(error: Exception, what: str) -> ConsumerError:
-    """Makes one line of an SDK's error; `UnreachableError` for what may pass."""
-    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+    """Turns an error of the SDK into one line; `UnreachableError` for an error that may pass."""
+    kind, text = classify(error), f"{what}: {describe(error)}"
+    if kind is Kind.CREDENTIALS and not isinstance(error, ClientError):
         return AccessError("no AWS credentials found: `aws configure`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID")
-    text = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-    if isinstance(error, ClientError):
-        code = error.response.get("Error", {}).get("Code", "Unknown")
-        if code in _MISSING:
-            return QueueError(f"{what}: no such queue")
-        if code in _DENIED:
-            return AccessError(f"{what}: {code}")
-        if code in ("NoSuchKey", "NoSuchBucket"):
-            return ConsumerError(f"{what}: {code}")
-    return UnreachableError(f"{what}: {text}")
+    if kind is Kind.MISSING:
+        return QueueError(f"{what}: no such queue") if "Queue" in code_of(error) else ConsumerError(text)
+    if kind in (Kind.FORBIDDEN, Kind.CREDENTIALS, Kind.EXPIRED):
+        return AccessError(text)
+    return ConsumerError(text) if kind is Kind.WRONG else UnreachableError(text)

@@ -2,45 +2,63 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
-from typing import Any
 
-from consumer.errors import DiskError
-from consumer.results import call
+from consumer.errors import DiskError, GoneError
+from consumer.frames import Frames
 from contract.message import ResultMessage
+
+logger = logging.getLogger(__name__)
 
 
 class Saver:
     """Writes `DIR/{source}/{date}/{hour}/{name}.jpg` and `.json`.
 
-    A file is whole or not there at all: it is written under another name first. The message goes
-    last, so where it is, its frame is too.
+    A file is complete or does not exist: it is written under another name first. The message goes last. It stands alone
+    where its frame is gone, because a queue may keep messages for longer than the bucket keeps frames.
+
+    Attributes:
+        saved: Frames that are in the folder.
+        gone: Frames that were not there any more.
     """
 
-    def __init__(self, s3: Any, folder: Path) -> None:
-        self._s3, self._folder = s3, folder
+    def __init__(self, frames: Frames, folder: Path) -> None:
+        self._frames, self._folder = frames, folder
+        self.saved = self.gone = 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DiskError(f"{folder}: {error.strerror}") from None
 
     def __call__(self, result: ResultMessage, body: str) -> None:
-        # The contract's key has no `..` and no separator but these: it cannot leave the folder.
+        # The contract's keys hold no `..` and no separators but these, so a path cannot leave the folder.
         path = self._folder / result.key.removeprefix("frames/")
-        if path.with_suffix(".json").exists():
-            return
-        where = f"s3://{result.bucket}/{result.key}"
-        image = call(where, lambda: self._s3.get_object(Bucket=result.bucket, Key=result.key)["Body"].read())
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write(path, image)
-            _write(path.with_suffix(".json"), body.encode() + b"\n")
+            if not path.with_suffix(".json").exists():
+                self._write(path, self._picture(result), body)
+            self.saved += path.exists()
+            self.gone += not path.exists()
         except OSError as error:
             raise DiskError(f"{path}: {error.strerror}") from None
 
+    def _picture(self, result: ResultMessage) -> bytes | None:
+        try:
+            return self._frames.picture(result)
+        except GoneError as error:
+            logger.warning("the frame is gone, its message is saved alone: %s", error)
+            return None
 
-def _write(path: Path, data: bytes) -> None:
+    @staticmethod
+    def _write(path: Path, picture: bytes | None, body: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if picture is not None:
+            _replace(path, picture)
+        _replace(path.with_suffix(".json"), body.encode() + b"\n")
+
+
+def _replace(path: Path, data: bytes) -> None:
     part = path.with_name(path.name + ".part")
     part.write_bytes(data)
     os.replace(part, path)

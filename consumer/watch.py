@@ -1,4 +1,4 @@
-"""One line a frame, for people."""
+"""One line for each frame, for people."""
 
 from __future__ import annotations
 
@@ -11,22 +11,38 @@ from contract.frame import parse_time
 from contract.message import ResultMessage
 
 
-def line(result: ResultMessage, now: datetime | None = None) -> Text:
-    """The frame, what is in it, and how long ago it was captured."""
+def line(result: ResultMessage, now: datetime | None = None, *, short: bool = False) -> Text:
+    """The frame, what is in it, and how long ago it was captured.
+
+    Args:
+        short: Fit a terminal, mostly: names the frame by its source and number, without its session and the hour.
+    """
     age = ((now or datetime.now(UTC)) - parse_time(result.captured_at)).total_seconds()
     text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(result.processed_at[11:23], "dim")
-    text.append(f"  {result.frame_id}", "cyan")
-    text.append(f"  {result.inference_ms:6.1f} ms  {_age(age):>8}  ", "dim")
+    if short:
+        text.append(f"  {_short_name(result):<14}", "cyan")
+    else:
+        text.append(result.processed_at[11:23], "dim")
+        text.append(f"  {result.frame_id}", "cyan")
+    text.append(f"  {result.inference_ms:6.1f} ms  {_age(age):>{6 if short else 8}}  ", "dim")
     counts = Counter(item.class_name for item in result.summary)
-    if not counts:
+    if not result.detections_count:
         text.append("nothing", "dim")
+    elif not counts:  # the whole message could not be had
+        text.append(f"{result.detections_count} objects", "bold green")
     for number, (name, count) in enumerate(counts.most_common()):
         best = max(item.conf for item in result.summary if item.class_name == name)
         text.append(", " if number else "")
         text.append(f"{count} {name}", "bold green")
         text.append(f" {best:.2f}", "green")
     return text
+
+
+def _short_name(result: ResultMessage) -> str:
+    """A source's name and a frame's number; a plain JPEG has none."""
+    number = "" if result.frame_index is None else f" #{result.frame_index}"
+    room = 20 - len(number)
+    return (result.source if len(result.source) <= room else f"{result.source[: room - 1]}…") + number
 
 
 def _age(seconds: float) -> str:

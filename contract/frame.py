@@ -5,8 +5,9 @@ record opens in any viewer and any producer of plain JPEGs works:
 
     FF D8  FF FE <length> {"v":1,"source":"cam-1","session":"9f2c…","index":17,"captured_at":"…"}  …
 
-A comment there that does not begin with `{` is somebody else's (encoders sign their files so) and
-the frame counts as plain.
+Other comments may stand there too: encoders sign their files so, and some cameras add JSON of their own.
+Ours is a JSON object that names its version `v` and a `source`, `session` or `captured_at`; any other is
+passed over. Without ours, the frame counts as plain.
 
 Only the standard library is imported here, and no byte is trusted: whatever is parsed is a frame
 or raises `FrameError`.
@@ -16,18 +17,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Literal, get_args
+from typing import Final
 
-SOI: Final = b"\xff\xd8"
-EOI: Final = b"\xff\xd9"
+from contract.errors import FrameError
+from contract.jpeg import COMMENT, SOI, Header, check_picture, read_header
+
 MAX_METADATA_BYTES: Final = 1024
 MAX_INDEX: Final = 10**15
-# More segments before the picture than any encoder writes; bounds the walk over hostile ones.
-MAX_SEGMENTS: Final = 1024
-
-MAX_SCANS: Final = 64
 
 DEFAULT_MAX_PIXELS: Final = 50_000_000
 DEFAULT_MAX_BYTES: Final = 10 * 1024 * 1024
@@ -36,33 +35,10 @@ DEFAULT_MAX_BYTES: Final = 10 * 1024 * 1024
 # refuses names of dots alone.
 SOURCE_PATTERN: Final = r"[A-Za-z0-9._-]{1,128}"
 SESSION_PATTERN: Final = r"[A-Za-z0-9]{1,64}"
+_START_OF_COMMENT: Final = bytes((0xFF, COMMENT))
+# A field's name in our metadata, also where the JSON around it is damaged.
+_FIELD: Final = re.compile(rb'"(v|source|session|captured_at)"\s*:')
 _TIME: Final = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)\.(\d{6})Z", re.ASCII)
-
-_COMMENT: Final = 0xFE
-_START_OF_SCAN: Final = 0xDA
-# Start-of-frame markers: all of C0-CF but the tables DHT, JPG and DAC. ITU-T T.81, table B.1.
-_START_OF_FRAME: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-# Markers that stand alone, without a length: TEM and RST0-RST7.
-_STANDALONE: Final = frozenset({0x01, *range(0xD0, 0xD8)})
-
-Reason = Literal[
-    "empty", "not_jpeg", "truncated", "too_many_bytes", "too_many_pixels", "bad_metadata", "undecodable"
-]  # fmt: skip
-REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
-
-
-class FrameError(ValueError):
-    """A record that is not a frame, with the reason by which it is filed in quarantine.
-
-    Attributes:
-        reason: One of `REASONS`.
-        detail: One line for people: what was found and what is allowed.
-    """
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason: Reason = reason
-        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +115,23 @@ class Frame:
 
     Attributes:
         jpeg: The record's bytes, as they are.
-        width, height: As the header says, before any EXIF rotation.
+        header: What stands before the picture.
         metadata: None for a plain JPEG.
     """
 
     jpeg: bytes
-    width: int
-    height: int
+    header: Header
     metadata: Metadata | None
+
+    @property
+    def width(self) -> int:
+        """In pixels, before any EXIF rotation."""
+        return self.header.width
+
+    @property
+    def height(self) -> int:
+        """In pixels, before any EXIF rotation."""
+        return self.header.height
 
     @classmethod
     def parse(
@@ -167,27 +152,19 @@ class Frame:
             raise FrameError("too_many_bytes", f"{len(data)} bytes: at most {max_bytes} are allowed")
         if not data.startswith(SOI):
             raise FrameError("not_jpeg", f"begins with {data[:4].hex(' ')}: ff d8 is needed")
-        width, height, scan = _read_header(data)
-        if width * height == 0:
-            raise FrameError("undecodable", f"{width}x{height} pixels in the header")
-        if width * height > max_pixels:
-            raise FrameError("too_many_pixels", f"{width}x{height} pixels: at most {max_pixels} are allowed")
-        # Decoders paint what is missing grey and say nothing, so a cut file is found here. Bytes
-        # of 0xFF inside a scan are stuffed, hence this marker cannot occur in the picture itself.
-        # It is sought from the end, where it stands in all others.
-        if data.rfind(EOI, scan) < 0:
-            raise FrameError("truncated", f"no end-of-image marker in {len(data)} bytes")
-        # Each scan of a progressive JPEG is a pass over the whole picture, however few bytes it has. Encoders make
-        # about ten; thousands, which a record has room for, would keep a core busy for minutes.
-        if (scans := 1 + data.count(bytes((0xFF, _START_OF_SCAN)), scan)) > MAX_SCANS:
-            raise FrameError("undecodable", f"{scans} scans: at most {MAX_SCANS} are allowed")
-        comment = _leading_comment(data)
-        metadata = Metadata.from_json(comment) if comment and comment[:1] == b"{" else None
-        return cls(data, width, height, metadata)
+        header = read_header(data)
+        size, pixels = f"{header.width}x{header.height} pixels", header.width * header.height
+        if pixels == 0:
+            raise FrameError("undecodable", f"{size} in the header")
+        if pixels > max_pixels:
+            raise FrameError("too_many_pixels", f"{size}: at most {max_pixels} are allowed")
+        check_picture(data, header.scan)
+        comment = next((comment for comment in _leading_comments(data) if _is_ours(comment)), None)
+        return cls(data, header, None if comment is None else Metadata.from_json(comment))
 
 
 def embed(jpeg: bytes, metadata: Metadata) -> bytes:
-    """Puts metadata into a JPEG, in place of any that is there.
+    """Puts metadata into a JPEG, in place of any that is there; other comments stay.
 
     Raises:
         FrameError: `not_jpeg`.
@@ -195,10 +172,12 @@ def embed(jpeg: bytes, metadata: Metadata) -> bytes:
     if not jpeg.startswith(SOI):
         raise FrameError("not_jpeg", "metadata can be embedded in a JPEG only")
     text = metadata.to_json()
-    comment = _leading_comment(jpeg)
-    rest = 2 if comment is None or comment[:1] != b"{" else 6 + len(comment)
-    segment = bytes((0xFF, _COMMENT)) + (len(text) + 2).to_bytes(2, "big") + text
-    return b"".join((SOI, segment, memoryview(jpeg)[rest:]))
+    segments, rest = [_comment_segment(text)], len(SOI)
+    for comment in _leading_comments(jpeg):
+        rest += 4 + len(comment)
+        if not _is_ours(comment):
+            segments.append(_comment_segment(comment))
+    return b"".join((SOI, *segments, memoryview(jpeg)[rest:]))
 
 
 def format_time(time: datetime) -> str:
@@ -228,48 +207,25 @@ def check_source(source: object) -> None:
     _check("source", source, SOURCE_PATTERN)
 
 
-def _read_header(data: bytes) -> tuple[int, int, int]:
-    """Walks the segments; gives width, height and where the first scan begins."""
-    size: tuple[int, int] | None = None
-    position, end = 2, len(data)
-    for _ in range(MAX_SEGMENTS):
-        if position >= end:
-            raise FrameError("truncated", f"the header is cut at byte {end}")
-        if data[position] != 0xFF:
-            raise FrameError("undecodable", f"no marker at byte {position}")
-        while position < end and data[position] == 0xFF:  # any number of fill bytes may lead
-            position += 1
-        if position >= end:
-            raise FrameError("truncated", f"the header is cut at byte {end}")
-        marker = data[position]
-        position += 1
-        if marker in _STANDALONE:
-            continue
-        length = int.from_bytes(data[position : position + 2], "big")
-        if position + max(length, 2) > end:
-            raise FrameError("truncated", f"a segment of {length} bytes is cut at byte {end}")
-        if length < 2:
-            raise FrameError("undecodable", f"a segment of length {length} at byte {position}")
-        if marker == _START_OF_SCAN:
-            if size is None:
-                raise FrameError("undecodable", "no frame header before the picture")
-            return *size, position + length
-        if marker in _START_OF_FRAME:
-            if length < 8:
-                raise FrameError("undecodable", f"a frame header of {length} bytes")
-            height = int.from_bytes(data[position + 3 : position + 5], "big")
-            width = int.from_bytes(data[position + 5 : position + 7], "big")
-            size = width, height
-        position += length
-    raise FrameError("undecodable", f"more than {MAX_SEGMENTS} segments before the picture")
+def _leading_comments(data: bytes) -> Iterator[bytes]:
+    """The whole comment segments that follow SOI without anything between them."""
+    position = len(SOI)
+    while data[position : position + 2] == _START_OF_COMMENT:
+        end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+        if not position + 4 <= end <= len(data):
+            return
+        yield data[position + 4 : end]
+        position = end
 
 
-def _leading_comment(data: bytes) -> bytes | None:
-    """The comment segment straight after SOI, if there is one."""
-    if data[2:4] != bytes((0xFF, _COMMENT)):
-        return None
-    length = int.from_bytes(data[4:6], "big")
-    return data[6 : 4 + length]
+def _comment_segment(text: bytes) -> bytes:
+    return _START_OF_COMMENT + (len(text) + 2).to_bytes(2, "big") + text
+
+
+def _is_ours(comment: bytes) -> bool:
+    """Whether a comment is meant to be our metadata, right or wrong."""
+    fields = set(_FIELD.findall(comment)) if comment.startswith(b"{") else set()
+    return b"v" in fields and len(fields) > 1
 
 
 def _check(name: str, value: object, pattern: str) -> None:

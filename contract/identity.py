@@ -1,15 +1,22 @@
-"""Who a frame is: its id and its place in S3, a pure function of the frame and its position.
+"""A frame's identity: its id and its key in S3, a pure function of the frame and its position.
 
 A replay therefore overwrites the same object and repeats the same `frame_id`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
-from contract.frame import Metadata
+from contract.errors import FrameError
+from contract.frame import Metadata, check_source
+
+# Of a partition key that is no source's name; of a million such keys, two are alike once in two million times.
+HASH_DIGITS: Final = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +28,7 @@ class Position:
         sequence_number: Unique in its shard; decimal digits.
         sub_sequence_number: Counts the records that the KPL aggregated into one, from 0.
         partition_key: As the producer gave it: any text of 1-256 characters.
-        arrived_at: Kinesis' approximate arrival time, in UTC.
+        arrived_at: Kinesis's approximate arrival time, in UTC.
     """
 
     shard_id: str
@@ -59,7 +66,7 @@ class Identity:
 
 
 def identify(metadata: Metadata | None, position: Position) -> Identity:
-    """Names a frame; without metadata, by its position on the stream."""
+    """Names a frame; a frame without metadata is named by its position on the stream."""
     if metadata is None:
         source = source_from_partition_key(position.partition_key)
         name = f"{position.shard_id}-{position.sequence}"
@@ -75,6 +82,13 @@ def identify(metadata: Metadata | None, position: Position) -> Identity:
 
 
 def source_from_partition_key(partition_key: str) -> str:
-    """Makes a source's name of any text: what is not allowed in one becomes `_`."""
-    name = re.sub(r"[^A-Za-z0-9._-]", "_", partition_key)[:128]
-    return name if name.strip(".") else "_" * max(1, len(name))
+    """Makes a source's name from any text.
+
+    A text that is a name already stays as it is. In any other, characters that are not allowed become `_`, and a part
+    of the text's hash is added, so that `door/1` and `door 1` are two sources and neither is `door_1`.
+    """
+    with suppress(FrameError):
+        check_source(partition_key)
+        return partition_key
+    mark = "-" + hashlib.sha256(partition_key.encode(errors="surrogatepass")).hexdigest()[:HASH_DIGITS]
+    return re.sub(r"[^A-Za-z0-9._-]", "_", partition_key)[: 128 - len(mark)] + mark

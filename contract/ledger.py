@@ -1,4 +1,4 @@
-"""A line of the producer's ledger: a frame that the stream has accepted, and where its outcome must lie."""
+"""A line of the producer's ledger: a frame that the stream has accepted, and the keys of its possible outcomes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Accepted:
 
     Attributes:
         index: Its place among its source's frames; None for a plain JPEG.
-        key, quarantine_key: Where the one or the other outcome of it must lie.
-        sha256: Of the record's bytes, in hexadecimal.
+        key, quarantine_key: Where the annotated frame or the quarantined record must lie.
+        sha256: Hash of the record's bytes, in hexadecimal.
     """
 
     frame_id: str
@@ -30,7 +30,7 @@ class Accepted:
 
     @classmethod
     def of(cls, record: bytes, shard_id: str, sequence_number: str) -> Accepted:
-        """What must become of a record with metadata; its time of arrival names nothing."""
+        """Names the outcomes of a record with metadata; its arrival time is not part of any name."""
         metadata = Frame.parse(record).metadata
         key = metadata.source if metadata else ""
         identity = identify(metadata, Position(shard_id, sequence_number, key, datetime.now(UTC)))
@@ -46,6 +46,6 @@ class Accepted:
         """Reads `to_json`'s form.
 
         Raises:
-            ValueError, TypeError: If it is another.
+            ValueError, TypeError: If it is of another form.
         """
         return cls(**json.loads(line))

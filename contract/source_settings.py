@@ -1,5 +1,5 @@
-"""What is wanted of a single source. Operators keep it in Systems Manager Parameter Store, a parameter for each source;
-the worker applies it while it runs. A parameter's value is JSON, such as
+"""The settings of a single source. Operators keep them in Systems Manager Parameter Store, a parameter for each source;
+the worker applies them while it runs. A parameter's value is JSON, such as
 
     {"confidence_threshold": 0.4, "classes": ["person", "car"], "tracking": true,
      "zones": [{"name": "door", "polygon": [[0.1, 0.5], [0.4, 0.5], [0.4, 1], [0.1, 1]]}],
@@ -27,33 +27,33 @@ class _Section(BaseModel):
 class Zone(_Section):
     """An area of the picture."""
 
-    name: Name = Field(description="as it stands in the messages")
-    polygon: tuple[Point, ...] = Field(min_length=3, max_length=64, description="its corners, 3 to 64 times [x, y]")
+    name: Name = Field(description="its name in the messages")
+    polygon: tuple[Point, ...] = Field(min_length=3, max_length=64, description="3 to 64 corners [x, y]")
 
 
 class Line(_Section):
-    """A line that tracks cross: in from the left to the right of whoever walks from its start to its end."""
+    """A line that tracks cross. `in` is from left to right, seen from the line's start to its end."""
 
-    name: Name = Field(description="as it stands in the messages")
+    name: Name = Field(description="its name in the messages")
     start: Point = Field(description="[x, y]")
-    end: Point = Field(description="[x, y]; walking to it, `in` is from the left hand to the right, `out` back")
+    end: Point = Field(description="[x, y]; seen from start to end, `in` is from left to right, `out` back")
 
 
 class SourceSettings(_Section):
-    """One source's; what is not given is as for all."""
+    """One source's settings; a setting that is not given falls back to the worker's."""
 
-    confidence_threshold: Fraction | None = Field(default=None, description="instead of `CONFIDENCE_THRESHOLD`")
+    confidence_threshold: Fraction | None = Field(default=None, description="used instead of `CONFIDENCE_THRESHOLD`")
     classes: tuple[str, ...] | None = Field(
-        default=None, min_length=1, max_length=1000, description="names of those that are kept; none: all"
+        default=None, min_length=1, max_length=1000, description="names of the classes to keep; none: all"
     )
     tracking: bool = Field(default=False, description="whether detections carry the id of their track")
     zones: tuple[Zone, ...] = Field(
-        default=(), max_length=MAX_SHAPES, description=f"in which objects are counted, {MAX_SHAPES} at the most"
+        default=(), max_length=MAX_SHAPES, description=f"at most {MAX_SHAPES} areas in which objects are counted"
     )
     lines: tuple[Line, ...] = Field(
         default=(),
         max_length=MAX_SHAPES,
-        description=f"whose crossings are counted, {MAX_SHAPES}; turns tracking on",
+        description=f"at most {MAX_SHAPES} lines whose crossings are counted; turns tracking on",
     )
 
     @model_validator(mode="after")
@@ -65,7 +65,7 @@ class SourceSettings(_Section):
 
     @property
     def tracks(self) -> bool:
-        """Whether objects are followed from frame to frame."""
+        """Whether objects are tracked from frame to frame."""
         return self.tracking or bool(self.lines)
 
     @classmethod
@@ -73,7 +73,7 @@ class SourceSettings(_Section):
         """Reads a parameter's value.
 
         Args:
-            class_names: Of the model, if it is known.
+            class_names: The model's class names, if they are known.
 
         Raises:
             ValueError: With one line that says what is wrong and what is allowed.

@@ -1,1 +1,1 @@
-"""Finds out, hop by hop, why a frame does not arrive."""
+"""Finds out hop by hop why a frame does not arrive."""

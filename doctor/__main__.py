@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from contract import outputs
+from cloud import outputs
 from doctor.checks import all_checks
 from doctor.finding import Finding
 from doctor.place import Place
@@ -52,13 +52,13 @@ def main() -> int:
 
 
 def frame(place: Place, args: argparse.Namespace) -> Iterator[Finding]:
-    """The test frame, if it is wanted and has somewhere to go."""
+    """Follows the test frame, if the user wants one and every needed name is known."""
     if not args.no_frame and place.stream and place.bucket and place.queue:
         yield from trace(place, args.wait)
 
 
 def report(findings: Iterator[Finding], *, as_json: bool) -> list[Finding]:
-    """Prints each finding as it is made, or all as JSON."""
+    """Prints each finding when it is made, or all findings as JSON."""
     console, made = Console(highlight=False, soft_wrap=True), []
     for finding in findings:
         made.append(finding)

@@ -1,9 +1,8 @@
-"""The hops of a frame, each looked at from outside."""
+"""The hops of a frame, each checked from outside."""
 
 from __future__ import annotations
 
 import json
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -11,22 +10,24 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
+from doctor.aggregates import aggregates
 from doctor.finding import Finding
+from doctor.leases import leases
 from doctor.place import HopError, Place, ask
 
-# A lease whose counter stands still for longer than that is nobody's: three renewals in KCL's failover time of 10 s.
-HEARTBEAT_SECONDS: Final = 8.0
 RECENT_MINUTES: Final = 5
 MUCH_LAG_SECONDS: Final = 60.0
+LONG_WAIT_SECONDS: Final = 10.0
 DEPLOY: Final = "`make deploy`, or the name is wrong: `make -s outputs > outputs.json`, --from-outputs outputs.json"
 
 
 def all_checks(place: Place, worker_url: str | None) -> Iterator[Finding]:
-    """Every hop, first to last; one that is wrong does not keep the others from being looked at."""
+    """Checks every hop, first to last; a hop with a problem does not keep the others from being checked."""
     checks: list[Callable[[], Finding]] = [
         lambda: credentials(place),
         lambda: stream(place),
         lambda: records(place),
+        lambda: aggregates(place),
         lambda: tasks(place),
         lambda: leases(place),
         lambda: worker(worker_url),
@@ -44,7 +45,7 @@ def all_checks(place: Place, worker_url: str | None) -> Iterator[Finding]:
 
 
 def credentials(place: Place) -> Finding:
-    """Who we are."""
+    """Which identity the credentials belong to."""
     identity = ask("credentials", "sts:GetCallerIdentity", place.client("sts").get_caller_identity, "")
     return Finding("credentials", "well", f"{identity['Arn']} in {place.region}")
 
@@ -66,7 +67,7 @@ def stream(place: Place) -> Finding:
 
 
 def records(place: Place) -> Finding:
-    """Whether anything was put on it lately."""
+    """Whether anything was put on the stream lately."""
     kinesis, since = place.client("kinesis"), datetime.now(UTC) - timedelta(minutes=RECENT_MINUTES)
     shards = ask(
         "records", "kinesis:ListShards", lambda: kinesis.list_shards(StreamName=place.stream)["Shards"], "no stream"
@@ -87,7 +88,7 @@ def _some(kinesis: Any, place: Place, shard: dict[str, Any], since: datetime) ->
     iterator = kinesis.get_shard_iterator(
         StreamName=place.stream, ShardId=shard["ShardId"], ShardIteratorType="AT_TIMESTAMP", Timestamp=since
     )["ShardIterator"]
-    # A read may come back empty although more follows.
+    # A read may return nothing although more records follow.
     for _ in range(5):
         answer = kinesis.get_records(ShardIterator=iterator, Limit=1)
         if answer["Records"]:
@@ -99,7 +100,7 @@ def _some(kinesis: Any, place: Place, shard: dict[str, Any], since: datetime) ->
 
 
 def tasks(place: Place) -> Finding:
-    """Whether as many tasks run as are wanted, and if not, what ECS says of it."""
+    """Whether as many tasks run as are wanted, and if not, what ECS says about it."""
     if not place.cluster or not place.service:
         return Finding("tasks", "skipped", "no ECS service is known", "--from-outputs outputs.json names it")
     ecs = place.client("ecs")
@@ -124,7 +125,7 @@ def tasks(place: Place) -> Finding:
 
 
 def _last_stop(ecs: Any, place: Place) -> str:
-    """Why a task has stopped lately, in ECS's words and those of its exit status."""
+    """Why a task has stopped lately, by ECS's words and its exit status."""
     which = {"cluster": place.cluster, "serviceName": place.service, "desiredStatus": "STOPPED"}
     arns = ask("tasks", "ecs:ListTasks", lambda: ecs.list_tasks(**which)["taskArns"], "")
     if not arns:
@@ -137,39 +138,8 @@ def _last_stop(ecs: Any, place: Place) -> str:
     return ", ".join([str(last.get("stoppedReason", "no reason given")), *statuses])
 
 
-def leases(place: Place) -> Finding:
-    """Whether workers hold the shards: a lease that is held has its counter grow."""
-    dynamodb = place.client("dynamodb")
-
-    def scan() -> dict[str, dict[str, Any]]:
-        items = dynamodb.scan(TableName=place.application, ConsistentRead=True)["Items"]
-        return {item["leaseKey"]["S"]: item for item in items if item["leaseKey"]["S"].startswith("shardId-")}
-
-    before = ask(
-        "leases", "dynamodb:Scan", scan, f"no worker has ever run: there is no table {place.application}",
-        "start one: ECS does when a record comes (`make status`); locally `python -m kcl_worker`",
-    )  # fmt: skip
-    deadline, alive = time.monotonic() + HEARTBEAT_SECONDS, set[str]()
-    unfinished = {key for key, item in before.items() if item.get("checkpoint", {}).get("S") != "SHARD_END"}
-    while alive != unfinished and time.monotonic() < deadline:
-        time.sleep(0.5)
-        now = scan()
-        alive |= {key for key in unfinished & now.keys() if _counter(now[key]) != _counter(before[key])}
-    owners = {before[key].get("leaseOwner", {}).get("S", "") for key in alive} - {""}
-    says = f"{len(alive)} of {len(unfinished)} shards are held, by {len(owners)} workers"
-    if len(alive) == len(unfinished):
-        return Finding("leases", "well", says)
-    silent = ", ".join(sorted(unfinished - alive)[:3])
-    advice = "no worker runs, or it has just died: `make status`, `make logs`"
-    return Finding("leases", "wrong" if not alive else "unsure", f"{says}; nobody answers for {silent}", advice)
-
-
-def _counter(item: dict[str, Any]) -> str:
-    return str(item.get("leaseCounter", {}).get("N", ""))
-
-
 def worker(url: str | None) -> Finding:
-    """What a worker says of itself; its port is in the private network of a deployment."""
+    """What a worker's `/status` says; in a deployment its port is in the private network."""
     if not url:
         return Finding(
             "worker", "skipped", "its port was not given", "--worker-url http://…:8080 where it can be reached"
@@ -181,17 +151,30 @@ def worker(url: str | None) -> Finding:
         return Finding(
             "worker", "wrong", f"{url} does not answer: {error}", "look at the port, and at the worker's log"
         )
-    lag = max((shard["millis_behind_latest"] or 0 for shard in status["shards"]), default=0) / 1000
-    says = f"model {status['model']}, {len(status['shards'])} shards, {status['frames']} frames, {lag:.0f} s behind"
+    unowned = status.get("unowned_shards") or []
+    lags = [shard["millis_behind_latest"] for shard in status["shards"]]
+    known = [lag / 1000 for lag in lags if lag is not None]
+    lag = max(known, default=0.0)
+    behind = f"{lag:.0f} s behind" if len(known) == len(lags) else "how far behind, nobody knows"
+    says = f"model {status['model']}, {len(status['shards'])} shards, {status['frames']} frames, {behind}"
     if not status["healthy"]:
         return Finding("worker", "wrong", f"{says}; unhealthy: {status['problem']}", "its log says more")
+    if unowned and (longest := max(unowned, key=lambda shard: shard["seconds"]))["seconds"] > MUCH_LAG_SECONDS:
+        says += (
+            f"; nobody reads {len(unowned)} shards of the stream: {longest['shard_id']} for {longest['seconds']:.0f} s"
+        )
+        return Finding("worker", "wrong", f"{says}, {longest['why']}", "docs/runbook.md, `unowned`")
+    waits = [wait for wait in status.get("waiting", []) if wait["seconds"] > LONG_WAIT_SECONDS]
+    if waits:
+        says += f"; it has waited for {waits[0]['service']} for {waits[0]['seconds']:.0f} s"
+        return Finding("worker", "wrong", says, "docs/runbook.md, `waiting`")
     if lag > MUCH_LAG_SECONDS:
         return Finding("worker", "unsure", says, "more or larger tasks, or bf16 or int8: docs/performance.md")
     return Finding("worker", "well", says)
 
 
 def bucket(place: Place) -> Finding:
-    """Whether frames can be looked for."""
+    """Whether the bucket of frames exists and can be read."""
     _named("bucket", place.bucket, "S3_BUCKET_NAME")
     s3 = place.client("s3")
     answer = ask(
@@ -204,7 +187,7 @@ def bucket(place: Place) -> Finding:
 
 
 def results(place: Place) -> Finding:
-    """Whether results are taken, and what became of those that nobody could read."""
+    """Whether consumers take the results, and whether there are dead letters."""
     _named("results", place.queue, "SQS_QUEUE_URL")
     attributes = _attributes("results", place, place.queue)
     waiting, hidden = (int(attributes[f"ApproximateNumberOfMessages{kind}"]) for kind in ("", "NotVisible"))
@@ -225,7 +208,7 @@ def results(place: Place) -> Finding:
 
 
 def quarantine(place: Place) -> Finding:
-    """Records that were no frames."""
+    """Records that were not frames."""
     if not place.quarantine:
         return Finding("quarantine", "skipped", "no queue of notices is known", "QUARANTINE_QUEUE_URL")
     waiting = int(_attributes("quarantine", place, place.quarantine)["ApproximateNumberOfMessages"])

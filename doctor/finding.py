@@ -1,4 +1,4 @@
-"""What a check says."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ Verdict = Literal["well", "unsure", "wrong", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One hop's state.
+    """The state of one hop.
 
     Attributes:
         hop: Such as `stream`.
         says: What was found, in plain words.
-        advice: What to do about it; empty where nothing is to be done.
-        seconds: How long the frame took to here, of a hop of the test frame.
+        advice: What to do about it; empty if nothing is to be done.
+        seconds: How long the test frame took to this hop; None for other checks.
     """
 
     hop: str

@@ -1,32 +1,26 @@
-"""Where the pipeline is: names from the environment, as worker and CLIs have them, and clients for its services."""
+"""Where the pipeline is: names from the environment variables of worker and CLIs, and clients for its services."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+from botocore.exceptions import ClientError
 
+from cloud.clients import client
+from cloud.errors import ERRORS, Kind, classify, code_of
 from doctor.finding import Finding
 
 Result = TypeVar("Result")
 
-_DENIED: Final = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "403")
-_CREDENTIALS: Final = (
-    "ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException",
-    "SignatureDoesNotMatch", "InvalidSignatureException",
-)  # fmt: skip
-
 
 class HopError(Exception):
-    """A hop that cannot be passed.
+    """A hop that a frame cannot pass.
 
     Attributes:
-        finding: What is wrong, and what to do.
+        finding: What is wrong and what to do.
     """
 
     def __init__(self, finding: Finding) -> None:
@@ -36,7 +30,7 @@ class HopError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The pipeline's names. What is empty is not known."""
+    """The pipeline's names. An empty name is not known."""
 
     stream: str
     bucket: str
@@ -49,7 +43,7 @@ class Place:
 
     @classmethod
     def from_environment(cls) -> Place:
-        """Reads the variables of worker and CLIs."""
+        """Reads the environment variables of worker and CLIs."""
 
         def value(*names: str) -> str:
             return next((os.environ[name] for name in names if os.environ.get(name)), "")
@@ -68,46 +62,40 @@ class Place:
         )
 
     def client(self, service: str) -> Any:
-        """A client that tries twice and gives up soon."""
-        config = Config(region_name=self.region, retries={"total_max_attempts": 2}, connect_timeout=4, read_timeout=15)
-        return boto3.client(service, config=config)
+        """Makes a client that tries twice and gives up soon."""
+        return client(service, self.region, attempts=2)
 
 
 def ask(hop: str, what: str, work: Callable[[], Result], missing: str, advice: str = "") -> Result:
     """Makes a call for a hop.
 
     Args:
-        what: Such as `kinesis:DescribeStreamSummary`, the permission that it needs.
-        missing: What to say where the thing is not there.
-        advice: What to do then.
+        what: The permission that the call needs, such as `kinesis:DescribeStreamSummary`.
+        missing: What to say if the resource does not exist.
+        advice: What to do in that case.
 
     Raises:
-        HopError: In plain words.
+        HopError: With the error in plain words.
     """
     try:
         return work()
-    except (NoCredentialsError, PartialCredentialsError):
-        raise HopError(
-            Finding(hop, "wrong", "no AWS credentials are found", "`aws configure`, or set AWS_PROFILE")
-        ) from None
-    except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", "Unknown"))
-        if code in _DENIED:
-            finding = Finding(hop, "wrong", f"these credentials may not call {what}", "use the operator's credentials")
-        elif code in _CREDENTIALS:
-            finding = Finding(hop, "wrong", f"the credentials are not valid: {code}", "log in again")
-        elif "NotFound" in code or "NonExistent" in code or code.startswith("NoSuch") or code == "404":
-            finding = Finding(hop, "wrong", missing, advice)
-        else:
-            finding = Finding(hop, "wrong", f"{what} fails: {code}", "try again; https://health.aws.amazon.com")
-        raise HopError(finding) from None
-    except BotoCoreError as error:
-        text = str(error).splitlines()[0]
-        raise HopError(
-            Finding(
-                hop,
-                "wrong",
-                f"{what} does not get through: {text}",
-                "look at the network, AWS_REGION, AWS_ENDPOINT_URL",
-            )
-        ) from None
+    except ERRORS as error:
+        says, do = _explain(error, what, missing, advice)
+        raise HopError(Finding(hop, "wrong", says, do)) from None
+
+
+def _explain(error: Exception, what: str, missing: str, advice: str) -> tuple[str, str]:
+    """What is wrong and what to do."""
+    match classify(error):
+        case Kind.CREDENTIALS if not isinstance(error, ClientError):
+            return "no AWS credentials are found", "`aws configure`, or set AWS_PROFILE"
+        case Kind.CREDENTIALS | Kind.EXPIRED:
+            return f"the credentials are not valid: {code_of(error)}", "log in again"
+        case Kind.FORBIDDEN:
+            return f"these credentials may not call {what}", "use the operator's credentials"
+        case Kind.MISSING:
+            return missing, advice
+    if isinstance(error, ClientError):
+        return f"{what} fails: {code_of(error)}", "try again; https://health.aws.amazon.com"
+    text = str(error).splitlines()[0]
+    return f"{what} does not get through: {text}", "look at the network, AWS_REGION, AWS_ENDPOINT_URL"

@@ -1,4 +1,4 @@
-"""One frame through every hop, with the time that each took."""
+"""Follows one frame through every hop, with the time that each took."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def trace(place: Place, patience: float) -> Iterator[Finding]:
     """Sends a frame of the source `doctor` and waits for its object and its message.
 
     Args:
-        patience: Seconds; a task that has to be woken needs some minutes.
+        patience: Seconds to wait; a task that has to be started needs some minutes.
     """
     try:
         yield from _trace(place, patience)
@@ -77,6 +77,6 @@ def _wait(look: Callable[[], Any], deadline: float) -> Any:
 
 
 def _has(s3: Any, bucket: str, key: str) -> bool:
-    # Listing needs no more than what was allowed before, and says nothing wrong of what is not there yet.
+    # Listing needs no permission beyond those checked before, and a missing object is not an error.
     listed = ask("frame stored", "s3:ListBucket", lambda: s3.list_objects_v2(Bucket=bucket, Prefix=key), "no bucket")
     return bool(listed.get("KeyCount"))

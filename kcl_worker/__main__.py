@@ -1,4 +1,4 @@
-"""Starts a worker: `python -m kcl_worker`. Its environment configures it."""
+"""Starts a worker: `python -m kcl_worker`. Environment variables configure it."""
 
 from __future__ import annotations
 
@@ -6,50 +6,58 @@ import asyncio
 import logging
 import os
 import sys
+from typing import NoReturn
 
-from kcl_worker import logs
 from kcl_worker.errors import BUG_EXIT_STATUS, WorkerError
+from kcl_worker.operating import logs
+from kcl_worker.operating.outlet import Outlet
 from kcl_worker.settings import Settings
 
 logger = logging.getLogger("kcl_worker")
 
 
-def main() -> int:
-    """Runs a worker to its end; gives its exit status."""
-    logs.configure("INFO")
+def main() -> NoReturn:
+    """Runs a worker until it ends, and the process with it."""
+    output, errors = Outlet(sys.stdout), Outlet(sys.stderr)
+    logs.configure("INFO", errors)
     try:
         settings = Settings.from_environment()
     except WorkerError as error:
-        return _tell(error)
-    logs.configure(settings.log_level)
-    return asyncio.run(_live(settings))
+        _end(_tell(error), output, errors)
+    logs.configure(settings.log_level, errors)
+    asyncio.run(_live(settings, output, errors))
 
 
-async def _live(settings: Settings) -> int:
-    # Imported late, so that a wrong setting is told at once and not after the model's libraries.
+async def _live(settings: Settings, output: Outlet, errors: Outlet) -> NoReturn:
+    # Imported late, so that the worker reports a wrong setting before it loads the model's libraries.
     from kcl_worker.worker import Worker
 
+    status = 0
     try:
-        await Worker(settings).run()
+        await Worker(settings, output).run()
     except Exception as error:
         status = _tell(error)
-        # All is cleaned up, but for a thread that may hang, as in a model call; Python would wait for it for ever.
-        logging.shutdown()
-        sys.stdout.flush()
-        os._exit(status)
-    return 0
+    # All is cleaned up but threads: one may hang in a model call, another wait for a service that is away. Python would
+    # wait for them, and so does the loop's end.
+    _end(status, output, errors)
 
 
 def _tell(error: Exception) -> int:
-    """Says why the worker ends, in its last line; gives the exit status."""
+    """Logs why the worker ends, as its last line; gives the exit status."""
     status = error.exit_status if isinstance(error, WorkerError) else BUG_EXIT_STATUS
     if isinstance(error, WorkerError):
         logger.error("%s", error, extra={"exit_status": status})
     else:
         logger.error("a bug ended the worker", exc_info=error, extra={"exit_status": status})
-    logging.disable()  # threads that are still at work, as in a call of AWS, have nothing to add
     return status
 
 
+def _end(status: int, *outlets: Outlet) -> NoReturn:
+    logging.disable()  # threads that still work, such as one in a call to AWS, must not log after the last line
+    for outlet in outlets:
+        outlet.end()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,14 +1,15 @@
-"""What ends a worker, each with the exit status that tells an operator why.
+"""Errors that end a worker, each with an exit status that tells an operator why.
 
     WorkerError
     ├── SettingsError        2   a variable of the environment is wrong or missing
     ├── ModelError          10   the model cannot be read or is not the file that was exported
     ├── DaemonError         11   the MultiLangDaemon could not start or has left
+    ├── StuckError          11   the daemon, a record processor or a thread stands still without a reason
     ├── ServiceError        12   a stream, bucket or queue is missing or forbidden
     ├── DrainError          13   the grace period ended with frames in flight; none is lost
     └── ScratchError        14   the folder for temporary files is full or cannot be written
 
-Whatever else escapes is a bug: status 70, with its traceback in the log.
+Any other exception is a bug: status 70, with its traceback in the log.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ class ModelError(WorkerError):
 
 
 class DaemonError(WorkerError):
+    exit_status = 11
+
+
+class StuckError(WorkerError):
     exit_status = 11
 
 

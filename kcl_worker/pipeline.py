@@ -5,54 +5,50 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import sys
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from typing import Final
+from weakref import WeakValueDictionary
 
 from contract import Frame, FrameError, Identity, Metadata, Position, identify
 from contract.frame import format_time, parse_time
 from contract.message import LineCount, QuarantineMessage, ResultMessage, SkippedMessage, Summary
 from contract.source_settings import DEFAULT, SourceSettings
-from kcl_worker.compute import Compute, Picture
-from kcl_worker.detections import Detections
-from kcl_worker.flow import Turn
-from kcl_worker.metrics import Metrics
-from kcl_worker.scene import Shot, count_zones
-from kcl_worker.scenes import Scenes
+from kcl_worker.budget import Budget, Grant
+from kcl_worker.doing import doing
+from kcl_worker.operating.metrics import Metrics
+from kcl_worker.prefix import Prefix
+from kcl_worker.record import Outcome, Place, Record
 from kcl_worker.settings import Settings
-from kcl_worker.sinks import FrameStore, MessageQueue
-from kcl_worker.wire import Outcome
+from kcl_worker.storing.sinks import FrameStore, MessageQueue, StateStore
+from kcl_worker.tracking.scene import Shot, count_zones
+from kcl_worker.tracking.scene_store import SceneStore
+from kcl_worker.tracking.snapshots import Moment, SequenceNumber
+from kcl_worker.vision.compute import Compute, Picture
+from kcl_worker.vision.detections import Detections
+from kcl_worker.vision.footprint import footprint
+from kcl_worker.vision.isolation import Isolation
 
 logger = logging.getLogger(__name__)
+
+MIB: Final = 2**20
 
 Message = ResultMessage | QuarantineMessage | SkippedMessage
 MakeMessage = Callable[[], Awaitable[Message]]
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A record of the stream, with its turn among those of its shard, and the shard's scenes.
-
-    Attributes:
-        lag_ms: How far its shard's end was ahead when it was read.
-    """
-
-    data: bytes
-    position: Position
-    turn: Turn
-    scenes: Scenes
-    lag_ms: int = 0
-
-
 class Pipeline:
-    """Carries records to their outcomes: stored and announced, or quarantined with a reason.
-
-    `process` raises only what ends the worker; a service that is down makes it wait.
+    """Processes records to their outcomes: stored and announced, or quarantined with a reason.
 
     Args:
         quarantined: Where notices of quarantined records go; None if nobody wants them.
         settings_of: What is wanted of a source.
+        states: Where the scenes of tracked sources outlive their shard's lease; None if nothing is tracked.
+        memory: What frames of all shards may take while they are decoded, drawn on, encoded and stored; None: all.
+        isolation: Computes frames that a worker may have died of; None: as all others.
     """
 
     def __init__(
@@ -64,23 +60,39 @@ class Pipeline:
         quarantined: MessageQueue | None,
         metrics: Metrics,
         settings_of: Callable[[str], SourceSettings] = lambda source: DEFAULT,
+        states: StateStore | None = None,
+        memory: Budget | None = None,
+        isolation: Isolation | None = None,
     ) -> None:
         self._settings, self._compute, self._settings_of = settings, compute, settings_of
         self._frames, self._results, self._quarantined = frames, results, quarantined
-        self._metrics = metrics
+        self._metrics, self._states = metrics, states
+        self._memory = memory or Budget(sys.maxsize)
+        self._isolation = isolation or compute
+        # Of the shards that are leased: each lives as long as the work on it.
+        self._scenes: WeakValueDictionary[str, SceneStore] = WeakValueDictionary()
 
-    async def process(self, record: Record) -> Outcome:
-        """Gives the outcome once it is stored; until then the record must not be checkpointed."""
+    def begin(self, shard_id: str) -> LeasedShard:
+        """Begins the work on a shard that was leased."""
+        scenes = self._scenes[shard_id] = SceneStore(self._states, shard_id, self._scenes)
+        return LeasedShard(self, scenes)
+
+    async def process(self, record: Record, scenes: SceneStore) -> Outcome:
+        """Gives the outcome once it is stored; before that, the record must not be checkpointed.
+
+        Raises only errors that end the worker; while a service is down, it waits.
+        """
         with self._results.expecting():
-            outcome, queue, make = await self._store(record)
+            outcome, queue, make = await self._store(record, scenes)
             body, sent = await self._announce(record, queue, make)
         if sent:
-            await sent
+            with doing("sqs"):
+                await sent
         self._count(body)
         return outcome
 
-    async def _store(self, record: Record) -> tuple[Outcome, MessageQueue | None, MakeMessage]:
-        """Stores what is to be stored; gives what has to be said of it, and where."""
+    async def _store(self, record: Record, scenes: SceneStore) -> tuple[Outcome, MessageQueue | None, MakeMessage]:
+        """Stores the outcome; gives the message to announce and its queue."""
         metadata: Metadata | None = None
         try:
             frame = Frame.parse(
@@ -90,12 +102,17 @@ class Pipeline:
             )
             metadata = frame.metadata
             identity = identify(metadata, record.position)
-            if self._is_stale(record.position):
+            if self._is_stale(record.position) and not await self._has_outcome(identity):
                 return Outcome.DURABLE, self._results, partial(self._skipped, record.position, identity)
             wanted = self._settings_of(identity.source)
-            picture = await self._compute.picture(frame, wanted)
-            await self._frames.put(identity.key, picture.jpeg, "image/jpeg", _sha256(record.data))
-            return Outcome.DURABLE, self._results, partial(self._message, record, identity, picture, wanted)
+            with await self._take_memory(frame) as memory:
+                compute = self._isolation if record.suspect else self._compute
+                picture = await compute.picture(frame, wanted)
+                memory.shrink(len(picture.jpeg))
+                await self._frames.put(identity.key, picture.jpeg, "image/jpeg", _sha256(record.data))
+                # What is stored is let go: the message may have to wait for its turn.
+                picture = replace(picture, jpeg=b"")
+            return Outcome.DURABLE, self._results, partial(self._message, record, scenes, identity, picture, wanted)
         except FrameError as error:
             identity = identify(metadata, record.position)
             await self._frames.put(
@@ -107,15 +124,48 @@ class Pipeline:
     async def _announce(
         self, record: Record, queue: MessageQueue | None, make: MakeMessage
     ) -> tuple[Message, asyncio.Future[None] | None]:
-        """Makes and enqueues a message when it is the record's turn; the future is done when SQS has it.
+        """Makes and enqueues a message at the record's turn; the future is done when SQS has the message.
 
-        Frames of a shard are done with in their order, and their messages' times say so. The queue may still deliver
-        them in another: it is a standard one, and takes of a batch what it likes.
+        A shard's frames are announced in their order, which the times in their messages show. The queue may still
+        deliver them in another order: it is a standard queue and may refuse some messages of a batch.
         """
-        async with record.turn:
-            body = await make()
-            sent = queue.enqueue(body.to_json()) if queue else None
+        with doing("turn"):
+            async with record.turn:
+                body = await make()
+                sent = None
+                if queue:
+                    text = body.to_json()
+                    if isinstance(body, ResultMessage) and not await queue.fits(text):
+                        text = await self._shorten(record, body, text)
+                    sent = queue.enqueue(text)
         return body, sent
+
+    async def _take_memory(self, frame: Frame) -> Grant:
+        need = self._need(frame)
+        with doing("memory"):
+            return await self._memory.take(need)
+
+    async def _shorten(self, record: Record, body: ResultMessage, text: str) -> str:
+        """Stores a message that is too long for the queue beside its frame; gives what is sent instead."""
+        short = body.shortened()
+        key = str(short.whole_key)
+        logger.info(
+            "message too long for the queue: %d bytes", len(text), extra={"frame_id": body.frame_id, "key": key}
+        )
+        await self._frames.put(key, text.encode(), "application/json", _sha256(record.data))
+        return short.to_json()
+
+    def _need(self, frame: Frame) -> int:
+        """Bytes that a frame takes at its peak.
+
+        Raises:
+            FrameError: `too_large`, if not even an otherwise idle task has so many.
+        """
+        need, most = footprint(frame), self._memory.capacity
+        if need > most:
+            size = f"{frame.width}x{frame.height} pixels, decoded in {need / MIB:.0f} MiB"
+            raise FrameError("too_large", f"{size}: this task has {most / MIB:.0f} MiB for frames")
+        return need
 
     def _is_stale(self, position: Position) -> bool:
         """Whether a frame has been on the stream for too long. Its time of capture is the camera's word, and may be
@@ -123,6 +173,15 @@ class Pipeline:
         if self._settings.lag_policy == "process-all":
             return False
         return _age(position) > self._settings.max_frame_age_seconds
+
+    async def _has_outcome(self, identity: Identity) -> bool:
+        """Whether a frame was processed or quarantined before, when it was younger.
+
+        A worker may have died since, or the producer has put it twice. Then it gets the same outcome again: that its
+        object is stored does not say that its message was sent.
+        """
+        stored = await asyncio.gather(*map(self._frames.holds, (identity.key, identity.quarantine_key)))
+        return any(stored)
 
     async def _skipped(self, position: Position, identity: Identity) -> SkippedMessage:
         return SkippedMessage(
@@ -139,14 +198,14 @@ class Pipeline:
         )
 
     async def _message(
-        self, record: Record, identity: Identity, picture: Picture, wanted: SourceSettings
+        self, record: Record, scenes: SceneStore, identity: Identity, picture: Picture, wanted: SourceSettings
     ) -> ResultMessage:
         position, class_names = record.position, self._compute.class_names
         detections, width, height = picture.detections, picture.width, picture.height
         tracks: list[str | None] = [None] * len(detections)
         lines = None
         if wanted.tracks:
-            tracks, crossed = await self._track(record, identity, picture, wanted)
+            tracks, crossed = await self._track(record, scenes, identity, picture, wanted)
             lines = crossed or None
         summary = summarise(detections, class_names, width, height, tracks)
         now = format_time(datetime.now(UTC))
@@ -174,12 +233,16 @@ class Pipeline:
         )
 
     async def _track(
-        self, record: Record, identity: Identity, picture: Picture, wanted: SourceSettings
+        self, record: Record, scenes: SceneStore, identity: Identity, picture: Picture, wanted: SourceSettings
     ) -> tuple[list[str | None], tuple[LineCount, ...]]:
         """Adds a frame to its source's scene. Tracks are not drawn: a picture is made of its frame alone."""
         position = record.position
-        at = int(position.sequence_number), position.sub_sequence_number
-        scene = await record.scenes.of(identity.source, identity.frame_id, at, self._compute.threshold(wanted))
+        moment = Moment(
+            shard_id=position.shard_id,
+            at=_number(place_of(position)),
+            frame_id=identity.frame_id,
+            arrived=position.arrived_at.timestamp(),
+        )
         shot = Shot(
             identity.frame_id,
             identity.captured_at.timestamp(),
@@ -188,7 +251,7 @@ class Pipeline:
             picture.width,
             picture.height,
         )
-        return scene.add(shot, wanted)
+        return await scenes.add(identity.source, moment, shot, wanted, self._compute.threshold(wanted))
 
     async def _notice(self, record: Record, identity: Identity, error: FrameError) -> QuarantineMessage:
         position = record.position
@@ -218,6 +281,39 @@ class Pipeline:
             extra = {"frame_id": body.frame_id, "shard_id": body.shard_id, "detections": body.detections_count}
             extra |= {"inference_ms": body.inference_ms, "latency_ms": round(latency, 1)}
             logger.debug("processed", extra=extra)
+
+
+class LeasedShard:
+    """The work on one shard for as long as it is leased: the pipeline with the shard's scenes."""
+
+    def __init__(self, pipeline: Pipeline, scenes: SceneStore) -> None:
+        self._pipeline, self._scenes, self._prefix = pipeline, scenes, Prefix()
+
+    async def process(self, record: Record) -> Outcome:
+        """Gives a record's outcome once it is stored."""
+        with self._prefix.working(place_of(record.position)):
+            outcome = await self._pipeline.process(record, self._scenes)
+        if self._prefix.end:
+            self._scenes.settle(_number(self._prefix.end))
+        return outcome
+
+    async def save(self) -> Place | None:
+        """Stores the scenes as of the last record that is done with all before it; gives its place."""
+        place = self._prefix.end
+        await self._scenes.save()
+        return place
+
+    async def finish(self) -> None:
+        """Nothing is left to do: the last checkpoint has stored all."""
+
+
+def place_of(position: Position) -> Place:
+    """Where a record stands in its shard."""
+    return position.sequence_number, position.sub_sequence_number
+
+
+def _number(place: Place) -> SequenceNumber:
+    return int(place[0]), place[1]
 
 
 def _age(position: Position) -> float:

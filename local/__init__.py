@@ -1,1 +1,1 @@
-"""The embedded AWS that the demo and the tests run on. Nothing of the product imports it."""
+"""The embedded AWS on which the demo and the tests run. No package of the product imports it."""

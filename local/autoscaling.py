@@ -1,9 +1,9 @@
-"""What moto's Application Auto Scaling lacks, and the correction.
+"""A correction to moto's Application Auto Scaling.
 
-moto 5.2 answers `ListTagsForResource` with 500, which Terraform repeats 25 times before it gives up. Here tags are kept
+moto 5.2 answers `ListTagsForResource` with status 500, and Terraform repeats the call 25 times. Here tags are kept
 by the resource's ARN, as the service does.
 
-`correct()` puts it into moto, once per process.
+`correct()` applies it to moto, once per process.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _untag_resource(self: ApplicationAutoScalingResponse) -> str:
 
 
 def correct() -> None:
-    """Puts the correction into moto."""
+    """Applies the correction to moto."""
     response: Any = ApplicationAutoScalingResponse
     response.register_scalable_target = _register_scalable_target
     response.list_tags_for_resource = _list_tags_for_resource

@@ -1,71 +1,72 @@
 """`make demo`: the whole pipeline with real processes on an embedded AWS.
 
 producer CLI → Kinesis (2 shards) → KCL MultiLangDaemon → YOLOv8 → S3 and SQS → consumer CLI
+
+On a terminal it goes on until Ctrl-C or for five minutes; elsewhere for a number of frames. Exit status: 0 where every
+frame that was sent came, after Ctrl-C too; 1 where one was lost or something failed; 130 where Ctrl-C came before there
+was anything to sum up, or a second one cut the wait for the last frames short.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import signal
+import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-import cv2
-import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
-from consumer.watch import line as result_line
-from contract.frame import parse_time
-from contract.message import ResultMessage
+from local.arrivals import contact_sheet
+from local.interrupts import STATUS, Interrupts
 from local.processes import ROOT, Aws, Process, Worker
 from local.resources import Resources
-from producer.cli import INTERRUPTED
+from local.showing import HEADER, Footer, follow, step_on
+from local.wanted import FPS, Wanted, choose_rate, native_rate, producer_arguments
+from producer.errors import SourceError
 
-MODELS = ROOT / "models"
-DEMO_MODEL = MODELS / "street.onnx"
-FPS = 8
-# After the last frame is sent, so long may results be missing before they count as lost.
-PATIENCE_SECONDS = 30.0
+MODELS: Final = ROOT / "models"
+DEMO_MODEL: Final = MODELS / "street.onnx"
+SHARDS: Final = 2
+# A process that ends is noticed at once; one that is slow may take its time.
+START_SECONDS: Final = 300.0
+# Of each source, where nobody watches.
+FRAMES: Final = 160
+WIDTH: Final = 80
 console = Console(highlight=False)
-
-
-@dataclass
-class Arrivals:
-    """The results that the consumer has printed, and the seconds from capture to there."""
-
-    results: dict[str, ResultMessage] = field(default_factory=dict)
-    latencies: list[float] = field(default_factory=list)
-
-    def add(self, body: str) -> ResultMessage:
-        result = ResultMessage.model_validate_json(body)
-        self.results[result.frame_id] = result
-        self.latencies.append((datetime.now(UTC) - parse_time(result.captured_at)).total_seconds())
-        return result
+console.width = min(WIDTH, console.width)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", type=Path, help="an ONNX export; default: models/yolov8n.onnx, else the demo model")
     parser.add_argument("--source", help="what `producer send` takes; default: two drawn streets")
-    parser.add_argument("--frames", type=int, default=160, help="of each source (default: 160)")
+    parser.add_argument(
+        "--fps", type=float, help=f"frames a second of each source; default: a film's own, else {FPS:g}"
+    )
+    parser.add_argument(
+        "--frames", type=int, help=f"of each source; default: {FRAMES}, on a terminal until Ctrl-C or for five minutes"
+    )
     parser.add_argument("--output", type=Path, default=ROOT / "demo-output")
     args = parser.parse_args()
-    try:
-        return run(args.model or default_model(), args.source, args.frames, args.output)
-    except KeyboardInterrupt:
-        console.print("\nstopped; everything is shut down")
-        return 130
-    except RuntimeError as error:
-        console.print(f"[red]error:[/red] {error}")
-        return 1
+    frames = args.frames or (None if sys.stdout.isatty() else FRAMES)
+    with Interrupts() as interrupts:
+        try:
+            native = native_rate(args.source)
+            wanted = Wanted(args.model or default_model(), args.source, native, args.fps, frames, args.output)
+            return run(wanted, interrupts)
+        except Exception as error:
+            # What a signal has ended fails in many ways; by now all of it is stopped.
+            if interrupts.count:
+                console.print("stopped; everything is shut down")
+                return STATUS
+            if isinstance(error, RuntimeError | SourceError):
+                console.print(Text.assemble(("error: ", "red"), str(error)))
+                return 1
+            raise
 
 
 def default_model() -> Path:
@@ -74,150 +75,90 @@ def default_model() -> Path:
     if exported.exists():
         return exported
     console.print(
-        "[yellow]Model:[/yellow] the built-in demo model, trained on drawn streets only. "
+        "[yellow]Model:[/yellow] the built-in demo model, trained on drawn streets only.\n"
         "The real YOLOv8n: [bold]make model SIZE=n[/bold], or [bold]make demo MODEL=path.onnx[/bold]."
     )
     return DEMO_MODEL
 
 
-def run(model: Path, source: str | None, frames: int, output: Path) -> int:
-    """Runs the demo; 1 if anything was lost."""
-    output.mkdir(parents=True, exist_ok=True)
-    log = output / "worker.log"
+def run(wanted: Wanted, interrupts: Interrupts) -> int:
+    """Runs the demo; gives its exit status.
+
+    Raises:
+        RuntimeError: If a part of it ends.
+        InterruptionError: If a signal has come before the first frame was sent.
+    """
+    wanted.output.mkdir(parents=True, exist_ok=True)
+    log = wanted.output / "worker.log"
     log.unlink(missing_ok=True)
     started = time.monotonic()
     step("Starting an embedded AWS")
-    with Aws(log=output / "aws.log") as aws:
-        resources = Resources.create(aws.url, shards=2)
-        say(f"endpoint {aws.url}   stream {resources.stream}   bucket {resources.bucket}")
-        step(f"Starting the worker with {model.name}: JVM, leases, model take some 10 s")
-        environment = resources.environment() | {"YOLO_MODEL_PATH": str(model.resolve()), "METRICS_SECONDS": "5"}
+    with Aws(log=wanted.output / "aws.log") as aws:
+        interrupts.check()
+        with interrupts.patience():
+            resources = Resources.create(aws.url, shards=SHARDS)
+        interrupts.check()
+        say(f"endpoint {aws.url}   stream {resources.stream}")
+        step(f"Starting the worker ({wanted.model.name}): JVM, leases, model, some 10 s")
+        environment = resources.environment() | {
+            "YOLO_MODEL_PATH": str(wanted.model.resolve()),
+            "METRICS_SECONDS": "5",
+        }
         with Worker(environment, log) as worker:
-            worker.wait_for_shards(2)
+            worker.wait_for(lambda: reads(worker), f"read of {SHARDS} shards")
             say(f"ready after {time.monotonic() - started:.1f} s   http://127.0.0.1:{worker.health_port()}/status")
-            step("Starting producer and consumer")
-            status = watch(resources, environment, source, frames, output)
+            fps, reduced = choose_rate(wanted, worker.log())
+            if reduced:
+                say(f"{fps:g} frames/s of each source, as this machine takes them (FPS={FPS:g} forces {FPS:g})")
+            status = watch(resources, environment, wanted, fps, interrupts)
             step("Stopping the worker: it finishes what is in flight and checkpoints")
-    say(f"log of the worker: {log}")
+    say(f"log of the worker: {near(log)}")
     return status
 
 
-def watch(resources: Resources, env: dict[str, str], source: str | None, frames: int, output: Path) -> int:
-    """Sends frames and shows results until each has come or is lost."""
-    arguments = ["send", *sources(source), "--limit", str(frames), "--json"]
-    if source is None:
-        arguments += ["--fps", str(FPS)]
-    arrivals = Arrivals()
-    with (
-        Process("consumer", "web", "--port", "0", "--json", env=env) as consumer,
-        Process("producer", *arguments, env=env) as producer,
-        ended_by_ctrl_c(producer),
-    ):
-        if not (first := consumer.line(30)):
+def reads(worker: Worker) -> bool:
+    """Whether the worker has read from each shard; its model is warm before it takes any."""
+    shards = worker.get("/status")[1]["shards"]
+    return len(shards) >= SHARDS and all(shard["reads"] for shard in shards)
+
+
+def watch(
+    resources: Resources, environment: dict[str, str], wanted: Wanted, fps: float | None, interrupts: Interrupts
+) -> int:
+    """Sends frames and shows results until each has come or is lost; gives the exit status."""
+    step("Starting consumer and producer")
+    with Process("consumer", "web", "--port", "0", "--json", env=environment) as consumer:
+        if not (first := consumer.line(START_SECONDS)):
             raise RuntimeError("the consumer ended")
-        say(f"live page: [bold]{json.loads(first)['address']}[/bold]")
-        sent: dict[str, Any] | None = None
-        deadline = float("inf")
-        while time.monotonic() < deadline:
-            if body := consumer.line(0.2):
-                console.print(result_line(arrivals.add(body)))
-                deadline = time.monotonic() + PATIENCE_SECONDS if sent else deadline
-            elif not consumer.alive:
-                raise RuntimeError("the consumer ended")
-            if sent is None and not producer.alive:
-                report = producer.line(1)
-                if producer.process.returncode not in (0, INTERRUPTED) or not report:
-                    raise RuntimeError(f"the producer ended with status {producer.process.returncode}")
-                sent = json.loads(report)
-                deadline = time.monotonic() + PATIENCE_SECONDS
-            if sent and len(arrivals.results) + quarantined(resources) >= sent["sent"]:
-                break
-    assert sent is not None
-    return summarise(resources, sent, arrivals, output)
+        address = json.loads(first)["address"]
+        interrupts.check()
+        say(f"live page: [bold]{address}[/bold]")
+        console.print(HEADER)
+        with (
+            Process("producer", *producer_arguments(wanted, fps), env=environment) as producer,
+            interrupts.patience(),
+            Footer(console, address, shown=wanted.frames is None) as footer,
+        ):
+            account = follow(console, consumer, producer, resources, interrupts, footer)
+        if not account.sent:
+            interrupts.check()
+        console.print()
+        console.print(account.table())
+        if contact_sheet(resources, account.arrivals, wanted.output / "frames.jpg"):
+            say(f"annotated frames: {near(wanted.output / 'frames.jpg')}")
+    if not account.waited:
+        return STATUS
+    return 1 if account.missing or not account.arrivals.results else 0
 
 
-@contextmanager
-def ended_by_ctrl_c(producer: Process) -> Iterator[None]:
-    """Has Ctrl-C end the producer, so that what was sent is still waited for; a second one ends the demo."""
-
-    def on_signal(number: int, _frame: object) -> None:
-        signal.signal(number, before)
-        step("Ctrl-C: the producer sends what is queued, and what was sent is waited for")
-        producer.process.terminate()
-
-    before = signal.signal(signal.SIGINT, on_signal)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def sources(source: str | None) -> list[str]:
-    """The producer's SOURCEs: the one that is asked for, or two streets."""
-    return [source] if source else ["demo:7", "demo:20", "--source-id", "street-1", "--source-id", "street-2"]
-
-
-def quarantined(resources: Resources) -> int:
-    """Records that the worker could not process."""
-    attributes = resources.client("sqs").get_queue_attributes(
-        QueueUrl=resources.quarantine_url, AttributeNames=["ApproximateNumberOfMessages"]
-    )
-    return int(attributes["Attributes"]["ApproximateNumberOfMessages"])
-
-
-def summarise(resources: Resources, sent: dict[str, Any], arrivals: Arrivals, output: Path) -> int:
-    """Compares frame by frame what was sent with what came."""
-    in_quarantine = quarantined(resources)
-    lost = sent["sent"] - len(arrivals.results) - in_quarantine
-    detections = sum(result.detections_count for result in arrivals.results.values())
-    p50, p95 = np.percentile(arrivals.latencies, (50, 95)) if arrivals.latencies else (0.0, 0.0)
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for name, value in (
-        ("frames sent", str(sent["sent"])),
-        ("frames processed", str(len(arrivals.results))),
-        ("quarantined", str(in_quarantine)),
-        ("lost", f"[{'red' if lost else 'green'}]{lost}[/]"),
-        ("detections", str(detections)),
-        ("capture to consumer", f"p50 {p50 * 1000:.0f} ms   p95 {p95 * 1000:.0f} ms"),
-    ):
-        table.add_row(name, value)
-    console.print()
-    console.print(table)
-    sheet = contact_sheet(resources, arrivals, output)
-    if sheet:
-        say(f"annotated frames: {sheet}")
-    return 1 if lost or not arrivals.results else 0
-
-
-def contact_sheet(resources: Resources, arrivals: Arrivals, output: Path, columns: int = 2) -> Path | None:
-    """A picture of the six frames with the most detections, evenly from all sources."""
-    by_source: dict[str, list[ResultMessage]] = {}
-    for result in arrivals.results.values():
-        by_source.setdefault(result.source, []).append(result)
-    chosen: list[ResultMessage] = []
-    for results in by_source.values():
-        each = max(1, 6 // len(by_source))
-        thirds = [results[i * len(results) // each : (i + 1) * len(results) // each] for i in range(each)]
-        chosen += [max(third, key=lambda result: result.detections_count) for third in thirds if third]
-    chosen = chosen[: len(chosen) // columns * columns or len(chosen)]
-    if not chosen:
-        return None
-    s3 = resources.client("s3")
-    tiles = []
-    for result in chosen:
-        body = s3.get_object(Bucket=resources.bucket, Key=result.key)["Body"].read()
-        image = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR)
-        assert image is not None
-        tiles.append(cv2.resize(image, (640, 360)))
-    columns = min(columns, len(tiles))
-    rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles) - columns + 1, columns)]
-    path = output / "frames.jpg"
-    cv2.imwrite(str(path), np.vstack(rows))
-    return path
+def near(path: Path) -> str:
+    """A path as it is best typed from here."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
 
 
 def step(text: str) -> None:
-    console.print(f"[bold]▸ {text}[/bold]")
+    step_on(console, text)
 
 
 def say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Where moto's Kinesis departs from the service, and the corrections.
+"""Corrections where moto's Kinesis differs from the service.
 
 | moto 5.2                                                  | Kinesis                                   |
 | --------------------------------------------------------- | ----------------------------------------- |
@@ -11,7 +11,7 @@
 | tags of CreateStream are ignored                          | the stream has them                       |
 | GetRecords scans the shard from its start, has no byte cap| at most 10 MiB a call                     |
 
-`correct()` puts them into moto, once per process.
+`correct()` applies them to moto, once per process.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _lock = threading.RLock()
 
 
 class Shard(models.Shard):
-    """A shard that finds its place by bisection and keeps its records when it is closed."""
+    """A shard that finds records by bisection and keeps them when it is closed."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -87,7 +87,7 @@ class Shard(models.Shard):
         return self.is_open and self.starting_hash <= hash_key <= self.ending_hash
 
     def drained_by(self, sequence_number: int) -> bool:
-        """Whether a reader that stands behind this number has read a closed shard to its end."""
+        """Whether a reader at this sequence number has read a closed shard to its end."""
         return not self.is_open and not (self._keys and self._keys[-1] > sequence_number)
 
 
@@ -208,7 +208,7 @@ _stock_create_stream = responses.KinesisResponse.create_stream
 
 
 def correct() -> None:
-    """Puts the corrections into moto."""
+    """Applies the corrections to moto."""
     models.Shard = Shard  # type: ignore[misc]
     models.Stream.split_shard = _split_shard  # type: ignore[method-assign]
     models.Stream.merge_shards = _merge_shards  # type: ignore[method-assign]

@@ -1,7 +1,7 @@
-"""Where moto's enforcement of IAM departs from the service, and the correction.
+"""A correction where moto's enforcement of IAM differs from the service.
 
-Stock moto 5.2 judges every action of most services against the resource `*`, so that whoever is allowed a certain
-stream or table is denied it. Here the resource of an action is what the request names:
+Stock moto 5.2 checks every action of most services against the resource `*`, so that a caller that may use a certain
+stream or table is denied it. Here the request names the resource of an action:
 
 | service | resource |
 | --- | --- |
@@ -9,11 +9,11 @@ stream or table is denied it. Here the resource of an action is what the request
 | DynamoDB | the table, or its index |
 | Systems Manager | the first parameter, or the path |
 
-SQS and S3 are right in moto. A batch of SQS needs the permission of its single action, and a denial comes in the
-form of the service's own protocol. Conditions are not judged (`cloudwatch:namespace`, `aws:SecureTransport`); those
-of the stack are tested as documents.
+moto handles SQS and S3 correctly. A batch of SQS needs the permission of its single action, and a denial comes in the
+format of the service's protocol. Conditions are not checked (`cloudwatch:namespace`, `aws:SecureTransport`); the
+stack's conditions are tested as documents.
 
-`correct()` puts it into moto, once per process; `enforcement(url)` turns it on for a while.
+`correct()` applies it to moto, once per process; `enforcement(url)` turns enforcement on for a while.
 """
 
 from __future__ import annotations
@@ -31,13 +31,15 @@ from moto.kinesis.responses import KinesisResponse
 from moto.kinesis.utils import decompose_shard_iterator
 from moto.ssm.responses import SimpleSystemManagerResponse
 
+from local.waiting import PATIENCE_SECONDS
+
 
 def _arn(self: Any, service: str, resource: str) -> str:
     return f"arn:aws:{service}:{self.region}:{self.current_account}:{resource}"
 
 
 def _parameters(self: Any) -> dict[str, Any]:
-    body: Any = self.body or "{}"  # DynamoDB's is decoded already
+    body: Any = self.body or "{}"  # DynamoDB's body is decoded already
     parameters: dict[str, Any] = body if isinstance(body, dict) else json.loads(body)
     return parameters
 
@@ -85,7 +87,7 @@ _stock_check = IAMRequest.check_action_permitted
 
 
 def correct() -> None:
-    """Puts the correction into moto."""
+    """Applies the correction to moto."""
     hooks: dict[Any, Any] = {KinesisResponse: _stream, DynamoHandler: _table, SimpleSystemManagerResponse: _parameter}
     for response, determine in hooks.items():
         response._determine_resource = determine
@@ -95,7 +97,7 @@ def correct() -> None:
 
 @contextmanager
 def enforcement(url: str) -> Iterator[None]:
-    """Has the embedded AWS check signatures and policies; nobody is an administrator by default any more."""
+    """Makes the embedded AWS check signatures and policies; then nobody is an administrator by default."""
     _require_authorization_after(url, "0")
     try:
         yield
@@ -105,4 +107,4 @@ def enforcement(url: str) -> Iterator[None]:
 
 def _require_authorization_after(url: str, requests: str) -> None:
     text = Request(f"{url}/moto-api/reset-auth", requests.encode(), {"Content-Type": "text/plain"})  # noqa: S310
-    urlopen(text, timeout=10).close()  # noqa: S310
+    urlopen(text, timeout=PATIENCE_SECONDS).close()  # noqa: S310

@@ -1,4 +1,4 @@
-"""`make local`: the embedded AWS alone, with a stream, a bucket and queues to play with."""
+"""`make local`: the embedded AWS alone, with a stream, a bucket and queues to try things on."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from local.resources import Resources
 
 EXPORTED = (
     "AWS_ENDPOINT_URL",
+    "CBOR_ENABLED",
     "AWS_REGION",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",

@@ -1,10 +1,10 @@
-"""Where moto's evaluation of bucket policies departs from the service, and the correction.
+"""A correction where moto's evaluation of bucket policies differs from the service.
 
-moto 5.2 takes a statement whose condition does not hold for a denial, so that a policy which denies what
-does not come over TLS denies everything. Here such a statement is passed over: the embedded AWS speaks
-plain HTTP on the loopback interface and counts as reached over TLS.
+moto 5.2 treats a statement whose condition does not hold as a denial, so that a policy that denies requests
+without TLS denies everything. Here such a statement is skipped: the embedded AWS speaks plain HTTP on the
+loopback interface and counts as reached over TLS.
 
-`correct()` puts it into moto, once per process.
+`correct()` applies it to moto, once per process.
 """
 
 from __future__ import annotations
@@ -24,5 +24,5 @@ def _is_action_permitted(self: IAMPolicyStatement, *args: Any, **kwargs: Any) ->
 
 
 def correct() -> None:
-    """Puts the correction into moto."""
+    """Applies the correction to moto."""
     IAMPolicyStatement.is_action_permitted = _is_action_permitted  # type: ignore[method-assign]

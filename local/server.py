@@ -2,8 +2,8 @@
 
     python -m local.server --port 5000
 
-Kinesis' Java client speaks HTTP/2 with prior knowledge, which moto's own server does not;
-hypercorn serves the same WSGI application with both.
+Kinesis's Java client speaks HTTP/2 with prior knowledge, which moto's own server does not;
+hypercorn serves the same WSGI application over both versions.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import socket
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from email.utils import formatdate
 from typing import Any
 
 from hypercorn.asyncio import serve
@@ -25,8 +27,9 @@ from local import autoscaling, kinesis, permissions, policies, queues
 from local.faults import Faults
 
 HOST = "127.0.0.1"
-# PutRecords may carry 10 MiB, which base64 and JSON make a third larger.
+# PutRecords may carry 10 MiB, and base64 and JSON make this a third larger.
 MAX_BODY_BYTES = 24 * 1024 * 1024
+END_SECONDS = 3.0
 
 
 def main() -> None:
@@ -34,7 +37,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="default: any free one")
     args = parser.parse_args()
     listener = socket.create_server((HOST, args.port), backlog=256)
-    # Whoever started this process reads the address from this line; it is bound by now.
+    # The parent process reads the address from this line; the address is bound by now.
     print(f"http://{HOST}:{listener.getsockname()[1]}", flush=True)
     asyncio.run(_serve(listener))
 
@@ -52,8 +55,8 @@ async def _serve(listener: socket.socket) -> None:
     config.bind = [f"fd://{listener.fileno()}"]
     config.wsgi_max_body_size = MAX_BODY_BYTES
     config.h2_max_inbound_frame_size = 2**20
-    # Clients reuse connections that were idle for minutes; one that closes under a request makes them
-    # repeat it, though it was carried out.
+    # Clients reuse connections that were idle for minutes. If a connection closes under a request, they
+    # repeat the request although it was carried out.
     config.keep_alive_timeout = 3600
     config.graceful_timeout = 1
     config.accesslog = None
@@ -65,15 +68,32 @@ async def _serve(listener: socket.socket) -> None:
 
     async def stopped() -> None:
         await stop.wait()
+        # A request that sleeps in a thread, as a slow service's do, would hold up the end for as long.
+        loop.call_later(END_SECONDS, os._exit, 0)
 
-    application = Faults(_in_turn(_never_empty(DomainDispatcherApplication(create_backend_app))))
+    config.include_date_header = False  # `_dated` adds the header: some faults say another time
+    application = _dated(Faults(_in_turn(_never_empty(DomainDispatcherApplication(create_backend_app)))))
     await serve(application, config, shutdown_trigger=stopped, mode="wsgi")
 
 
-def _in_turn(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
-    """Lets the requests of a service pass one at a time, because moto's services are not made for threads.
+def _dated(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """Gives every response the time, unless it bears one."""
 
-    SQS is left out, whose receivers wait within their requests.
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        def start(status: str, headers: list[tuple[str, str]], *others: Any) -> Any:
+            if not any(name.lower() == "date" for name, _ in headers):
+                headers = [*headers, ("Date", formatdate(usegmt=True))]
+            return start_response(status, headers, *others)
+
+        return application(environ, start)
+
+    return answer
+
+
+def _in_turn(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """Lets the requests of a service pass one at a time, because moto's services are not thread-safe.
+
+    SQS is left out, because its receivers wait within their requests.
     """
     locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
@@ -90,7 +110,7 @@ def _in_turn(application: Callable[..., Iterable[bytes]]) -> Callable[..., Itera
 
 
 def _never_empty(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
-    """Gives every response a body, if only one of no bytes: hypercorn 0.18 answers one without, such as
+    """Gives every response a body, even one of no bytes: hypercorn 0.18 answers one without a body, such as
     S3's HeadBucket, with a status of 500."""
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

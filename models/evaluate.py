@@ -1,4 +1,4 @@
-"""Mean average precision of a detector on labelled images, after COCO's definition."""
+"""Mean average precision of a detector on labelled images, by COCO's definition."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from kcl_worker.detections import Detections
+from kcl_worker.vision.detections import Detections
 from producer.street import Label
 
 IOU_THRESHOLDS = np.arange(0.5, 1.0, 0.05)
 
 
 def mean_average_precision(pairs: Iterable[tuple[Detections, list[Label]]], classes: int) -> NDArray[np.float64]:
-    """Compares what was found with what is there.
+    """Compares detections with the truth.
 
     Args:
-        pairs: For each image the detections, at a confidence near 0, and the truth.
-        classes: Their number.
+        pairs: For each image, the detections down to a confidence near 0, and the truth.
+        classes: The number of classes.
 
     Returns:
         The average precision of each class at each threshold of IoU, 0.50 to 0.95: [classes, 10].
@@ -37,7 +37,7 @@ def mean_average_precision(pairs: Iterable[tuple[Detections, list[Label]]], clas
 
 
 def _match(boxes: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which detections, most confident first, take a truth that is still free: [N, thresholds]."""
+    """Which detections, most confident first, match a truth that is still free: [N, thresholds]."""
     hit = np.zeros((len(boxes), len(IOU_THRESHOLDS)), bool)
     if not len(truth):
         return hit
@@ -53,7 +53,7 @@ def _match(boxes: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np
 
 
 def iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Intersection over union of boxes x1 y1 x2 y2, [N, 4] and [M, 4], each with each: [N, M]."""
+    """Intersection over union of each pair of boxes x1 y1 x2 y2, [N, 4] and [M, 4]: [N, M]."""
     corner = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
     shared = np.maximum(corner, 0).prod(axis=2)
     area_a, area_b = (np.prod(x[:, 2:] - x[:, :2], axis=1) for x in (a, b))
@@ -61,7 +61,7 @@ def iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _average_precision(rows: list[tuple[float, NDArray[np.bool_]]], truths: int) -> NDArray[np.float64]:
-    """The area under precision over recall, at COCO's 101 points, for each threshold."""
+    """The area under the precision-recall curve at COCO's 101 points, for each threshold."""
     if not rows or not truths:
         return np.zeros(len(IOU_THRESHOLDS))
     ordered = np.array([hit for _, hit in sorted(rows, key=lambda row: -row[0])])

@@ -1,8 +1,9 @@
-"""Exports YOLOv8 weights to the ONNX form that the worker reads.
+"""Exports weights of YOLO detection models to the form of ONNX that the worker reads.
 
-Needs the extra `model`. `make model SIZE=n` runs it. The export has a dynamic batch, height and
-width, no NMS in the graph, and its class names and stride in its metadata. Beside `NAME.onnx` stands
-`NAME.onnx.sha256`, by which `sha256sum -c` and the worker recognise a file that is not the one exported.
+Needs the extra `model`. `make model SIZE=n` or `make model NAME=yolo11n` runs it. The export has a
+dynamic batch, height and width, no NMS in the graph, and its class names and stride in its
+metadata. It writes `NAME.onnx.sha256` beside `NAME.onnx`: `sha256sum -c` and the worker use it to
+detect a changed file.
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ def main() -> None:
         epilog="example: python -m models.export --size s --weights ~/yolov8s.pt",
     )
     parser.add_argument("--size", choices=SIZES, default="n", help="of YOLOv8 (default: n)")
+    parser.add_argument("--name", help="a model that ultralytics knows, such as yolo11n, instead of YOLOv8 of a size")
     parser.add_argument("--weights", type=Path, help="a .pt file; without it ultralytics downloads its own")
-    parser.add_argument("--output", type=Path, help="default: models/yolov8SIZE.onnx")
+    parser.add_argument("--output", type=Path, help="default: models/NAME.onnx")
     args = parser.parse_args()
     if args.weights and not args.weights.is_file():
         sys.exit(f"error: --weights {args.weights}: no such file")
-    weights = args.weights or Path(f"yolov8{args.size}.pt")
-    output = args.output or HERE / f"yolov8{args.size}.onnx"
+    name = args.name or f"yolov8{args.size}"
+    weights = args.weights or Path(f"{name}.pt")
+    output = args.output or HERE / f"{name}.onnx"
     export(weights, output)
 
 
@@ -38,9 +41,9 @@ def export(weights: Path, output: Path, *, half: bool = False) -> None:
     """Writes `output` and its hash beside it.
 
     Args:
-        weights: Weights that ultralytics reads, or the name of some that it downloads.
-        output: Where the ONNX file goes.
-        half: Store the weights as fp16; the network still computes in fp32.
+        weights: A file of weights that ultralytics reads, or the name of weights that it downloads.
+        output: The ONNX file to write.
+        half: Whether to store the weights as fp16; the network still computes in fp32.
     """
     from ultralytics import YOLO
 

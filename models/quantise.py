@@ -1,8 +1,8 @@
-"""Quantises an exported YOLOv8 to int8 with your own frames, and says how far it agrees with fp32.
+"""Quantises an exported YOLOv8 to int8 with your own frames, and reports how far it agrees with fp32.
 
-Needs the extra `quantise`. `make quantise FRAMES=folder-or-video` runs it. Two thirds of the frames calibrate, on the
-other third fp32, bf16 and int8 are compared. Beside `NAME.onnx` appear `NAME-int8.xml`, its weights `NAME-int8.bin`
-and both files' hashes; YOLO_PRECISION=int8 has the worker take them. The branch of the boxes is not quantised.
+Needs the extra `quantise`. `make quantise FRAMES=folder-or-video` runs it. Two thirds of the frames calibrate the
+model, and the last third compares fp32, bf16 and int8. It writes `NAME-int8.xml`, its weights `NAME-int8.bin` and the
+hashes of both beside `NAME.onnx`; with YOLO_PRECISION=int8 the worker uses them. The box branch is not quantised.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as ops
 
-from kcl_worker import head
-from kcl_worker.detections import Detections, Image
 from kcl_worker.errors import ModelError
-from kcl_worker.letterbox import Letterbox
-from kcl_worker.openvino_detector import OpenVinoDetector, Precision
+from kcl_worker.vision import box_head as head
+from kcl_worker.vision.detections import Detections, Image
+from kcl_worker.vision.letterbox import Letterbox
+from kcl_worker.vision.openvino_detector import OpenVinoDetector, Precision
 from models.evaluate import iou
-from producer.errors import ProducerError
+from producer.errors import PictureError, ProducerError
 from producer.sources import open_source
 
 HERE: Final = Path(__file__).parent
@@ -42,11 +42,11 @@ class Agreement:
     """How the detections of one precision compare with those of fp32, at the same confidence threshold.
 
     Attributes:
-        detections: Of fp32.
-        found: Those that are found again: the same class, boxes that overlap by at least half.
-        more: Detections that fp32 has not.
-        iou: Mean overlap of boxes found again.
-        confidence: Mean and greatest difference of their confidence.
+        detections: The number of detections of fp32.
+        found: The number that was found again: the same class, boxes that overlap by at least half.
+        more: The number of detections that fp32 does not have.
+        iou: Mean IoU of the boxes that were found again.
+        confidence: Mean and greatest difference of their confidence values.
     """
 
     precision: Precision
@@ -97,16 +97,23 @@ def main() -> None:
 
 
 def read(sources: Sequence[str], number: int, every: int) -> list[Image]:
-    """Frames of all sources, as evenly as they have some.
+    """Reads an equal number of frames from each source, if it has so many.
 
     Raises:
-        ProducerError: If one cannot be read.
+        ProducerError: If a source cannot be read.
     """
     share = -(-number // len(sources))
     frames: list[Image] = []
     for source in sources:
         pictures = islice(open_source(source).pictures(), 0, None, every)
-        frames += [picture.pixels() for picture in islice(pictures, share)]
+        try:
+            for picture in islice(pictures, share):
+                try:
+                    frames.append(picture.pixels())
+                except PictureError as error:
+                    print(f"left out: {error}", file=sys.stderr)
+        except PictureError as error:  # a film's end is missing
+            print(error, file=sys.stderr)
     return frames[:number]
 
 
@@ -115,7 +122,7 @@ def quantise(model_path: Path, frames: Sequence[Image], size: int = 640) -> Path
 
     Args:
         frames: BGR, [height, width, 3], of any sizes.
-        size: The network's longer side.
+        size: The network's longer side, in pixels.
 
     Raises:
         ModelError: If there is no such model.
@@ -157,10 +164,10 @@ def quantise(model_path: Path, frames: Sequence[Image], size: int = 640) -> Path
 
 
 def fuse_silu(model: ov.Model) -> None:
-    """Makes one Swish of each x * sigmoid(x), in place.
+    """Fuses each x * sigmoid(x) into one Swish, in place.
 
-    An ONNX export has two operations, and quantisation would put its own between them: less exact, and no longer a part
-    of the convolution before them, which costs a third of the int8 network's time.
+    An ONNX export has two operations, and quantisation would insert its own between them. That is less exact, and the
+    operations would no longer be part of the convolution before them, which costs a third of the int8 network's time.
     """
     for node in model.get_ops():
         if node.get_type_name() != "Multiply":
@@ -175,7 +182,7 @@ def fuse_silu(model: ov.Model) -> None:
 
 
 def compare(exported: Path, quantised: Path, frames: Sequence[Image], confidence: float) -> list[Agreement]:
-    """bf16 and int8 against fp32."""
+    """Compares bf16 and int8 with fp32."""
 
     def found(model: Path, precision: Precision) -> list[Detections]:
         detector = OpenVinoDetector(model, confidence_threshold=confidence, precision=precision)
@@ -187,7 +194,7 @@ def compare(exported: Path, quantised: Path, frames: Sequence[Image], confidence
 
 
 def agreement(precision: Precision, exact: Sequence[Detections], others: Sequence[Detections]) -> Agreement:
-    """Matches the detections of each frame, the most confident first."""
+    """Matches the detections of each frame, most confident first."""
     overlaps: list[float] = []
     differences: list[float] = []
     for wanted, got in zip(exact, others, strict=True):

@@ -10,8 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from models.drawings import HELD_OUT_SEED, write_dataset
 from models.export import export
-from models.scenes import HELD_OUT_SEED, write_dataset
 from producer.street import CLASSES
 
 HERE = Path(__file__).parent
@@ -19,29 +19,29 @@ HERE = Path(__file__).parent
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scenes", type=int, default=2400)
+    parser.add_argument("--drawings", type=int, default=2400)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=HERE / "street.onnx")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         started = time.monotonic()
-        weights = train(Path(folder), args.scenes, args.epochs, args.seed)
+        weights = train(Path(folder), args.drawings, args.epochs, args.seed)
         print(f"trained in {(time.monotonic() - started) / 60:.1f} minutes")
         export(weights, args.output, half=True)
 
 
-def train(folder: Path, scenes: int, epochs: int, seed: int) -> Path:
-    """Draws the scenes, trains and returns the best weights."""
+def train(folder: Path, drawings: int, epochs: int, seed: int) -> Path:
+    """Draws the pictures, trains, and returns the best weights."""
     from ultralytics import YOLO
 
-    write_dataset(folder / "train", range(scenes))
+    write_dataset(folder / "train", range(drawings))
     write_dataset(folder / "val", range(HELD_OUT_SEED - 200, HELD_OUT_SEED))
     names = "\n".join(f"  {number}: {name}" for number, name in enumerate(CLASSES))
     data = folder / "street.yaml"
     data.write_text(f"path: {folder}\ntrain: train/images\nval: val/images\nnames:\n{names}\n")
     model = YOLO(HERE / "street.yaml", task="detect")
-    # The scenes vary by themselves, so the augmentations that distort them are off; `rect` trains
+    # The drawings vary by themselves, so the augmentations that distort them are off; `rect` trains
     # at the 384x640 that a 16:9 camera is letterboxed to.
     model.train(
         data=str(data), epochs=epochs, imgsz=640, rect=True, batch=16, device="cpu", seed=seed,

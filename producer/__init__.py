@@ -1,4 +1,4 @@
-"""Puts pictures on a Kinesis Data Stream: `producer send …`, or in a program `Producer`."""
+"""Puts pictures on a Kinesis Data Stream: with `producer send …`, or from a program with `Producer`."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ __all__ = ["AccessError", "Producer", "ProducerError", "SourceError", "StreamErr
 
 
 def __getattr__(name: str) -> Any:
-    """Loads the SDK for those only that send; the drawn street needs none of it."""
+    """Loads the SDK only for callers that send; the drawn street does not need it."""
     if name == "Producer":
         from producer.library import Producer
 

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -16,24 +16,30 @@ from typing import Annotated, Literal, NoReturn
 import typer
 from rich.console import Console
 
-from contract import outputs
-from contract.frame import FrameError, check_source
+from cloud import outputs
+from contract.errors import FrameError
+from contract.frame import check_source
+from producer.address import is_url
 from producer.encoding import Encoder
-from producer.errors import ProducerError
-from producer.kinesis import client, record_limit
+from producer.errors import ProducerError, SourceError, UnreachedError
+from producer.kinesis import connect, record_limit
 from producer.lane import Lane
 from producer.ledger import Ledger
 from producer.motion import ChangeGate
+from producer.picture import Source
 from producer.progress import Progress, summary, table
 from producer.rate import choose_rate
 from producer.sender import Sender
 from producer.sources import open_source, source_name
+from producer.video import NetworkCamera
 from producer.webcam import devices
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 INTERRUPTED = 130
 MAX_FPS = 1000
+# A camera that is read notices within a frame that it should stop.
+LEAVE_SECONDS = 1.0
 
 EPILOG = """
 [bold]Examples[/bold]
@@ -48,7 +54,8 @@ producer send demo --from-outputs outputs.json
 [bold]Exit status[/bold]
 
 0 all sent · 1 other error · 2 wrong usage · 3 no such stream · 4 no credentials or not allowed ·
-5 unreadable source · 6 service out of reach · 7 frames refused as too large · 130 interrupted before a file's end
+5 unreadable source, or pictures of one · 6 service out of reach · 7 frames refused as too large ·
+130 interrupted before a file's end
 """
 
 
@@ -82,22 +89,25 @@ def send(
         list[str],
         typer.Argument(
             metavar="SOURCE...",
-            help="A video file, a folder or glob of images, a webcam's index, an RTSP or HTTP URL, or `demo` "
-            "(`demo:3` for another street).",
+            help="A video file, a folder or glob of images, a webcam's index, an RTSP or HTTP URL of a camera or a "
+            "film, or `demo` (`demo:3` for another street).",
         ),
     ],
     stream: Annotated[str, typer.Option(envvar="KINESIS_STREAM_NAME", help="The stream's name.")],
     from_outputs: FromOutputs = None,
     source_id: Annotated[
         list[str] | None,
-        typer.Option(help="A source's id, once for each SOURCE; also its partition key. Default: from its name."),
+        typer.Option(
+            help="A source's id, once for each SOURCE; also its partition key. Default: from its name; "
+            "of a URL, its host and a hash."
+        ),
     ] = None,
     fps: Annotated[
         str | None,
         typer.Option(
             metavar="FPS|auto",
             help="Frames a second; 0: as fast as they come; auto: fewer while the stream cannot take them. "
-            "Default: a video's own, a camera's own.",
+            "Default: a video's own, where a gap lasts a second at most, or a camera's own.",
         ),
     ] = None,
     width: Annotated[int | None, typer.Option(min=16, help="Scale wider frames down to so many pixels.")] = None,
@@ -110,7 +120,8 @@ def send(
     ] = False,
     loop: Annotated[bool, typer.Option("--loop", help="Begin a file again at its end.")] = False,
     endpoint_url: Annotated[
-        str | None, typer.Option(envvar="AWS_ENDPOINT_URL", help="Of a Kinesis that is not on AWS.")
+        str | None,
+        typer.Option(help="Of a Kinesis that is not on AWS. Default: the SDK's variables, as AWS_ENDPOINT_URL."),
     ] = None,
     region: Annotated[
         str, typer.Option(envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="The stream's region.")
@@ -122,40 +133,88 @@ def send(
 ) -> None:
     """Sends each SOURCE's frames until it ends, or until Ctrl-C; then sends what is queued.
 
-    Frames of a file are never dropped. A camera's oldest frame gives way when the stream is slower than it.
+    A file's frames are never dropped. When the stream is slower than a camera, the camera's oldest frame is dropped.
     """
     with _one_line_errors():
         names = _source_ids(sources, source_id or [])
         wanted = _wanted_fps(fps)
-        opened = [open_source(text, wanted if isinstance(wanted, float) else 0) for text in sources]
-        kinesis = client(endpoint_url, region)
+        fps_of_demo = wanted if isinstance(wanted, float) else 0
+        lanes = list[Lane]()
+        progress = Progress(lanes, quiet=as_json)
+        opened = _open_all(dict(zip(names, sources, strict=True)), fps_of_demo, progress.tell)
+        kinesis = connect(endpoint_url, region)
         encoder = Encoder(quality, width, record_limit(kinesis, stream))
         wake = threading.Event()
-        lanes = []
         for name, source in zip(names, opened, strict=True):
             gate = ChangeGate() if on_change else None
             rate = choose_rate(source, wanted)
-            lanes.append(Lane(name, source, encoder, wake=wake, rate=rate, limit=limit, loop=loop, gate=gate))
-        started = time.monotonic()
-        for lane in lanes:
-            lane.start()
+            lane = Lane(
+                name, source, encoder, wake=wake, rate=rate, limit=limit, loop=loop, gate=gate, tell=progress.tell
+            )
+            lanes.append(lane)
         with ExitStack() as stack:
-            accepted = stack.enter_context(Ledger(ledger)) if ledger else None
+            accepted = stack.enter_context(Ledger(ledger, progress.tell)) if ledger else None
+            sender = Sender(kinesis, stream, lanes, wake, accepted)
+            sender.connect()
             stack.enter_context(_interruptible(lanes))
-            stack.enter_context(Progress(lanes, quiet=as_json))
-            Sender(kinesis, stream, lanes, wake, accepted).run()
-        seconds = time.monotonic() - started
+            stack.callback(_leave, lanes)
+            started = time.monotonic()
+            for lane in lanes:
+                lane.start()
+            stack.enter_context(progress)
+            ended_by: ProducerError | None = None
+            try:
+                sender.run()
+            except ProducerError as error:
+                ended_by = error
+            seconds = time.monotonic() - started
         if as_json:
             print(json.dumps(summary(lanes, seconds, stream)))
         else:
             Console().print(table(lanes, seconds))
-        for lane in lanes:
-            if lane.error:
-                raise lane.error
+        for reason in (ended_by, *(lane.error for lane in lanes)):
+            if reason:
+                raise reason
+        if absent := [lane.source_id for lane in lanes if lane.absent]:
+            _fail(f"{', '.join(absent)}: never reached", SourceError.exit_status)
+        if broken := sum(lane.counts.broken for lane in lanes):
+            _fail(f"{broken} pictures cannot be read: they are named above", SourceError.exit_status)
         if any(lane.counts.refused for lane in lanes):
             _fail("frames were refused: too large for a record at any quality and size", 7)
         if not all(lane.complete or lane.live for lane in lanes):
             raise typer.Exit(INTERRUPTED)
+
+
+def _leave(lanes: list[Lane]) -> None:
+    """Gives captures a moment to end; one that hangs is left behind."""
+    until = time.monotonic() + LEAVE_SECONDS
+    for lane in lanes:
+        lane.request_stop()
+    for lane in lanes:
+        lane.wait(max(0.0, until - time.monotonic()))
+
+
+def _open_all(sources: dict[str, str], fps: float, tell: Callable[[str], None]) -> list[Source]:
+    """Opens each SOURCE. A camera that cannot be reached stops no other: it is told, and tried again.
+
+    Raises:
+        SourceError: If anything else cannot be opened, or no camera can be reached and there is nothing else.
+    """
+    opened = list[Source]()
+    failed: SourceError | None = None
+    for name, text in sources.items():
+        try:
+            opened.append(open_source(text, fps))
+        except UnreachedError as error:
+            if not is_url(text):
+                raise
+            failed = SourceError(f"{name}: {error}")  # a URL is named by its id, for little of it may be shown
+            opened.append(NetworkCamera(text, None))
+            if len(sources) > 1:
+                tell(f"{failed}; it is tried again")
+    if failed and all(source.away for source in opened):
+        raise failed
+    return opened
 
 
 def _wanted_fps(text: str | None) -> float | Literal["auto"] | None:
@@ -194,7 +253,7 @@ def _source_ids(texts: list[str], ids: list[str]) -> list[str]:
 
 @app.command("list")
 def list_devices(as_json: Annotated[bool, typer.Option("--json", help="Print a list for machines.")] = False) -> None:
-    """Lists the webcams of this machine, by the index that `send` knows them by."""
+    """Lists the webcams of this machine by the index that `send` takes."""
     with _one_line_errors():
         found = devices()
     if as_json:
@@ -207,10 +266,12 @@ def list_devices(as_json: Annotated[bool, typer.Option("--json", help="Print a l
 
 @contextmanager
 def _interruptible(lanes: list[Lane]) -> Iterator[None]:
-    """Has Ctrl-C end the captures, and a second one the process."""
+    """Has Ctrl-C or SIGTERM end the captures, and a second one of either end the process."""
 
-    def stop(number: int, _frame: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
+    def stop(_number: int, _frame: object) -> None:
+        # Both, before any lane takes a lock: a second signal must not call this handler within itself.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
         for lane in lanes:
             lane.request_stop()
 

@@ -1,7 +1,8 @@
-"""Making records of pictures: JPEG, metadata, and below the stream's record limit."""
+"""Makes records of pictures: JPEGs with metadata, below the stream's record limit."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,12 +10,16 @@ import cv2
 import numpy as np
 
 from contract import Metadata, embed
-from contract.frame import SOI, Frame, FrameError
+from contract.errors import FrameError
+from contract.frame import DEFAULT_MAX_PIXELS, Frame
+from contract.jpeg import SOI
 from producer.picture import Image, Picture
 
-# Tried in turn when a frame is over the record limit: first the quality falls, then the size.
+# The encoder tries these in turn when a frame is over the record limit: it lowers the quality first, then the size.
 QUALITIES: Final = (75, 60, 45, 30)
 SCALES: Final = (0.75, 0.5, 0.35, 0.25)
+# The most that libjpeg writes, in pixels.
+MAX_SIDE: Final = 65_500
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,24 +27,26 @@ class Encoder:
     """Makes JPEGs of pictures.
 
     Attributes:
-        quality: 1 to 100; None leaves JPEG files as they are and encodes others at 80.
-        width: Wider pictures are scaled down to it; None leaves their size.
-        max_bytes: Of a record: data and partition key.
+        quality: 1 to 100; None leaves JPEG files as they are and encodes other pictures at 80.
+        width: Wider pictures are scaled down to this width; None keeps their size.
+        max_bytes: The size limit of a record: data and partition key.
+        max_pixels: Larger pictures are scaled down, for the worker would refuse them.
     """
 
     quality: int | None = None
     width: int | None = None
     max_bytes: int = 1024 * 1024
+    max_pixels: int = DEFAULT_MAX_PIXELS
 
     def encode(self, picture: Picture, metadata: Metadata) -> bytes | None:
         """Makes a record's data; None if the picture does not fit at any quality and size.
 
         Raises:
-            SourceError: If the picture cannot be decoded but has to be.
+            PictureError: If the picture has to be decoded and cannot be.
         """
         limit = self.max_bytes - len(metadata.source)
         if picture.jpeg is not None and self.quality is None and self.width is None:
-            whole = _embed_if_frame(picture.jpeg, metadata)
+            whole = _embed_if_frame(picture.jpeg, metadata, self.max_pixels)
             if whole is not None and len(whole) <= limit:
                 return whole
         image = self._resized(picture.pixels())
@@ -57,9 +64,12 @@ class Encoder:
 
     def _resized(self, image: Image) -> Image:
         height, width = image.shape[:2]
-        if self.width is None or width <= self.width:
+        scale = min(1.0, math.sqrt(self.max_pixels / (width * height)), MAX_SIDE / max(width, height))
+        columns = max(1, min(int(width * scale), self.width or width))
+        if scale == 1.0 and columns == width:
             return image
-        size = self.width, max(1, round(height * self.width / width))
+        rows = min(max(1, round(height * columns / width)), self.max_pixels // columns, MAX_SIDE)
+        size = columns, rows
         return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
@@ -68,13 +78,13 @@ def _jpeg(image: Image, quality: int) -> bytes:
     return data.tobytes()
 
 
-def _embed_if_frame(jpeg: bytes, metadata: Metadata) -> bytes | None:
-    """A file that the worker would refuse is sent through the encoder instead."""
+def _embed_if_frame(jpeg: bytes, metadata: Metadata, max_pixels: int) -> bytes | None:
+    """Embeds metadata into a JPEG file; None for a file that the worker would refuse, which is then encoded again."""
     try:
         if not jpeg.startswith(SOI):
             return None
         data = embed(jpeg, metadata)
-        Frame.parse(data)
+        Frame.parse(data, max_pixels=max_pixels)
     except FrameError:
         return None
     return data

@@ -1,4 +1,4 @@
-"""The producer for programs that have pictures of their own."""
+"""The producer as a library, for programs that have their own pictures."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Final, Self
 
 from producer.encoding import Encoder
 from producer.errors import ProducerError
-from producer.kinesis import client, record_limit
+from producer.kinesis import connect, record_limit
 from producer.lane import QUEUE_FRAMES, Lane
 from producer.picture import Image, Picture, Source
 from producer.sender import Sender
 
-# How soon a program that waits for room hears that the sender has failed.
+# The longest time until a program that waits for room hears that the sender has failed.
 POLL_SECONDS: Final = 0.2
 
 
@@ -26,18 +26,18 @@ class Producer:
             for image in my_camera():            # BGR, uint8, (height, width, 3), or a JPEG's bytes
                 producer.send("door", image)
 
-    A source's frames stay in order, through every retry. Leaving the block waits until the stream has taken all.
+    A source's frames stay in order, through every retry. Leaving the block waits until the stream has taken all frames.
 
     Args:
         stream: The stream's name.
-        sources: Names of the cameras, 1 to 128 of `A-Z a-z 0-9 . _ -` each.
-        region: Default: the SDK's own.
-        endpoint_url: Of a Kinesis that is not on AWS.
-        quality: Of JPEG, 1 to 100; None leaves JPEGs as they are and encodes pixels at 80.
-        width: Wider pictures are scaled down to it.
+        sources: Names of the cameras: 1 to 128 characters of `A-Z a-z 0-9 . _ -` each.
+        region: None for the SDK's default.
+        endpoint_url: The address of a Kinesis that is not on AWS.
+        quality: JPEG quality, 1 to 100; None leaves JPEGs as they are and encodes pixels at 80.
+        width: Wider pictures are scaled down to this width.
 
     Raises:
-        ProducerError: If the stream is missing, closed to us or out of reach.
+        ProducerError: If the stream is missing, forbidden or out of reach.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Producer:
         quality: int | None = None,
         width: int | None = None,
     ) -> None:
-        kinesis = client(endpoint_url, region)
+        kinesis = connect(endpoint_url, region)
         encoder = Encoder(quality, width, record_limit(kinesis, stream))
         wake = threading.Event()
         self._inlets = {source: _Inlet() for source in sources}
@@ -63,14 +63,14 @@ class Producer:
         self._thread.start()
 
     def send(self, source: str, picture: Image | bytes, captured_at: datetime | None = None) -> None:
-        """Queues a picture; waits while too many are queued already.
+        """Queues a picture; waits while the queue is full.
 
         Args:
-            captured_at: When it was taken, with a time zone. Default: now.
+            captured_at: When the picture was taken, with a time zone; None for now.
 
         Raises:
-            ProducerError: If the stream takes no more, or the source has failed at an earlier picture.
-            KeyError: If the source was not named at the beginning.
+            ProducerError: If the stream takes no more frames, or an earlier picture of the source has failed.
+            KeyError: If the source was not named at the start.
         """
         item = Picture(captured_at=captured_at)
         if isinstance(picture, bytes):
@@ -85,14 +85,14 @@ class Producer:
                 continue
 
     def sent(self, source: str) -> int:
-        """How many of a source's frames the stream has taken."""
+        """The number of a source's frames that the stream has taken."""
         return self._lanes[source].counts.sent
 
     def close(self) -> None:
-        """Waits until the stream has taken what is queued.
+        """Waits until the stream has taken all queued frames.
 
         Raises:
-            ProducerError: If it does not take it.
+            ProducerError: If the stream does not take them.
         """
         for inlet in self._inlets.values():
             inlet.close()
@@ -114,13 +114,13 @@ class Producer:
                 lane.request_stop()
 
     def _raise_error(self) -> None:
-        for error in (self._error, *(lane.error for lane in self._lanes.values())):
+        for error in (self._error, *(lane.error or lane.broken for lane in self._lanes.values())):
             if error:
                 raise error
 
 
 class _Inlet(Source):
-    """What a program pushes, as a lane pulls it."""
+    """A source that hands the pictures that a program pushes to the lane that pulls them."""
 
     def __init__(self) -> None:
         self.queue: queue.Queue[Picture] = queue.Queue(QUEUE_FRAMES)

@@ -1,4 +1,4 @@
-"""Whether a picture differs from the last one that was sent: most of a still camera's pictures need not be."""
+"""Decides whether a picture differs from the last one sent; most pictures of a still scene do not."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from producer.errors import PictureError
 from producer.picture import Picture
 
-# Pictures are compared small and grey: a person far away still covers some of these pixels, noise covers none.
+# Pictures are compared small and grey: a distant person still covers some of these pixels, while noise covers none.
 SIZE: Final = (96, 54)
-# Levels of 255 by which a pixel must differ; more than sensors' noise and JPEG's artefacts leave after the shrinking.
+# Levels of 255 by which a pixel must differ: more than what noise and JPEG artefacts leave after the shrinking.
 LEVELS: Final = 10
-# Of the pixels: two of 5 184.
+# Share of the pixels that must differ: two of 5 184.
 SHARE: Final = 0.0003
-# A picture goes after so long whatever it shows: light drifts, and who watches wants to know that the camera lives.
+# After this time a picture passes whatever it shows: light drifts, and viewers want to see that the camera works.
 LONGEST_SECONDS: Final = 10.0
 
 
 class ChangeGate:
-    """Lets pictures pass that show something new.
+    """Passes pictures that show something new.
 
-    A cheap test, not a detector: branches in the wind pass too. Pictures are compared with the last one that passed, so
+    A cheap test, not a detector: branches in the wind pass too. It compares with the last picture that passed, so
     that slow movement adds up.
 
     Args:
-        clock: Seconds that only grow.
+        clock: Monotonic time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -38,7 +39,7 @@ class ChangeGate:
         self._passed_at = 0.0
 
     def passes(self, picture: Picture) -> bool:
-        """Whether it should be sent; one that cannot be decoded passes, for others to say so."""
+        """Whether a picture should be sent. One that cannot be decoded passes, so that the encoder reports it."""
         small = _thumbnail(picture)
         if small is None:
             return True
@@ -53,9 +54,13 @@ class ChangeGate:
 
 def _thumbnail(picture: Picture) -> NDArray[np.int16] | None:
     if picture.jpeg is None:
-        grey = cv2.cvtColor(cv2.resize(picture.pixels(), SIZE, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
+        try:
+            pixels = picture.pixels()
+        except PictureError:
+            return None
+        grey = cv2.cvtColor(cv2.resize(pixels, SIZE, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
     else:
-        # An eighth of the size is all that is decoded.
+        # Decodes at an eighth of the size, which is enough.
         decoded = cv2.imdecode(np.frombuffer(picture.jpeg or b"\0", np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
         if decoded is None:
             return None

@@ -1,4 +1,4 @@
-"""Where each source's frames go, and staying below what a shard takes: 1 MiB and 1 000 records a second."""
+"""Spreads sources over shards, and stays below a shard's limits: 1 MiB and 1 000 records a second."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any, Final
 
 SHARD_BYTES_PER_SECOND: Final = 1024 * 1024
 SHARD_RECORDS_PER_SECOND: Final = 1000
-# Kept free, because the service's clock is not ours.
+# A margin, because the service's clock differs from this machine's.
 HEADROOM: Final = 0.95
 HASH_KEYS: Final = 2**128
 
 
 class TokenBucket:
-    """Allows a rate, with bursts of at most one second's worth."""
+    """Allows a rate, with bursts of at most one second's amount."""
 
     def __init__(self, per_second: float, now: float) -> None:
         self._rate, self._tokens, self._at = per_second, per_second, now
 
     def wait(self, amount: float, now: float) -> float:
-        """Seconds until so much may pass; more than a second's worth passes with a full bucket."""
+        """Seconds until this amount may pass; more than a second's amount passes when the bucket is full."""
         self._refill(now)
         return max(0.0, (min(amount, self._rate) - self._tokens) / self._rate)
 
     def take(self, amount: float, now: float) -> None:
-        """Lets so much pass; may leave a debt."""
+        """Takes this amount out of the bucket; may leave a debt."""
         self._refill(now)
         self._tokens -= amount
 
@@ -38,7 +38,7 @@ class TokenBucket:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """An open shard and the hash keys it takes, both ends included."""
+    """An open shard and its range of hash keys, both ends included."""
 
     shard_id: str
     first_hash: int
@@ -46,11 +46,11 @@ class Shard:
 
 
 def spread(sources: Sequence[str]) -> dict[str, int]:
-    """The hash key of each source: equal steps through all hash keys, from the one that the first source would have.
+    """Gives each source a hash key: equal steps through all hash keys, starting at the key of the first source's name.
 
-    However many equal shards there are or will be, each has its share of the sources; by chance, two of four cameras
-    would meet on one of four shards nine times in ten. A key never changes, so a source's frames stay in order: after
-    a resharding they go to the child that has the key, and KCL reads a child after its parents.
+    So equal shards, however many there are or will be, get equal shares of the sources. With random keys, two of four
+    cameras would meet on one of four shards nine times in ten. A key never changes, so a source's frames stay in order:
+    after a resharding they go to the child that has the key, and KCL reads a child after its parents.
     """
     if not sources:
         return {}
@@ -63,7 +63,7 @@ class Pacer:
 
     Args:
         shards: The open shards.
-        now: Seconds of the clock that the other methods are given.
+        now: The time in seconds, by the clock that the other methods use.
     """
 
     def __init__(self, shards: Sequence[Shard], now: float) -> None:
@@ -77,12 +77,12 @@ class Pacer:
         }
 
     def knows(self, shard_id: str) -> bool:
-        """Whether a shard was open when the shards were listed."""
+        """Whether this shard was open when the shards were listed."""
         return shard_id in self._buckets
 
     def shard_of(self, hash_key: int) -> str:
-        """Where a hash key's frames go."""
-        # While a stream is resharded, a list may lack the shard of a key; the one before it stands in.
+        """The shard of a hash key."""
+        # During a resharding, the list may lack the shard of a key; the shard before it stands in.
         place = bisect_right(self._shards, hash_key, key=lambda shard: shard.first_hash)
         return self._shards[max(0, place - 1)].shard_id
 
@@ -92,7 +92,7 @@ class Pacer:
         return max(data.wait(size, now), records.wait(1, now))
 
     def take(self, hash_key: int, size: int, now: float) -> None:
-        """Counts a record that is sent."""
+        """Counts a sent record."""
         data, records = self._buckets[self.shard_of(hash_key)]
         data.take(size, now)
         records.take(1, now)

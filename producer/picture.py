@@ -1,4 +1,4 @@
-"""A picture and what gives pictures."""
+"""A picture, and the sources of pictures."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from producer.errors import SourceError
+from producer.errors import PictureError
 
-# BGR, (height, width, 3).
+# BGR, uint8, (height, width, 3).
 Image = NDArray[np.uint8]
 
 
 @dataclass(slots=True)
 class Picture:
-    """One picture of a source: its pixels, a JPEG file as it is, or what gives the pixels.
+    """One picture of a source: its pixels, the bytes of a JPEG file, or a function that makes the pixels.
 
     Attributes:
-        image: BGR, if it is there already.
+        image: BGR pixels, if they exist already.
         jpeg: The bytes of a JPEG file, which need no encoding.
-        render: Makes the pixels when they are asked for; a picture that is left out costs no conversion.
-        seconds: In the film, from its first picture; None if only the order is known.
-        captured_at: When the source took it; None: just now.
+        render: Makes the pixels when they are needed, so that a picture that is left out costs no conversion.
+        seconds: Time since the film's first picture; None if only the order is known.
+        captured_at: When the source took the picture; None for now.
+        name: What its source calls it, such as a file's name.
     """
 
     image: Image | None = None
@@ -34,39 +35,56 @@ class Picture:
     render: Callable[[], Image] | None = None
     seconds: float | None = None
     captured_at: datetime | None = None
+    name: str = "a picture"
 
     def pixels(self) -> Image:
         """The decoded picture.
 
         Raises:
-            SourceError: If the file cannot be decoded.
+            PictureError: If it cannot be decoded.
         """
         if self.image is not None:
             return self.image
-        if self.render is not None:
+        if self.jpeg is None and self.render is not None:
             self.image = self.render()
             return self.image
-        image = cv2.imdecode(np.frombuffer(self.jpeg or b"\0", np.uint8), cv2.IMREAD_COLOR)
-        if image is None:
-            raise SourceError("a JPEG that cannot be decoded")
-        return np.asarray(image, np.uint8)
+        return decoded(self.jpeg or b"", self.name)
 
 
 class Source(ABC):
     """A sequence of pictures.
 
     Attributes:
-        live: Whether time goes on without us: pictures that nobody takes are gone.
-        native_fps: Pictures a second by nature; 0 if there is no such rate.
+        live: Whether the source does not wait: pictures that nobody takes in time are lost.
+        native_fps: The source's own rate in pictures a second; 0 if it has none.
+        away: Whether a live source cannot be reached just now, and is tried again.
     """
 
     live: bool = False
     native_fps: float = 0.0
+    away: bool = False
 
     @abstractmethod
     def pictures(self) -> Iterator[Picture]:
-        """Each picture once, in order; again from the first if called again. Closing the iterator frees the device.
+        """Yields each picture once, in order; a second call starts again. Closing the iterator frees the device.
 
         Raises:
+            PictureError: At the end, if there were more pictures than could be read.
             SourceError: If the source cannot be read.
         """
+
+
+def decoded(data: bytes, name: str) -> Image:
+    """The pixels of an image file.
+
+    Raises:
+        PictureError: If it cannot be decoded.
+    """
+    try:
+        image = cv2.imdecode(np.frombuffer(data or b"\0", np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:  # such as more pixels than OpenCV decodes
+        raise PictureError(f"{name}: cannot be decoded: {error.err}") from None
+    if image is None:
+        what = f"{len(data)} bytes that cannot be decoded as an image" if data else "an empty file"
+        raise PictureError(f"{name}: {what}")
+    return np.asarray(image, np.uint8)

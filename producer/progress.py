@@ -1,20 +1,24 @@
-"""What the producer shows: a live table while it sends, a summary at the end."""
+"""Shows a live table while the producer sends, and a summary at the end."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from producer.lane import Lane
+from producer.lane import Counts, Lane
+
+COLUMNS: Final = ("captured", "broken", "unchanged", "dropped", "refused", "sent", "fps", "MB/s", "throttled")
+# Shown where there are any.
+SELDOM: Final = frozenset({"broken"})
 
 
 class Progress:
-    """A table that follows the lanes, on standard error and only on a terminal."""
+    """A live table of the lanes, on standard error and only on a terminal."""
 
     def __init__(self, lanes: list[Lane], *, quiet: bool) -> None:
         self._lanes = lanes
@@ -24,6 +28,7 @@ class Progress:
         self._shown = console.is_terminal and not quiet
 
     def __enter__(self) -> Progress:
+        self._started = time.monotonic()
         if self._shown:
             self._live.start()
         return self
@@ -31,6 +36,10 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         if self._shown:
             self._live.stop()
+
+    def tell(self, text: str) -> None:
+        """Prints a line on standard error, above the table; any thread may call it."""
+        self._live.console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
     def _table(self) -> Table:
         return table(self._lanes, time.monotonic() - self._started)
@@ -40,26 +49,29 @@ def table(lanes: list[Lane], seconds: float) -> Table:
     """The lanes' counts."""
     view = Table(box=None, pad_edge=False, header_style="bold")
     view.add_column("source")
-    for column in ("captured", "unchanged", "dropped", "refused", "sent", "fps", "MB/s", "throttled"):
+    columns = [
+        name for name in COLUMNS if name not in SELDOM or any(_cell(lane.counts, name, 1) != "0" for lane in lanes)
+    ]
+    for column in columns:
         view.add_column(column, justify="right")
     for lane in lanes:
-        counts = lane.counts
         view.add_row(
-            lane.source_id,
-            str(counts.captured),
-            str(counts.unchanged),
-            str(counts.dropped),
-            str(counts.refused),
-            str(counts.sent),
-            f"{counts.sent / max(seconds, 1e-9):.1f}",
-            f"{counts.bytes / 1e6 / max(seconds, 1e-9):.2f}",
-            str(counts.throttled),
+            f"{lane.source_id} (away)" if lane.away else lane.source_id,
+            *(_cell(lane.counts, column, max(seconds, 1e-9)) for column in columns),
         )
     return view
 
 
+def _cell(counts: Counts, column: str, seconds: float) -> str:
+    if column == "fps":
+        return f"{counts.sent / seconds:.1f}"
+    if column == "MB/s":
+        return f"{counts.bytes / 1e6 / seconds:.2f}"
+    return str(getattr(counts, column))
+
+
 def summary(lanes: list[Lane], seconds: float, stream: str) -> dict[str, Any]:
-    """The counts for machines."""
+    """The counts for programs."""
     return {
         "stream": stream,
         "seconds": round(seconds, 3),

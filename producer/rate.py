@@ -1,4 +1,4 @@
-"""When a source's pictures go, by the time of a clock in seconds that only grows."""
+"""Decides when a source's pictures are taken; all times are monotonic, in seconds."""
 
 from __future__ import annotations
 
@@ -6,22 +6,26 @@ from typing import Final, Literal
 
 from producer.picture import Picture, Source
 
-# The automatic rate: down at once by three tenths, up again a step at a time, as TCP does with its window.
+# The automatic rate falls at once by three tenths and rises step by step, as TCP's window does.
 AUTO_LOWEST_FPS: Final = 0.2
 AUTO_HIGHEST_FPS: Final = 30.0
 AUTO_DECREASE: Final = 0.7
 AUTO_INCREASE: Final = 0.05
 AUTO_STEP_SECONDS: Final = 1.0
-# Frames that wait for the stream; more say that it is slower than the source.
+# More waiting frames than this mean that the stream is slower than the source.
 AUTO_WAITING: Final = 3
 
 
+# A film may pause for an hour; nobody wants to wait for what it did not see.
+LONGEST_PAUSE_SECONDS: Final = 1.0
+
+
 class Rate:
-    """So many pictures a second.
+    """A fixed number of pictures a second.
 
     Args:
         fps: 0 takes pictures as they come.
-        live: Whether pictures that come too early are left out, for they cannot wait.
+        live: Whether pictures that come too early are left out, because a live source cannot wait.
     """
 
     def __init__(self, fps: float, *, live: bool) -> None:
@@ -29,7 +33,7 @@ class Rate:
         self._due: float | None = None
 
     def wait(self, picture: Picture, now: float) -> float | None:
-        """Seconds until a picture should go; None: leave it out."""
+        """Seconds until a picture should be taken; None to leave it out."""
         if not self.fps:
             return 0.0
         due = now if self._due is None else self._due
@@ -39,11 +43,11 @@ class Rate:
         return max(0.0, due - now)
 
     def adjust(self, waiting: int, throttled: int, now: float) -> None:
-        """Told at each picture how many frames wait for the stream, and how often it has refused some so far."""
+        """Adjusts the rate; called for each picture with the number of waiting frames and of refusals so far."""
 
 
 class FilmRate(Rate):
-    """As a film shows its pictures, which need not be evenly."""
+    """Takes pictures at the times at which the film shows them, which may be uneven; a gap lasts a second at most."""
 
     def __init__(self, native_fps: float) -> None:
         super().__init__(native_fps, live=False)
@@ -55,16 +59,18 @@ class FilmRate(Rate):
             return super().wait(picture, now)
         if self._last is None or picture.seconds < self._last:  # the first, also when it begins again
             self._began = max(now, self._due or now) - picture.seconds
+        else:
+            self._began -= max(0.0, picture.seconds - self._last - LONGEST_PAUSE_SECONDS)
         self._last = picture.seconds
         due = self._began + picture.seconds
-        # A stream that is slower than the film does not make it hurry afterwards.
+        # After a stall of the stream, the film does not hurry to catch up.
         self._began += max(0.0, now - due)
         self._due = due + (1 / self.fps if self.fps else 0.0)
         return max(0.0, due - now)
 
 
 class AutoRate(Rate):
-    """As many as the stream takes, up to the source's own rate."""
+    """As many pictures as the stream takes, up to the source's own rate."""
 
     def __init__(self, native_fps: float, *, live: bool) -> None:
         super().__init__(native_fps or AUTO_HIGHEST_FPS, live=live)
@@ -83,7 +89,7 @@ class AutoRate(Rate):
 
 
 def choose_rate(source: Source, fps: float | Literal["auto"] | None) -> Rate:
-    """The rate that is asked for; without one a file's own, and a camera's as its pictures come."""
+    """The requested rate; without one, a file's own rate, and a camera's pictures as they come."""
     if fps == "auto":
         return AutoRate(source.native_fps, live=source.live)
     if fps is not None:

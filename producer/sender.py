@@ -1,51 +1,50 @@
-"""Putting the frames of all lanes on the stream.
+"""Puts the frames of all lanes on the stream.
 
-Of each source one frame is on its way, and its next goes when that is accepted. PutRecords takes some entries of a
-request and refuses others, and promises no order among them, so this is what keeps a source's frames in order through
-every retry. Requests overlap: while one is answered, the next takes other sources' frames.
+Each source has at most one frame in flight; its next frame follows when the stream has accepted that one. This keeps a
+source's frames in order through every retry, because PutRecords may refuse some entries of a request and promises no
+order among the others. Requests overlap: while one is in flight, the next takes other sources' frames.
 """
 
 from __future__ import annotations
 
 import math
-import random
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from cloud.errors import ERRORS
+from cloud.retry import full_jitter
 from producer.errors import ProducerError
 from producer.kinesis import call, explain, is_final
 from producer.lane import Lane
 from producer.pacing import Pacer, open_shards, spread
 
-# Of one PutRecords request.
+# Limits of one PutRecords request.
 MAX_ENTRIES: Final = 500
 MAX_REQUEST_BYTES: Final = 10 * 1024 * 1024
-# Each takes its share of the sources: more would be no faster, and make smaller requests.
+# Requests in flight; each takes its share of the sources. More requests would be smaller and no faster.
 REQUESTS: Final = 2
 IDLE_SECONDS: Final = 1.0
 BACKOFF_BASE_SECONDS: Final = 0.05
 BACKOFF_CAP_SECONDS: Final = 5.0
-# A stream that has never taken anything is given up after so many attempts; one that has is waited for.
+# The sender gives up after so many attempts on a stream that has never taken a frame; it waits longer for one that has.
 FIRST_ATTEMPTS: Final = 8
 PATIENCE_SECONDS: Final = 600.0
 
 
-# The head of each of some lanes.
+# Lanes with their heads.
 Batch = list[tuple[Lane, bytes]]
 
 
 class Sender:
-    """Sends until every lane has ended and its queue is empty.
+    """Sends until every lane whose source was ever reached has ended, and every queue is empty.
 
     Args:
         kinesis: A client that does not retry by itself.
         lanes: Their capture threads share `wake`.
-        accepted: Told of each record that the stream has taken, with its shard and sequence number.
+        accepted: Called for each record that the stream has taken, with its shard and sequence number.
     """
 
     def __init__(
@@ -61,14 +60,18 @@ class Sender:
         self._hash_keys = spread([lane.source_id for lane in lanes])
         self._most = min(MAX_ENTRIES, math.ceil(len(lanes) / REQUESTS))
         self._away: dict[Future[dict[str, Any]], Batch] = {}
+        self._connected = False
         self._failures = 0
         self._last_success: float | None = None
 
     def run(self) -> None:
-        """Raises:
-        ProducerError: If the stream is missing, closed to us or out of reach.
+        """Sends until nothing is left.
+
+        Raises:
+            ProducerError: If the stream is missing, forbidden or out of reach.
         """
-        self._pacer = call(self._stream, self._new_pacer)
+        if not self._connected:
+            self.connect()
         with ThreadPoolExecutor(REQUESTS, thread_name_prefix="put") as threads:
             while True:
                 self._wake.clear()
@@ -78,24 +81,32 @@ class Sender:
                     request = threads.submit(self._put, batch)
                     self._away[request] = batch
                     request.add_done_callback(lambda _: self._wake.set())
-                elif self._away or any(lane.capturing or lane.head() for lane in self._lanes):
+                elif self._away or any((lane.capturing and not lane.absent) or lane.head() for lane in self._lanes):
                     self._wake.wait(wait)
                 else:
                     return
+
+    def connect(self) -> None:
+        """Lists the stream's shards; `run` does it otherwise, while the first pictures wait.
+
+        Raises:
+            ProducerError: If the stream is missing, closed to us or out of reach.
+        """
+        self._pacer, self._connected = call(self._stream, self._new_pacer), True
 
     def _new_pacer(self) -> Pacer:
         return Pacer(open_shards(self._kinesis, self._stream), time.monotonic())
 
     def _follow_resharding(self) -> None:
-        """Lists the shards anew; where they cannot be listed now, the next request brings us here again."""
+        """Lists the shards again. If that fails, the next answer leads here again."""
         try:
             self._pacer = self._new_pacer()
-        except (ClientError, BotoCoreError) as error:
+        except ERRORS as error:
             if is_final(error):
                 raise explain(error, self._stream) from None
 
     def _choose(self, now: float) -> tuple[Batch, float]:
-        """The heads that may go now, and the seconds until another may."""
+        """Gives the heads that may be sent now, and the seconds until another may."""
         batch: Batch = []
         size, wait = 0, IDLE_SECONDS
         if len(self._away) == REQUESTS:
@@ -114,7 +125,7 @@ class Sender:
                 size += cost
                 self._pacer.take(hash_key, cost, now)
         if chosen := dict(batch):
-            # Where not all can go at once, who has gone comes after who has waited.
+            # If not all can go at once, lanes that have waited come before lanes that have just sent.
             self._lanes = [lane for lane in self._lanes if lane not in chosen] + list(chosen)
         return batch, wait
 
@@ -124,10 +135,10 @@ class Sender:
         return answer
 
     def _settle(self) -> None:
-        """Takes the answers that have come.
+        """Handles the answers that have come.
 
         Raises:
-            ProducerError: If one says that no other will be better; when all have come, so that all are counted.
+            ProducerError: If an answer says that no retry can help; raised once all answers have come and are counted.
         """
         fatal: ProducerError | None = None
         while done := [request for request in self._away if request.done() or fatal]:
@@ -135,7 +146,7 @@ class Sender:
                 batch = self._away.pop(request)
                 try:
                     results = request.result()["Records"]
-                except (ClientError, BotoCoreError) as error:
+                except ERRORS as error:
                     self._failures += 1
                     if is_final(error) or self._is_hopeless():
                         fatal = explain(error, self._stream)
@@ -150,8 +161,10 @@ class Sender:
             raise fatal
 
     def _take(self, batch: Batch, results: list[dict[str, Any]]) -> None:
-        """Raises:
-        ProducerError: If the stream is closed to us.
+        """Counts what the stream has taken, and delays the lanes of what it has refused.
+
+        Raises:
+            ProducerError: If the shards must be listed again and the stream is missing or forbidden.
         """
         for (lane, data), result in zip(batch, results, strict=True):
             if "ErrorCode" in result:
@@ -168,15 +181,15 @@ class Sender:
         return {"Data": data, "PartitionKey": source, "ExplicitHashKey": str(self._hash_keys[source])}
 
     def _is_hopeless(self) -> bool:
-        """Whether a service that fails has failed for long enough to end the producer."""
+        """Whether the service has failed for so long that the producer must end."""
         if self._last_success is None:
             return self._failures >= FIRST_ATTEMPTS
         return time.monotonic() - self._last_success > PATIENCE_SECONDS
 
     @staticmethod
     def _delay(lane: Lane, *, throttled: bool) -> None:
-        """Holds a lane back, with full jitter."""
+        """Delays a lane's next attempt, with full jitter."""
         lane.counts.throttled += throttled
         lane.head_attempts += 1
-        cap = min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2**lane.head_attempts)
-        lane.not_before = time.monotonic() + random.uniform(0, cap)  # noqa: S311
+        wait = full_jitter(lane.head_attempts, BACKOFF_BASE_SECONDS, BACKOFF_CAP_SECONDS)
+        lane.not_before = time.monotonic() + wait

@@ -1,20 +1,20 @@
-"""Where frames come from: a video, images, a webcam, a network camera, the drawn street."""
+"""The sources of pictures: a video, images, a webcam, a network camera, the drawn street."""
 
 from __future__ import annotations
 
 import glob
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-import cv2
-import numpy as np
-
-from producer.errors import SourceError
-from producer.picture import Picture, Source
+from producer.address import SCHEMES, is_url, name_of, scheme, shown
+from producer.errors import PictureError, SourceError
+from producer.picture import Image, Picture, Source, decoded
 from producer.street import Street
-from producer.video import NetworkCamera, VideoSource
+from producer.video import VideoSource, open_url
 from producer.webcam import Webcam
 
 IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
@@ -23,7 +23,7 @@ DEMO_FPS: Final = 10.0
 
 
 class DemoSource(Source):
-    """The drawn street; every seed shows another one."""
+    """The drawn street; each seed gives another street."""
 
     native_fps = DEMO_FPS
 
@@ -36,65 +36,83 @@ class DemoSource(Source):
 
 
 class ImageSource(Source):
-    """Image files, in the order of their names. JPEGs are passed on as they are."""
+    """Image files. JPEGs are passed on as they are; one that cannot be read says so when its pixels are asked for."""
 
     def __init__(self, paths: list[Path]) -> None:
         self._paths = paths
 
     def pictures(self) -> Iterator[Picture]:
         for path in self._paths:
-            try:
-                data = path.read_bytes()
-            except OSError as error:
-                raise SourceError(f"{path}: {error.strerror}") from None
+            jpeg = None
             if path.suffix.lower() in JPEG_SUFFIXES:
-                yield Picture(jpeg=data)
-                continue
-            image = cv2.imdecode(np.frombuffer(data or b"\0", np.uint8), cv2.IMREAD_COLOR)
-            if image is None:
-                raise SourceError(f"{path}: not an image that can be read")
-            yield Picture(np.asarray(image, np.uint8))
+                with suppress(OSError):  # said when its pixels are asked for
+                    jpeg = path.read_bytes()
+            yield Picture(jpeg=jpeg, render=partial(_pixels, path), name=str(path))
 
 
 def open_source(text: str, fps: float = 0) -> Source:
-    """Finds out what a SOURCE of the command line is and opens it.
+    """Opens a SOURCE of the command line, whatever kind it is.
 
     Raises:
-        SourceError: If it is nothing that can be read, with what is allowed.
+        SourceError: If the source cannot be read; the text says what is allowed.
     """
     if text == "demo" or re.fullmatch(r"demo:\d{1,9}", text):
         return DemoSource(int(text.partition(":")[2] or 0), fps)
     if text.isdecimal() and not Path(text).exists():
         return Webcam(int(text))
-    if re.match(r"(rtsps?|https?|rtmp|udp)://", text):
-        return NetworkCamera(text)
+    if is_url(text):
+        if scheme(text) not in SCHEMES:
+            raise SourceError(f"{shown(text)}: {', '.join(SCHEMES)} are read")
+        return open_url(text)
     path = Path(text).expanduser()
     if path.is_dir():
         return ImageSource(_images(path.iterdir(), text))
     if path.is_file():
-        return ImageSource([path]) if path.suffix.lower() in IMAGE_SUFFIXES else VideoSource(path)
+        return ImageSource([path]) if path.suffix.lower() in IMAGE_SUFFIXES else VideoSource(str(path))
     if glob.has_magic(text):
-        return ImageSource(_images(map(Path, glob.iglob(str(path), recursive=True)), text))
+        return ImageSource(_images(_matches(path), text))
     raise SourceError(
-        f"{text}: no such file; a video, a folder or glob of images, a webcam's index, an RTSP or HTTP URL, "
+        f"{shown(text)}: no such file; a video, a folder or glob of images, a webcam's index, an RTSP or HTTP URL, "
         "or `demo` is allowed"
     )
 
 
 def source_name(text: str) -> str:
-    """A source id made of a SOURCE: its file's or host's name, in the characters that are allowed."""
+    """Makes a source id from a SOURCE: its file's name, limited to the allowed characters; a URL's host and a hash."""
     if text.isdecimal():
         return f"webcam-{text}"
-    name = re.sub(r"^\w+://([^/@]*@)?", "", text)  # a URL's password must not become a name
-    name = name.split("?")[0].rstrip("/")
-    if "://" not in text:
-        name = Path(name).stem if not Path(text).is_dir() else Path(name).name
+    if is_url(text):
+        return name_of(text)
+    name = Path(text).name if Path(text).is_dir() else Path(text).stem
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:128]
     return name or "source"
 
 
 def _images(paths: Iterator[Path], text: str) -> list[Path]:
-    found = sorted(path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    images = (path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    found = sorted(images, key=as_numbered)
     if not found:
         raise SourceError(f"{text}: no images there; {', '.join(sorted(IMAGE_SUFFIXES))} are read")
     return found
+
+
+def as_numbered(path: Path) -> tuple[list[list[str | int]], str]:
+    """A key that sorts paths as people number them: 2 before 10."""
+    parts = [re.split(r"(\d+)", part) for part in (*path.parent.parts, path.stem, path.suffix)]
+    return [[int(piece) if piece.isdecimal() else piece for piece in part] for part in parts], str(path)
+
+
+def _matches(pattern: Path) -> Iterator[Path]:
+    """The files of a glob. Folders that exist are taken by their names, whatever characters are in them."""
+    folder, parts = Path(), list(pattern.parts)
+    while len(parts) > 1 and (folder / parts[0]).is_dir():
+        folder /= parts.pop(0)
+    return (folder / found for found in glob.iglob(str(Path(*parts)), root_dir=folder, recursive=True))
+
+
+def _pixels(path: Path) -> Image:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise PictureError(f"{path}: {error.strerror}") from None
+    return decoded(data, str(path))

@@ -1,8 +1,8 @@
-"""A procedurally drawn street: people, cars and bicycles that move past a camera.
+"""A procedurally drawn street with people, cars and bicycles that move past a camera.
 
-It is the producer's `demo` source and, with its exact labels, the training data of the built-in
+It is the producer's `demo` source and, with exact labels, the training data of the built-in
 demo model. A frame is a pure function of the seed, the size and the time, so that every run of
-the demo shows the same film and the model can be trained again from nothing.
+the demo shows the same film and the model can be trained again from scratch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Point = tuple[float, float]
 CLASSES: Final = ("person", "car", "bicycle")
 PERSON, CAR, BICYCLE = range(3)
 
-# An object of which less than this part of its silhouette can be seen carries no label.
+# An object gets no label if less than this share of its silhouette is visible.
 MIN_VISIBLE: Final = 0.35
 # Sub-pixel drawing: OpenCV's integer coordinates with this many fractional bits.
 _SHIFT: Final = 4
@@ -39,7 +39,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class _Actor:
-    """One moving object; lengths are fractions of the image height, times are seconds."""
+    """One moving object; lengths are fractions of the image height, times are in seconds."""
 
     kind: int
     lane: float  # the y of its feet or wheels
@@ -51,7 +51,7 @@ class _Actor:
 
 
 class _Canvas:
-    """Draws every shape twice: in colour, and as a silhouette where labels are wanted."""
+    """Draws every shape twice: in colour, and as a silhouette where labels are needed."""
 
     def __init__(self, image: Image, ids: Image | None) -> None:
         self.image, self.ids = image, ids
@@ -83,8 +83,8 @@ class Street:
 
     Args:
         seed: Chooses the houses, the light and everyone who passes.
-        width, height: Of the frames, in pixels.
-        loop: Seconds after which those who left on one side enter again on the other.
+        width, height: Size of the frames, in pixels.
+        loop: Seconds after which an object that left on one side enters again on the other.
     """
 
     def __init__(self, seed: int = 0, width: int = 960, height: int = 540, loop: float = 24) -> None:
@@ -103,7 +103,7 @@ class Street:
         return self._render(seconds, labelled=False)[0]
 
     def labelled_frame(self, seconds: float) -> tuple[Image, list[Label]]:
-        """The picture and the truth about it."""
+        """The picture and its labels."""
         return self._render(seconds, labelled=True)
 
     def frames(self, fps: float) -> Iterator[Image]:
@@ -116,7 +116,7 @@ class Street:
     # -- who is in it ---------------------------------------------------------------------
 
     def _cast(self, random: np.random.Generator) -> list[_Actor]:
-        """Far ones first, so that near ones are drawn over them."""
+        """Sorts distant objects first, so that near ones are drawn over them."""
         kinds = random.choice(3, size=int(random.integers(4, 13)), p=(0.5, 0.28, 0.22))
         actors = []
         for kind in kinds:
@@ -130,10 +130,10 @@ class Street:
                 lane, tall, pace = random.uniform(0.56, 0.9), 0.2, random.uniform(0.14, 0.32)
             perspective = (lane - self._horizon + 0.08) / (1 - self._horizon)
             size = tall * perspective * random.uniform(0.85, 1.2) * 1.35
-            # An actor crosses a whole number of street lengths in a loop, so that it closes.
+            # An actor crosses a whole number of street lengths in a loop, so that the loop closes.
             span = self.width / self.height + 2
             crossings = max(1, round(pace * self.loop / span))
-            speed = span * crossings / self.loop * random.choice((-1, 1))
+            speed = span * crossings / self.loop * float(random.choice((-1, 1)))
             if kind == PERSON and random.random() < 0.15:
                 speed = 0.0
             start, look = random.uniform(0, span), int(random.integers(1 << 30))
@@ -173,11 +173,11 @@ class Street:
         return self._expose(image, seconds), labels
 
     def _is_mostly_inside(self, xyxy: tuple[float, float, float, float]) -> bool:
-        """Slivers at the edge of the picture are nobody's person."""
+        """Whether most of a box is inside the picture: slivers at its edge get no label."""
         return min(xyxy[2] - xyxy[0], xyxy[3] - xyxy[1]) >= 0.012 * self.width
 
     def _parts(self, actor: _Actor, seconds: float):  # type: ignore[no-untyped-def]
-        """The labelled parts of an actor: a rider counts apart from the bicycle."""
+        """The labelled parts of an actor: a rider and the bicycle are two objects."""
         h = self.height
         span = self.width / h + 2
         x = ((actor.start + actor.speed * seconds) % span - 1) * h
@@ -216,7 +216,7 @@ class Street:
         canvas.polygon(_rectangle(0, 0.83 * h, w, h), _grey(random, 100, 190))
         for dash in np.arange(random.uniform(-0.2, 0) * h, w, 0.3 * h):
             canvas.polygon(_rectangle(dash, 0.69 * h, dash + 0.14 * h, 0.7 * h), (225, 230, 230))
-        for _ in range(int(random.integers(0, 5))):  # lamp posts and trees: things that are none of ours
+        for _ in range(int(random.integers(0, 5))):  # lamp posts and trees: objects without a class
             px, base = random.uniform(0, w), random.uniform(0.5, 0.56) * h
             canvas.line((px, base), (px, base - 0.3 * h), _colour(random, 20, 90), 0.012 * h)
             if random.random() < 0.6:
@@ -225,7 +225,7 @@ class Street:
         return image
 
     def _expose(self, image: Image, seconds: float) -> Image:
-        """The camera's part: gain, tint and a noise that moves with time."""
+        """Adds what a camera adds: gain, tint and a noise that moves with time."""
         shift = int(seconds * 1000) * 37 % self.height
         noise = self._noise[shift : shift + self.height]
         exposed = cv2.LUT(image, self._exposure)

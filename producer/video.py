@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import random
-import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from producer.errors import SourceError
+from producer.address import scheme, shown
+from producer.errors import PictureError, SourceError, UnreachedError
 from producer.picture import Image, Picture, Source
 
 if TYPE_CHECKING:
+    from av import FFmpegError, Packet
     from av.container import InputContainer
     from av.video.frame import VideoFrame
 
@@ -23,43 +24,57 @@ OPEN_TIMEOUT_SECONDS: Final = 10.0
 READ_TIMEOUT_SECONDS: Final = 10.0
 RECONNECT_BASE_SECONDS: Final = 0.5
 RECONNECT_CAP_SECONDS: Final = 30.0
-# Through UDP, RTSP's default, a lost packet smears the picture until the next key frame.
+# Over UDP, RTSP's default, a lost packet smears the picture until the next key frame.
 RTSP_OPTIONS: Final = {"rtsp_transport": "tcp"}
-# How long the fastest picture is looked for that tells where the camera's clock stands.
+# How far back the fastest picture is searched, which tells where the camera's clock stands.
 CLOCK_WINDOW_SECONDS: Final = 60.0
-# A stream that is off by more has begun anew.
+# A stream whose time is off by more has started again.
 CLOCK_JUMP_SECONDS: Final = 5.0
 
 
 class VideoSource(Source):
-    """A video file."""
+    """A film: a video file, or what a URL leads to if it has an end.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with _open(str(path)) as container:
-            self.native_fps = _fps(container)
+    Args:
+        address: Its path or URL.
+        container: What `address` leads to, if it is open already.
+    """
+
+    def __init__(self, address: str, container: InputContainer | None = None) -> None:
+        self._address = address
+        self._first: InputContainer | None = container or _open(address)
+        self.native_fps = _fps(self._first)
 
     def pictures(self) -> Iterator[Picture]:
-        with _open(str(self._path)) as container:
-            # Several pictures at once; the delay that this makes hurts no file.
-            container.streams.video[0].thread_type = "AUTO"
+        container, self._first = self._first or _open(self._address), None
+        with container:
+            # Decodes several pictures at once; the delay does not matter for a file. Before a cut, FFmpeg would lose
+            # some good ones.
+            container.streams.video[0].thread_type = "SLICE" if _is_cut(container) else "AUTO"
+            reading = Reading(container, self._address)
             first: float | None = None
-            for frame in _frames(container, str(self._path)):
+            for frame in reading.frames():
                 seconds = frame.time
                 first = seconds if first is None else first
                 shown = None if seconds is None or first is None else seconds - first
                 yield Picture(render=_pixels(frame), seconds=shown)
+            reading.check()
 
 
 class NetworkCamera(Source):
-    """A camera with a URL (RTSP, HTTP, RTMP, UDP), called again when it fails."""
+    """A camera with a URL (RTSP, HTTP, RTMP, UDP); it is connected again when it fails.
+
+    Args:
+        container: What `url` leads to; None if it could not be reached.
+    """
 
     live = True
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, container: InputContainer | None) -> None:
         self._url = url
-        self._first: InputContainer | None = _open(url)
-        self.native_fps = _fps(self._first)
+        self._first = container
+        self.native_fps = _fps(container) if container else 0.0
+        self.away = container is None
 
     def pictures(self) -> Iterator[Picture]:
         container, self._first = self._first, None
@@ -68,13 +83,10 @@ class NetworkCamera(Source):
             if container is not None:
                 clock = StreamClock()
                 with container:
-                    try:
-                        for frame in _frames(container, self._url):
-                            attempt = 0
-                            yield Picture(render=_pixels(frame), captured_at=clock.captured_at(frame.time, time.time()))
-                    except SourceError:
-                        pass  # broken off, as cameras do
-            attempt += 1
+                    for frame in Reading(container, self._url).frames():
+                        attempt, self.away = 0, False
+                        yield Picture(render=_pixels(frame), captured_at=clock.captured_at(frame.time, time.time()))
+            attempt, self.away = attempt + 1, True
             time.sleep(random.uniform(0, min(RECONNECT_CAP_SECONDS, RECONNECT_BASE_SECONDS * 2**attempt)))  # noqa: S311
             try:
                 container = _open(self._url)
@@ -82,12 +94,73 @@ class NetworkCamera(Source):
                 container = None
 
 
-class StreamClock:
-    """Puts a stream's time stamps on our clock.
+class Reading:
+    """Decodes what can be decoded of a container: a damaged packet loses its own pictures only.
 
-    A picture's delay on the network and in buffers varies; the camera's intervals do not. So the picture of the last
-    minute that was fastest on its way says where the camera's clock stands, and the others are counted from it. What
-    the fastest took is not known, hence the times are late by that.
+    Args:
+        address: Names it in errors.
+    """
+
+    def __init__(self, container: InputContainer, address: str) -> None:
+        self._container, self._address = container, address
+        self._listed = _listed(container)
+        self._read = self._decoded = self._damaged = 0
+        self._broken_by: FFmpegError | None = None
+
+    def frames(self) -> Iterator[VideoFrame]:
+        """Yields its pictures up to its end, or to where it breaks off."""
+        import av
+
+        try:
+            for packet in self._container.demux(video=0):
+                self._read += packet.size > 0
+                yield from self._decode(packet)
+        except av.FFmpegError as error:
+            if not self._is_end(error):
+                self._broken_by = error
+            last: Packet[Any] = av.Packet()  # an empty one asks for the pictures that the decoder still holds
+            last.stream = self._container.streams.video[0]
+            last.time_base = last.stream.time_base
+            yield from self._decode(last)
+
+    def check(self) -> None:
+        """Compares what was decoded with what is there, after the end of `frames`.
+
+        Raises:
+            SourceError: If nothing could be decoded.
+            PictureError: If there is more, because the film is cut or damaged.
+        """
+        there = max(self._listed, self._read)
+        if not self._decoded:
+            raise SourceError(f"{shown(self._address)}: none of its {there} pictures can be decoded")
+        if self._listed > self._read or self._damaged or self._broken_by:
+            why = f"it breaks off: {self._broken_by.strerror}" if self._broken_by else "the film is cut or damaged"
+            text = f"{self._decoded} of {there} pictures can be decoded; {why}"
+            raise PictureError(f"{shown(self._address)}: {text}", max(1, there - self._decoded))
+
+    def _decode(self, packet: Packet[Any]) -> Iterator[VideoFrame]:
+        import av
+
+        try:
+            for frame in packet.decode():
+                self._decoded += 1
+                yield frame
+        except av.EOFError:
+            pass
+        except av.InvalidDataError:
+            self._damaged += 1
+
+    def _is_end(self, error: FFmpegError) -> bool:
+        """Whether an error says that a server has closed the connection, which is how answers of unknown length end."""
+        return error.errno == errno.EIO and self._container.size <= 0
+
+
+class StreamClock:
+    """Converts a stream's time stamps to this machine's clock.
+
+    A picture's delay on the network and in buffers varies; the camera's intervals do not. So the fastest picture of the
+    last minute shows where the camera's clock stands, and the other times are counted from it. The delay of the
+    fastest picture is not known, so all times are late by that delay.
     """
 
     def __init__(self) -> None:
@@ -110,9 +183,23 @@ class StreamClock:
         self._fastest = min(self._fastest, offset)
         self._offset = min(self._offset, offset)
         if now >= self._window_ends:
-            # Clocks drift apart, in either direction.
+            # Clocks drift, in either direction.
             self._offset, self._fastest, self._window_ends = self._fastest, offset, now + CLOCK_WINDOW_SECONDS
         return datetime.fromtimestamp(stamp + self._offset, UTC)
+
+
+def open_url(url: str) -> Source:
+    """Opens a URL: what has a duration is a film, whatever its address, and anything else a camera.
+
+    Raises:
+        UnreachedError: If it cannot be reached, or there is no video.
+        SourceError: If PyAV is not installed.
+    """
+    container = _open(url)
+    # Motion JPEG has no times: FFmpeg guesses a duration where the camera claims a length.
+    if container.format.name != "mpjpeg" and (container.duration or 0) > 0:
+        return VideoSource(url, container)
+    return NetworkCamera(url, container)
 
 
 def _open(address: str) -> InputContainer:
@@ -120,52 +207,44 @@ def _open(address: str) -> InputContainer:
         import av
     except ModuleNotFoundError:
         raise SourceError("reading videos needs PyAV: pip install 'cv2kinesis[camera]'") from None
-    av.logging.set_level(None)  # errors are raised; the rest is chatter
-    options = RTSP_OPTIONS if address.startswith("rtsp") else {}
+    av.logging.set_level(None)  # errors are raised; other messages are noise
+    options = RTSP_OPTIONS if scheme(address).startswith("rtsp") else {}
     try:
         container = av.open(address, options=options, timeout=(OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS))
     except av.FFmpegError as error:
-        raise SourceError(f"{_without_password(address)}: cannot be opened as a video: {error.strerror}") from None
+        raise UnreachedError(f"{shown(address)}: cannot be opened as a video: {error.strerror}") from None
     if not container.streams.video:
         container.close()
-        raise SourceError(f"{_without_password(address)}: there is no video in it")
+        raise UnreachedError(f"{shown(address)}: there is no video in it")
     return container
-
-
-def _frames(container: InputContainer, address: str) -> Iterator[VideoFrame]:
-    """Decodes what can be decoded; a damaged packet costs its pictures, not the film."""
-    import av
-
-    decoded = damaged = 0
-    try:
-        for packet in container.demux(video=0):
-            try:
-                for frame in packet.decode():
-                    decoded += 1
-                    yield frame
-            except av.InvalidDataError:
-                damaged += 1
-    except av.FFmpegError as error:
-        raise SourceError(f"{_without_password(address)}: {error.strerror}") from None
-    if damaged and not decoded:
-        raise SourceError(f"{_without_password(address)}: none of its {damaged} pictures can be decoded")
 
 
 def _pixels(frame: VideoFrame) -> Callable[[], Image]:
     def render() -> Image:
         image = frame.to_ndarray(format="bgr24")
-        # How phones store a film that was taken upright.
+        # Phones store an upright film so.
         turns = round(frame.rotation / 90) % 4
         return np.ascontiguousarray(np.rot90(image, turns)) if turns else image  # type: ignore[return-value]
 
     return render
 
 
+def _listed(container: InputContainer) -> int:
+    """How many pictures the container's index names; 0 if it has none that names all."""
+    stream = container.streams.video[0]
+    # What an editor has left out of the film is listed too, and not read. Matroska lists its key frames alone.
+    return sum(entry.size > 0 and not entry.is_discard for entry in stream.index_entries) if stream.frames else 0
+
+
+def _is_cut(container: InputContainer) -> bool:
+    """Whether the index names pictures beyond the file's end."""
+    entries = container.streams.video[0].index_entries
+    return container.size > 0 and any(entry.pos + entry.size > container.size for entry in entries)
+
+
 def _fps(container: InputContainer) -> float:
     stream = container.streams.video[0]
-    fps = float(stream.average_rate or stream.guessed_rate or 0)
+    average, usual = float(stream.average_rate or 0), float(stream.guessed_rate or 0)
+    # A gap makes the average meaningless.
+    fps = average if average >= 1 else usual or average
     return fps if 0 < fps <= 1000 else 0.0
-
-
-def _without_password(url: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", url)

@@ -1,4 +1,4 @@
-"""Cameras that are plugged in, on Linux, macOS and Windows."""
+"""Webcams on Linux, macOS and Windows."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from producer.errors import SourceError
 from producer.picture import Picture, Source
 
 LINUX_DEVICES: Final = Path("/sys/class/video4linux")
-# FFmpeg's names for the systems' own interfaces; OpenCV counts devices in the same order.
+# FFmpeg's names for the systems' camera interfaces; OpenCV numbers devices in the same order.
 INTERFACES: Final = {"darwin": "avfoundation", "win32": "dshow"}
 
 
 class Webcam(Source):
     """A webcam by its index.
 
-    Through OpenCV, because FFmpeg as PyAV's wheels carry it knows no webcams on Linux.
+    Uses OpenCV, because the FFmpeg in PyAV's wheels does not support webcams on Linux.
     """
 
     live = True
@@ -56,7 +56,7 @@ class Webcam(Source):
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A webcam: what `producer send` calls it, and what its maker does."""
+    """A webcam: its index for `producer send`, and its maker's name for it."""
 
     index: int
     name: str
@@ -66,14 +66,14 @@ def devices(platform: str = sys.platform, linux_devices: Path = LINUX_DEVICES) -
     """Lists the webcams of this machine.
 
     Raises:
-        SourceError: Without PyAV, which asks macOS and Windows for them.
+        SourceError: If PyAV is missing, which asks macOS and Windows for their webcams.
     """
     if interface := INTERFACES.get(platform):
         return _ask(interface)
     found = []
     for folder in linux_devices.glob("video*"):
         try:
-            # A camera has several nodes; pictures come from the first, the others describe them.
+            # A camera has several nodes; the first gives pictures, the others describe them.
             if (folder / "index").read_text().strip() == "0":
                 found.append(Device(int(folder.name.removeprefix("video")), (folder / "name").read_text().strip()))
         except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Replays every shape through a stack's policies; prints a table and draws a chart.
+"""Replays every shape of traffic through a stack's policies; prints a table and draws a chart.
 
 python -m simulation --environment prod --chart docs/scaling.png
 """
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def main() -> int:
-    """0 if nothing waited past retention, flapped or was stopped while behind; else 1."""
+    """Gives 0 if no record waited past its retention, nothing flapped and no task was stopped while behind; else 1."""
     parser = argparse.ArgumentParser(prog="simulation", description="traffic through the stack's scaling policies")
     parser.add_argument("--environment", default="prod", help="default: prod, which has four shards")
     parser.add_argument("--cameras", type=int, help="instead of an environment, a stack for so many, 5 frames/s each")
@@ -52,10 +52,10 @@ def main() -> int:
 
 
 def simulate(config: Config, shapes: Sequence[Shape] = SHAPES) -> list[Outcome]:
-    """Every shape, through the policies as they are synthesised."""
+    """Simulates every shape with the policies of the synthesised stack."""
     scaling, shards, cpu = Scaling.from_stack(synthesised(config)), config.stream.least_shards, config.service.cpu
     outcomes = [run(scaling, shape, shards, cpu) for shape in shapes]
-    # Ten seconds that begin when the last task has read for the last time, in the same minute.
+    # Ten seconds of frames that begin just after the last task's last read, in the same minute.
     sleeps = [c.minute for c in run(scaling, last_moment(1e9), shards, cpu).changes if c.after == 0]
     if sleeps:
         outcomes.append(run(scaling, last_moment(sleeps[0] * 60 + 20), shards, cpu))
@@ -72,7 +72,7 @@ def synthesised(config: Config) -> dict[str, Any]:
 
 
 def table(config: Config, outcomes: list[Outcome]) -> Table:
-    """A row for each shape."""
+    """A table with a row for each shape."""
     made = Table(
         "traffic", "hours", "most tasks", "worst lag", "unread", "flaps", "stopped behind", "task hours", "cost"
     )

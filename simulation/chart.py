@@ -1,4 +1,4 @@
-"""The outcomes as a picture: a column for each shape of traffic."""
+"""A chart of the outcomes, with a column for each shape of traffic."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stacks.config import Config
 
 
 def draw(config: Config, outcomes: list[Outcome], path: Path) -> None:
-    """Traffic, tasks and lag over time, with the cost above."""
+    """Draws traffic, tasks and lag over time, with the cost as the title."""
     rows = ("frames/s", "tasks", "lag, minutes")
     figure, axes = pyplot.subplots(
         len(rows), len(outcomes), figsize=(3.2 * len(outcomes), 6), sharex="col", squeeze=False, layout="constrained"

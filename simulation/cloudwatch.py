@@ -1,4 +1,4 @@
-"""Metrics by the minute, and alarms over them, as CloudWatch evaluates them.
+"""Metrics by the minute, and alarms on them, as CloudWatch evaluates them.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html
 """
@@ -13,9 +13,9 @@ from typing import Final
 from simulation.expressions import evaluate
 from simulation.policies import Alarm, Query
 
-# Minutes after its end at which a minute's data can be seen.
+# Minutes until the data of a minute that has ended is visible.
 DELAY_MINUTES: Final = 1
-# CloudWatch looks at some periods more than an alarm asks for, and passes over missing ones.
+# CloudWatch looks at some more periods than an alarm requires, and skips missing ones.
 EXTRA_PERIODS: Final = 2
 _STATISTICS: Final[dict[str, Callable[[list[float]], float]]] = {
     "Sum": sum,
@@ -32,11 +32,11 @@ class CloudWatch:
         self._samples: defaultdict[str, defaultdict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
 
     def put(self, metric: str, minute: int, value: float) -> None:
-        """A sample that was taken within a minute."""
+        """Stores a sample of a minute."""
         self._samples[metric][minute].append(value)
 
     def value(self, query: Query, end: int) -> float | None:
-        """A statistic over the period that ends before a minute."""
+        """A metric's statistic over the period that ends before a minute."""
         by_minute = self._samples[query.metric]
         found = [v for minute in range(end - query.period, end) if minute in by_minute for v in by_minute[minute]]
         return _STATISTICS[query.statistic](found) if found else None
@@ -47,7 +47,7 @@ class CloudWatch:
         seen = now - DELAY_MINUTES
         points = [self._point(alarm, seen - period * k) for k in range(alarm.periods + EXTRA_PERIODS)]
         real = [point for point in points if point is not None][: alarm.periods]
-        # What is missing does not breach.
+        # Missing data does not breach.
         if len(real) < alarm.periods or any(point <= alarm.threshold for point in real):
             return None
         return real[0]

@@ -28,10 +28,10 @@ _BINARY: Final[dict[type, Callable[[Any, Any], Any]]] = {
 
 
 def evaluate(expression: str, values: Values) -> float | None:
-    """An expression's value in one period; None where it has none, because a metric in it has none.
+    """An expression's value in one period; None if a metric in it has no value.
 
     Raises:
-        ValueError: For what is not known here.
+        ValueError: If the expression uses anything else.
     """
     text = re.sub(r"\bAND\b", "and", re.sub(r"\bOR\b", "or", expression))
     return _value(ast.parse(text, mode="eval").body, values)
@@ -58,7 +58,7 @@ def _value(node: ast.AST, values: Values) -> float | None:
 
 
 def _with(function: Callable[..., float], nodes: list[Any], values: Values) -> float | None:
-    """A function's value, or None where an argument is missing or it is divided by zero."""
+    """A function's value; None if an argument is missing or the divisor is zero."""
     arguments = [_value(node, values) for node in nodes]
     if any(argument is None for argument in arguments):
         return None

@@ -1,4 +1,4 @@
-"""Many cameras at once: the stack and the traffic of a fleet."""
+"""The stack and the traffic of a fleet of cameras."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from stacks.config import MAX_TASKS, Config
 
 FPS: Final = 5.0
 FRAME_BYTES: Final = 60_000
-# Of one shard; filled to four fifths.
+# Limits of one shard; shards are filled to four fifths.
 SHARD_BYTES_PER_SECOND: Final = 0.8 * 1024 * 1024
-# The largest tasks, because their number is limited.
+# The largest size, because the number of tasks is limited.
 CPU: Final = 16384
 MEMORY: Final = 32768
 
 
 def config(cameras: int) -> Config:
-    """A stack for so many cameras."""
+    """The configuration of a stack for a number of cameras."""
     shards = math.ceil(cameras * FPS * FRAME_BYTES / SHARD_BYTES_PER_SECOND)
     return Config.of({
         "stream": {"shards": shards, "retention_hours": 48},
@@ -27,7 +27,7 @@ def config(cameras: int) -> Config:
 
 
 def shapes(cameras: int) -> tuple[Shape, ...]:
-    """A day's curve, and a morning on which all begin in the same second."""
+    """A day's curve of traffic, and a morning on which all cameras start in the same second."""
     each = cameras * FPS / config(cameras).stream.least_shards
 
     def day(at: float, _: int) -> float:

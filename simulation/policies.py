@@ -1,4 +1,4 @@
-"""What a synthesised stack says about scaling."""
+"""The scaling policies of a synthesised stack."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """An alarm that carries out a policy."""
+    """An alarm that triggers a policy."""
 
     name: str
     policy: str
@@ -30,7 +30,7 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class StepPolicy:
-    """What a step policy does; steps are (lower bound above the threshold, adjustment). Cooldown in minutes."""
+    """A step policy; its steps are (lower bound above the threshold, adjustment). The cooldown is in minutes."""
 
     exact: bool
     cooldown: int
@@ -39,7 +39,7 @@ class StepPolicy:
 
 @dataclass(frozen=True, slots=True)
 class TargetTracking:
-    """A target for the average CPU, for scaling out alone. Cooldown in minutes."""
+    """A target for the average CPU that only scales out. The cooldown is in minutes."""
 
     target: float
     cooldown: int
@@ -47,14 +47,14 @@ class TargetTracking:
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """All of it."""
+    """All scaling of a stack."""
 
     minimum: int
     maximum: int
     alarms: list[Alarm]
     steps: dict[str, StepPolicy]
     tracking: TargetTracking | None
-    # Minute of the day: the least number of tasks from then on.
+    # The least number of tasks from a minute of the day on.
     schedule: dict[int, int] = field(default_factory=dict)
 
     @classmethod
@@ -62,7 +62,7 @@ class Scaling:
         """Reads the JSON that CDKTF has written.
 
         Raises:
-            ValueError: If it holds something that is not simulated.
+            ValueError: If it holds something that the simulation does not know.
         """
         resources = stack["resource"]
         [target] = resources["aws_appautoscaling_target"].values()

@@ -1,4 +1,4 @@
-"""One shape of traffic from its beginning to its end."""
+"""Runs one shape of traffic from start to end."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from simulation.policies import Scaling
 from simulation.scaling import AutoScaler, Change
 from simulation.traffic import Shape
 
-# A scale-out so soon after a scale-in has regretted it.
+# Minutes: a scale-out so soon after a scale-in takes it back.
 REGRET_MINUTES: Final = 15
-# A worker that is further behind shall not be stopped, in seconds.
+# A worker that is further behind, in seconds, must not be stopped.
 BEHIND_SECONDS: Final = 60
 
 
 @dataclass
 class Outcome:
-    """What came of a shape.
+    """The outcome of a shape.
 
     Attributes:
         minutes: At each minute: incoming frames a second, desired tasks, running tasks, lag in seconds.
-        stopped_behind: Changes that took a task away although records waited.
+        stopped_behind: Changes that removed a task although records waited.
     """
 
     shape: Shape
@@ -36,7 +36,7 @@ class Outcome:
 
     @property
     def flaps(self) -> int:
-        """Scale-ins that were taken back within a quarter of an hour; a camera that wakes us is none."""
+        """Scale-ins that were taken back within a quarter of an hour; a wake from zero tasks does not count."""
         pairs = zip(self.changes, self.changes[1:], strict=False)
         return sum(
             first.after < first.before
@@ -46,14 +46,15 @@ class Outcome:
         )
 
     def cost(self, cpu: int, memory: int) -> float:
-        """Dollars for Fargate; `cpu` in 1024ths of a core, `memory` in MiB."""
+        """The price of the tasks on Fargate in dollars; `cpu` is in 1024ths of a core, `memory` in MiB."""
         return self.task_hours * (cpu / 1024 * VCPU_HOUR + memory / 1024 * GIB_HOUR)
 
 
 def run(scaling: Scaling, shape: Shape, shards: int, cpu: int) -> Outcome:
-    """Replays a shape, beginning at midnight with the least number of tasks of `cpu` 1024ths of a core."""
+    """Replays a shape from midnight on, with the least number of tasks of `cpu` 1024ths of a core at first."""
     cloudwatch = CloudWatch()
-    pipeline = Pipeline(shards, cloudwatch, CORE_FRAMES_PER_SECOND * cpu / 1024, shape.broken_hours * 3600)
+    orphaned_at = None if shape.orphaned_hour is None else shape.orphaned_hour * 3600
+    pipeline = Pipeline(shards, cloudwatch, CORE_FRAMES_PER_SECOND * cpu / 1024, shape.broken_hours * 3600, orphaned_at)
     scaler, outcome = AutoScaler(scaling, cloudwatch), Outcome(shape)
     for minute in range(int(shape.hours * 60)):
         if minute:

@@ -1,4 +1,4 @@
-"""Application Auto Scaling: what alarms, the CPU target and the clock make of the number of tasks.
+"""Application Auto Scaling: how alarms, the CPU target and the clock change the number of tasks.
 
 https://docs.aws.amazon.com/autoscaling/application/userguide/step-scaling-policy-overview.html
 """
@@ -12,13 +12,13 @@ from typing import Final
 from simulation.cloudwatch import CloudWatch
 from simulation.policies import Alarm, Query, Scaling
 
-# A target's alarm needs its metric above the target for so many minutes.
+# The alarm of a target needs its metric above the target for this number of minutes.
 TRACKING_MINUTES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The desired number of tasks became another."""
+    """A change of the desired number of tasks."""
 
     minute: int
     before: int
@@ -27,25 +27,26 @@ class Change:
 
 
 class AutoScaler:
-    """Decides once a minute; an alarm repeats its action while it lasts."""
+    """Decides once a minute; an alarm repeats its action while it is active."""
 
     def __init__(self, scaling: Scaling, cloudwatch: CloudWatch) -> None:
         self._scaling, self._cloudwatch = scaling, cloudwatch
         self._minimum = scaling.minimum
         self.desired = scaling.minimum
         self.changes: list[Change] = []
-        # By policy: the minute at which its cooldown ends, and what it has added meanwhile.
+        # By policy: the minute at which its cooldown ends, and the tasks that it has added meanwhile.
         self._cooldowns: dict[str, tuple[int, int]] = {}
 
     def decide(self, now: int) -> None:
-        """At the beginning of a minute. Of several policies that scale out the largest counts; a policy that
-        scales in counts only when none scales out."""
+        """Decides at the start of a minute. If several policies scale out, the largest number counts; a policy that
+        scales in counts only if none scales out."""
         self._minimum = self._scaling.schedule.get(now % (24 * 60), self._minimum)
-        wanted = {alarm.policy: self._step(alarm, now) for alarm in self._scaling.alarms}
-        wanted["cpu"] = self._track(now)
-        wishes = {policy: number for policy, number in wanted.items() if number is not None}
-        out = max(wishes.items(), key=lambda wish: wish[1], default=("", self.desired))
-        chosen = out if out[1] > self.desired else min(wishes.items(), key=lambda w: w[1], default=out)
+        # Several alarms may carry out one policy.
+        wanted = [(alarm.policy, self._step(alarm, now)) for alarm in self._scaling.alarms]
+        wanted.append(("cpu", self._track(now)))
+        wishes = [(policy, number) for policy, number in wanted if number is not None]
+        out = max(wishes, key=lambda wish: wish[1], default=("", self.desired))
+        chosen = out if out[1] > self.desired else min(wishes, key=lambda wish: wish[1], default=out)
         self._set(now, *chosen)
         self._set(now, "limits", self.desired)
 
@@ -58,7 +59,7 @@ class AutoScaler:
         until, added = self._cooldowns.get(alarm.policy, (0, 0))
         if policy.exact or adjustment < 0:
             return None if now < until else adjustment if policy.exact else self.desired + adjustment
-        # Within the cooldown, only what goes beyond the step that was made already.
+        # Within the cooldown, only the part beyond the step already made counts.
         return self.desired + (adjustment if now >= until else max(0, adjustment - added))
 
     def _track(self, now: int) -> int | None:

@@ -1,3 +1,3 @@
-"""The infrastructure, in CDK for Terraform; a file for each part of it."""
+"""The infrastructure in CDK for Terraform; each part has a file."""
 
 from stacks import provider as _provider  # noqa: F401  (first: it makes the imports of all others cheap)

@@ -13,11 +13,11 @@ from stacks.state import StateStack
 
 
 def synthesise(config: Config, environment: str, account: str | None, folder: Path) -> Path:
-    """Writes the stacks of an environment; gives the folder of the pipeline's.
+    """Writes the stacks of an environment; gives the folder of the pipeline's stack.
 
     Args:
-        account: The AWS account, which names the bucket of the state; without it the pipeline's state
-            is a local file and the state's own stack is left out.
+        account: The AWS account, which names the bucket of the state. Without it, the pipeline's state
+            is a local file, and the stack of the state's bucket is left out.
     """
     app = App(outdir=str(folder))
     if account:

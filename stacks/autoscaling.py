@@ -1,20 +1,24 @@
-"""How many tasks run: none while no camera sends, at most one for each shard.
+"""The number of tasks: none while no camera sends, at most one for each shard.
 
 | policy | metric | effect |
 | --- | --- | --- |
 | wake | records arrive, and nobody reads | exactly 1 task |
 | look | the clock, four times in the retention | at least 1 task, for ten minutes |
-| out | the oldest unread record is 5, 15, 30 minutes old | 1, 2, 4 tasks more |
+| out | the oldest unread record is 5, 15, 30 minutes old, or nobody read a shard for so long | 1, 2, 4 tasks more |
 | cpu | CPU above its target for three minutes | as many as bring it to the target |
-| in | caught up, and one task fewer could carry the load | 1 task less |
-| sleep | no record and no lag for 15 minutes | none |
+| in | caught up, every shard read, and one task fewer could carry the load | 1 task less |
+| sleep | no record and no lag for 15 minutes, every shard read | none |
 
-Each alarm's metrics decide what missing data means, for CloudWatch has none of the iterator's age while
-nobody reads, and none of incoming records while nobody writes:
+Each alarm has to define what missing data means, because CloudWatch has no data on the iterator's age while
+nobody reads, and none on incoming records while nobody writes:
 
 - What drives an alarm is never filled. The latest minute of a metric often comes late, and a filled one would
   hide it (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html, on FILL).
 - `sleep` needs a lag that was measured: a stream that nobody reads may hide any backlog.
+- The lag of a shard that nobody reads is not measured, so the workers say for how long it has been so
+  (`UnownedSeconds`): it is at most so far behind. As a lag it has an alarm of its own for `out`, and like a lag it
+  keeps `in` and `sleep` from stopping tasks. There it only guards, and may be filled: workers of an older image do
+  not say it. What arrives on such a shard while no task runs wakes one as ever.
 - `wake` sets an exact number, which would stop tasks if several ran: it wants to see neither a running task nor a
   read, by two services' metrics, before it believes that there is none.
 - Target tracking ignores missing data, and scales in while CPU is low, however far behind a worker is. So it
@@ -22,7 +26,7 @@ nobody reads, and none of incoming records while nobody writes:
 - Records that arrive between a task's last read and the end of that minute wake nobody. `look` finds them, and
   whatever else waits unread: it is the one policy that needs no metric.
 
-`python -m simulation` replays traffic through these very policies.
+`python -m simulation` replays traffic through these policies.
 """
 
 from __future__ import annotations
@@ -53,12 +57,15 @@ MINUTE: Final = 60
 OUT_COOLDOWN_SECONDS: Final = 2 * MINUTE
 IN_COOLDOWN_SECONDS: Final = 5 * MINUTE
 QUIET_SECONDS: Final = 15 * MINUTE
-# A stream whose reader is this close to its end is caught up.
+# A reader that is this close to the stream's end has caught up.
 CAUGHT_UP_MILLIS: Final = 10_000
 NOTHING_BEHIND_MILLIS: Final = 1_000
+# A shard may be without a reader for so long while leases move.
+UNOWNED_SECONDS: Final = 60
+EVERY_SHARD_READ: Final = f"FILL(unowned, 0) < {UNOWNED_SECONDS}"
 # Tasks to add, by the age of the oldest unread record in minutes.
 OUT_STEPS: Final = ((5, 1), (15, 2), (30, 4))
-# Below the CPU target, so that the tasks that stay do not call the one that left back.
+# Below the CPU target, so that the remaining tasks do not cause a scale-out at once.
 SPARE_CPU_FACTOR: Final = 0.85
 LOOK_MINUTES: Final = 10
 LOOKS_IN_RETENTION: Final = 4
@@ -66,7 +73,7 @@ LOOKS_IN_RETENTION: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """From this distance to the alarm's threshold on, change by so much."""
+    """A change of the number of tasks, from this distance above the alarm's threshold on."""
 
     lower_bound: float
     adjustment: int
@@ -90,6 +97,7 @@ class Autoscaling:
         of_service = {"ClusterName": service.cluster.name, "ServiceName": service.service.name}
         self._incoming = Metric("AWS/Kinesis", "IncomingRecords", of_stream)
         self._lag = Metric("AWS/Kinesis", "GetRecords.IteratorAgeMilliseconds", of_stream, "Maximum")
+        self._unowned = Metric("cv2kinesis", "UnownedSeconds", of_stream, "Maximum")
         self._reads = Metric("AWS/Kinesis", "GetRecords.Success", of_stream, "SampleCount")
         self._tasks = Metric("ECS/ContainerInsights", "RunningTaskCount", of_service, "Average")
         self._cpu = Metric("AWS/ECS", "CPUUtilization", of_service, "Average")
@@ -131,13 +139,13 @@ class Autoscaling:
 
     def _sleep(self) -> None:
         policy = self._steps("sleep", "ExactCapacity", IN_COOLDOWN_SECONDS, [Step(0, 0)])
-        # One period of 15 minutes, which slides by the minute: a single record in it, or one lag above the limit,
+        # One period of 15 minutes, which slides by the minute: a single record in it, or a single lag above the limit,
         # keeps the tasks.
         self._alarm(
             "sleep",
             "No records, and none unread, for 15 minutes",
-            f"IF(FILL(incoming, 0) == 0 AND lag < {NOTHING_BEHIND_MILLIS}, 1, 0)",
-            {"incoming": self._incoming, "lag": self._lag},
+            f"IF(FILL(incoming, 0) == 0 AND lag < {NOTHING_BEHIND_MILLIS} AND {EVERY_SHARD_READ}, 1, 0)",
+            {"incoming": self._incoming, "lag": self._lag, "unowned": self._unowned},
             policy,
             period=QUIET_SECONDS,
         )
@@ -146,15 +154,19 @@ class Autoscaling:
         first = OUT_STEPS[0][0]
         steps = [Step((minutes - first) * MINUTE * 1000, tasks) for minutes, tasks in OUT_STEPS]
         policy = self._steps("out", "ChangeInCapacity", OUT_COOLDOWN_SECONDS, steps)
-        self._alarm(
-            "out",
-            "Records wait",
-            "lag",
-            {"lag": self._lag},
-            policy,
-            threshold=first * MINUTE * 1000,
-            evaluation_periods=2,
-        )
+        for id_, description, expression, metrics in (
+            ("out", "Records wait", "lag", {"lag": self._lag}),
+            ("out-unowned", "A shard is read by nobody", "unowned * 1000", {"unowned": self._unowned}),
+        ):
+            self._alarm(
+                id_,
+                description,
+                expression,
+                metrics,
+                policy,
+                threshold=first * MINUTE * 1000,
+                evaluation_periods=2,
+            )
 
     def _follow_cpu(self) -> None:
         specification = AppautoscalingPolicyTargetTrackingScalingPolicyConfigurationPredefinedMetricSpecification(
@@ -178,8 +190,9 @@ class Autoscaling:
         self._alarm(
             "in",
             "One task fewer could carry the load",
-            f"IF(tasks > 1 AND lag < {CAUGHT_UP_MILLIS} AND cpu * tasks < {spare:g} * (tasks - 1), 1, 0)",
-            {"tasks": self._tasks, "lag": self._lag, "cpu": self._cpu},
+            f"IF(tasks > {self._config.least_tasks} AND lag < {CAUGHT_UP_MILLIS} AND {EVERY_SHARD_READ}"
+            f" AND cpu * tasks < {spare:g} * (tasks - 1), 1, 0)",
+            {"tasks": self._tasks, "lag": self._lag, "unowned": self._unowned, "cpu": self._cpu},
             policy,
             evaluation_periods=10,
         )

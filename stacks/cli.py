@@ -1,8 +1,8 @@
-"""What operators run, each as `make COMMAND ENVIRONMENT=prod`.
+"""The operators' commands; each runs as `make COMMAND ENVIRONMENT=prod`.
 
-bootstrap makes the state's bucket, plan, outputs and destroy are terraform's, image builds and pushes the
-worker, deploy does all of it and waits, restart, logs, status, smoke, replay, sources and configure are for what is
-deployed.
+bootstrap makes the state's bucket; plan, outputs and destroy call terraform; image builds and pushes the worker's
+image; deploy does all of it and waits. restart, logs, status, smoke, replay, sources and configure work on a deployed
+environment.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.config import Config as ClientConfig
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
+from cloud.clients import client
+from cloud.errors import ERRORS, Kind, classify, code_of
 from stacks import image, operate, replay, smoke, sources
 from stacks.config import Config, ConfigError
 from stacks.errors import DeployError
@@ -40,7 +40,7 @@ EPILOG = """examples:
 
 
 def main() -> int:
-    """0, or terraform's status; 1 where a deployment or a smoke test failed; 2 where it could not begin."""
+    """Gives 0 or terraform's status; 1 if a deployment or a smoke test failed; 2 if the command could not begin."""
     parser = argparse.ArgumentParser(
         prog="stacks", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -65,7 +65,7 @@ def main() -> int:
     except (ConfigError, DeployError) as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG_USAGE
-    except (ClientError, BotoCoreError) as error:
+    except ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
@@ -73,16 +73,16 @@ def main() -> int:
 
 
 class Operator:
-    """The commands, for one environment with the credentials in use."""
+    """The commands for one environment, with the current credentials."""
 
     def __init__(self, config: Config, args: argparse.Namespace) -> None:
         self._config, self._args = config, args
         self._approve = ["-auto-approve"] if args.auto_approve else []
 
-    # -- what terraform does
+    # -- commands that call terraform
 
     def bootstrap(self) -> int:
-        """Makes the bucket of the state, once for an account and region; then the roles of GitHub's workflows."""
+        """Makes the bucket of the state, once for each account and region; then the roles of GitHub's workflows."""
         folder, bucket = self._synthesise(), self._state_bucket()
         if self._bucket_exists(bucket):
             print(f"{bucket} is there already")
@@ -98,23 +98,23 @@ class Operator:
         return github("apply", *self._approve)
 
     def plan(self) -> int:
-        """Shows what would change."""
+        """Shows what a deployment would change."""
         out = [f"-out={self._args.out}"] if self._args.out else []
         return self._terraform()("plan", "-input=false", *out)
 
     def outputs(self) -> int:
-        """Prints what the CLIs read with --from-outputs."""
+        """Prints the outputs that the CLIs read with --from-outputs."""
         print(json.dumps(self._terraform().output(), indent=2))
         return 0
 
     def destroy(self) -> int:
-        """Destroys it; a bucket with frames in it is refused by S3."""
+        """Destroys the environment; S3 refuses to delete a bucket that holds frames."""
         return self._terraform()("destroy", *self._approve)
 
     # -- the image
 
     def image(self) -> int:
-        """Builds the worker's image and pushes it, if the registry has it not yet."""
+        """Builds the worker's image and pushes it, if the registry does not hold it yet."""
         ecr, repository = self._client("ecr"), self._config.name(self._config.stream.name)
         tag = image.tag(self._config)
         if image.is_pushed(ecr, repository, tag):
@@ -130,7 +130,7 @@ class Operator:
         return 0
 
     def deploy(self) -> int:
-        """Registry, image, everything else; waits until the service is stable and prints the outputs."""
+        """Deploys registry, image and everything else; waits until the service is stable and prints the outputs."""
         terraform = self._terraform()
         if not self._args.no_image:
             ecr, repository = self._client("ecr"), self._config.name(self._config.stream.name)
@@ -147,33 +147,33 @@ class Operator:
             print(f"{name:22} {output['value']}")
         return 0
 
-    # -- what is deployed
+    # -- commands for a deployed environment
 
     def restart(self) -> int:
-        """New tasks for old ones."""
+        """Replaces the tasks by new ones."""
         operate.restart(self._client, self._config)
         return 0
 
     def logs(self) -> int:
-        """The worker's log."""
+        """Prints the worker's log."""
         for line in operate.logs(self._client, self._config, timedelta(minutes=self._args.since), self._args.follow):
             print(line, flush=True)
         return 0
 
     def status(self) -> int:
-        """An environment at a glance."""
+        """Shows the state of an environment."""
         status = operate.status(self._client, self._config)
         print(json.dumps(status.as_dict()) if self._args.as_json else "\n".join(status.lines()))
         return 0
 
     def smoke(self) -> int:
-        """Frames in, frames and results out."""
+        """Sends frames and checks their outcomes."""
         result = smoke.run(self._client, self._config, self._frames_bucket(), self._args.frames)
         print("\n".join(result.lines()))
         return 0 if result.findings.clean else FAILED
 
     def replay(self) -> int:
-        """What is still on the stream, through another model."""
+        """Runs another model on what is still on the stream."""
         try:
             since = datetime.fromisoformat(self._args.start)
         except ValueError:
@@ -186,12 +186,12 @@ class Operator:
         return 0
 
     def sources(self) -> int:
-        """Sources that have settings of their own."""
+        """Lists the sources that have their own settings."""
         print("\n".join(sources.show(self._client("ssm"), self._config)) or "no source has settings of its own")
         return 0
 
     def configure(self) -> int:
-        """A source's own settings."""
+        """Changes a source's own settings."""
         source, settings = self._args.source, self._args.settings
         if settings:
             sources.put(self._client("ssm"), self._config, source, settings)
@@ -200,7 +200,7 @@ class Operator:
         print(f"{source}: {'set' if settings else 'removed'}; workers apply it within half a minute")
         return 0
 
-    # -- what they need
+    # -- what the commands need
 
     def _frames_bucket(self) -> str:
         return self._config.name(self._config.storage.bucket_name(self._account(), self._config.region))
@@ -219,7 +219,7 @@ class Operator:
             if not shutil.which(tool):
                 raise DeployError(f"{tool} is not on the path: install {package}")
         account = self._account()
-        # Imported late: Node starts with it.
+        # Imported late, because the import starts Node.
         from stacks.app import synthesise
 
         return synthesise(self._config, self._args.environment, account, ROOT / "cdktf.out")
@@ -232,7 +232,7 @@ class Operator:
     def _account(self) -> str:
         try:
             return str(self._client("sts").get_caller_identity()["Account"])
-        except (ClientError, BotoCoreError) as error:
+        except ERRORS as error:
             raise DeployError(
                 f"no valid AWS credentials ({type(error).__name__}): `aws configure`, or set AWS_PROFILE"
             ) from None
@@ -241,15 +241,13 @@ class Operator:
         try:
             self._client("s3").head_bucket(Bucket=bucket)
         except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code in ("404", "NoSuchBucket"):
+            if classify(error) is Kind.MISSING:
                 return False
-            raise DeployError(f"bucket {bucket}: {code}: not ours to use") from None
+            raise DeployError(f"bucket {bucket}: {code_of(error)}: this account may not use it") from None
         return True
 
     def _client(self, service: str) -> Any:
-        config = ClientConfig(region_name=self._config.region, connect_timeout=5, retries={"total_max_attempts": 3})
-        return boto3.client(service, config=config)
+        return client(service, self._config.region, attempts=3)
 
 
 COMMANDS: dict[str, Callable[[Operator], int]] = {

@@ -1,4 +1,4 @@
-"""One environment's configuration: a TOML file, checked before anything is synthesised.
+"""One environment's configuration: a TOML file that is checked before anything is synthesised.
 
 environments/dev.toml, environments/prod.toml; ENVIRONMENT=dev python main.py
 """
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from kcl_worker.heap import heap_mib, leases_in
 
 # Memory in MiB that Fargate offers for each CPU size, as ranges of (first, last, step).
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html#fargate-tasks-size
@@ -56,7 +58,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be deployed; its text is one line."""
+    """A configuration cannot be deployed; the error's text is one line."""
 
 
 class _Section(BaseModel):
@@ -66,12 +68,15 @@ class _Section(BaseModel):
 class StreamConfig(_Section):
     """The Kinesis Data Stream."""
 
-    name: Name = Field(default="cv2kinesis", description="of the stream, the registry and the lease tables")
+    name: Name = Field(default="cv2kinesis", description="name of the stream, the registry and the lease tables")
     mode: Literal["PROVISIONED", "ON_DEMAND"] = Field(
         default="PROVISIONED", description="`ON_DEMAND`: AWS chooses the number of shards, four at first"
     )
     shards: int = Field(
-        default=1, ge=1, le=500, description="of a provisioned stream; each takes 1 MiB and 1 000 records a second"
+        default=1,
+        ge=1,
+        le=500,
+        description="number of shards when provisioned; each takes 1 MiB and 1 000 records a second",
     )
     retention_hours: int = Field(default=24, ge=24, le=8760, description="how long a frame that nobody reads is kept")
 
@@ -82,17 +87,17 @@ class StreamConfig(_Section):
 
 
 class NetworkConfig(_Section):
-    """The VPC and its way out."""
+    """The VPC and its way to the internet."""
 
     cidr: str = Field(default="10.0.0.0/16", description="the VPC's block, /16 to /24")
-    zones: int = Field(default=2, ge=2, le=4, description="availability zones")
+    zones: int = Field(default=2, ge=2, le=4, description="number of availability zones")
     egress: Literal["nat", "nat-per-zone", "endpoints"] = Field(
-        default="nat", description="one NAT gateway, one a zone, or none: then only AWS is reached, through endpoints"
+        default="nat", description="one NAT gateway, one per zone, or none: `endpoints` reach AWS alone"
     )
     certificate_arn: str = Field(
         default="",
         pattern=r"^(arn:aws[a-z-]*:acm:\S+)?$",
-        description="of the balancer's domain: port 443, to which port 80 redirects",
+        description="certificate of the balancer's domain: it then serves port 443, and port 80 redirects there",
     )
 
     @model_validator(mode="after")
@@ -106,7 +111,7 @@ class NetworkConfig(_Section):
         return self
 
     def subnets(self) -> list[str]:
-        """Blocks of equal size: the public subnets, then the private ones."""
+        """Blocks of equal size: first the public subnets, then the private ones."""
         count = 2 * self.zones
         blocks = list(IPv4Network(self.cidr).subnets(prefixlen_diff=(count - 1).bit_length()))
         return [str(block) for block in blocks[:count]]
@@ -119,35 +124,38 @@ def _model_size(value: object) -> object:
 class ServiceConfig(_Section):
     """The worker's Fargate service."""
 
-    cpu: int = Field(default=512, description="of a task, in 1024ths of a core, as Fargate offers them")
-    memory: int = Field(default=2048, description="of a task, in MiB, as Fargate offers it with the CPU")
-    architecture: Literal["X86_64", "ARM64"] = Field(default="X86_64", description="of image and tasks")
+    cpu: int = Field(default=512, description="CPU of a task in 1024ths of a core; a size that Fargate offers")
+    memory: int = Field(default=2048, description="memory of a task in MiB; a size that Fargate offers for this CPU")
+    architecture: Literal["X86_64", "ARM64"] = Field(default="X86_64", description="processor of image and tasks")
     image_tag: str = Field(
         default="",
         pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$",
-        description="of the worker's image; empty: made from what it is built of",
+        description="tag of the worker's image; empty: made from the image's content",
     )
-    min_tasks: int = Field(default=0, ge=0, le=MAX_TASKS, description="tasks at any time")
+    min_tasks: int = Field(default=0, ge=0, le=MAX_TASKS, description="least number of tasks")
     max_tasks: int | None = Field(
-        default=None, ge=1, le=MAX_TASKS, description="tasks at the most; none: one a shard, and not more than ten"
+        default=None, ge=1, le=MAX_TASKS, description="greatest number of tasks; none: one per shard, but at most ten"
     )
     cpu_target: float = Field(default=70, ge=20, le=95, description="percent of CPU above which tasks are added")
-    log_retention_days: int = Field(default=30, description="of the worker's log")
+    log_retention_days: int = Field(default=30, description="how long the worker's log is kept")
     shutdown_grace_seconds: int = Field(
         default=90, ge=10, le=110, description="a task's time to finish what is in flight"
     )
     model_size: Annotated[Literal["n", "s", "m", "l", "x"], BeforeValidator(_model_size)] = Field(
-        default="n", description="of YOLOv8"
+        default="n", description="size of YOLOv8"
     )
     precision: Literal["fp32", "bf16", "int8"] = Field(
         default="fp32",
-        description="bf16 where the processor has it; int8 after `make quantise`: [performance](performance.md)",
+        description="`bf16` where the processor has it; `int8` after `make quantise`: [performance](performance.md)",
     )
     retrieval_mode: Literal["POLLING", "FANOUT"] = Field(
-        default="POLLING", description="FANOUT: records are pushed, some 0.2 s sooner; what it costs: [kcl](kcl.md)"
+        default="POLLING",
+        description="`FANOUT`: Kinesis pushes records, some 0.2 s sooner; for its price see [kcl](kcl.md)",
     )
     confidence_threshold: float = Field(default=0.5, ge=0, le=1, description="least confidence of a detection")
-    max_detections: int = Field(default=100, ge=1, le=1000, description="in a frame, the most confident ones")
+    max_detections: int = Field(
+        default=100, ge=1, le=1000, description="the most detections of a frame; the most confident stay"
+    )
 
     @model_validator(mode="after")
     def _check_sizes(self) -> Self:
@@ -165,6 +173,11 @@ class ServiceConfig(_Section):
             )
         return self
 
+    @property
+    def leases(self) -> int:
+        """The number of shards that the heap of a task's daemon holds."""
+        return leases_in(heap_mib(self.memory))
+
 
 class StorageConfig(_Section):
     """Frames, results and quarantine."""
@@ -172,16 +185,18 @@ class StorageConfig(_Section):
     bucket: str = Field(
         default="processedframes-{account}-{region}",
         pattern=r"^[a-z0-9.{}-]+$",
-        description="of frames; `{account}` and `{region}` are filled in",
+        description="name of the bucket of frames; `{account}` and `{region}` are filled in",
     )
-    expiry_days: int = Field(default=7, ge=1, le=3650, description="after which frames go")
-    versioning: bool = Field(default=False, description="keeps what is overwritten and deleted, as long as frames")
+    expiry_days: int = Field(default=7, ge=1, le=3650, description="days after which frames are deleted")
+    versioning: bool = Field(default=False, description="keeps overwritten and deleted objects for `expiry_days`")
     replica_region: str = Field(
-        default="", pattern=rf"^({REGION})?$", description="where every frame is copied to; needs versioning"
+        default="", pattern=rf"^({REGION})?$", description="a region to which every frame is copied; needs versioning"
     )
-    queue: Name = Field(default="processing-results", description="of results; two more are named after it")
+    queue: Name = Field(
+        default="processing-results", description="name of the queue of results; two more are named after it"
+    )
     max_receives: int = Field(
-        default=5, ge=1, le=1000, description="after so many a message goes to the dead-letter queue"
+        default=5, ge=1, le=1000, description="attempts after which a message goes to the dead-letter queue"
     )
 
     @model_validator(mode="after")
@@ -196,31 +211,35 @@ class StorageConfig(_Section):
 
 
 class AlarmConfig(_Section):
-    """Who is told."""
+    """Who gets the alarms."""
 
-    email: str = Field(default="", pattern=r"^(\S+@\S+)?$", description="subscribed to the alarms; it has to confirm")
+    email: str = Field(
+        default="", pattern=r"^(\S+@\S+)?$", description="address for the alarms; its owner has to confirm"
+    )
 
 
 class GithubConfig(_Section):
-    """The repository whose workflows plan and deploy, if any."""
+    """The GitHub repository whose workflows plan and deploy, if there is one."""
 
-    repository: str = Field(default="", pattern=r"^([\w.-]+/[\w.-]+)?$", description="owner/name; empty: none")
+    repository: str = Field(
+        default="", pattern=r"^([\w.-]+/[\w.-]+)?$", description="OWNER/NAME on GitHub; empty: none"
+    )
     create_provider: bool = Field(
         default=True,
-        description="of GitHub's identities an account has one: false in all environments but one",
+        description="an account has one provider of GitHub's identities: set false in all environments but one",
     )
 
 
 class Config(_Section):
-    """One environment. Several stand side by side in an account by their suffixes."""
+    """One environment. An account can hold several, which differ by their suffixes."""
 
-    region: str = Field(default="eu-central-1", pattern=rf"^{REGION}$", description="of everything")
+    region: str = Field(default="eu-central-1", pattern=rf"^{REGION}$", description="region of every resource")
     suffix: str = Field(
         default="",
         pattern=r"^(-[a-z0-9]{1,16})?$",
-        description="ends every name, such as `-prod`, so that environments stand side by side",
+        description="ends every name, such as `-prod`, so that an account can hold several environments",
     )
-    tags: dict[str, str] = Field(default_factory=dict, description="on everything, as `[tags]`")
+    tags: dict[str, str] = Field(default_factory=dict, description="tags of every resource, as `[tags]`")
     stream: StreamConfig = StreamConfig()
     network: NetworkConfig = NetworkConfig()
     service: ServiceConfig = ServiceConfig()
@@ -240,14 +259,24 @@ class Config(_Section):
             raise ValueError(f"storage.replica_region {self.region}: another region than the pipeline's")
         if self.storage.replica_region and "{region}" not in self.storage.bucket:
             raise ValueError(f"storage.bucket {self.storage.bucket}: with a replica, its name needs {{region}}")
+        if self.least_tasks > most:
+            raise ValueError(
+                f"service.max_tasks {most}: a task of {self.service.memory} MiB reads at most {self.service.leases} "
+                f"shards, so {shards} shards take {self.least_tasks} tasks"
+            )
         if least > most:
             raise ValueError(f"service.min_tasks {least}: more than max_tasks {most}")
         return self
 
     @property
     def max_tasks(self) -> int:
-        """As many tasks at the most: if it is not set, one for each shard, and not more than ten."""
+        """The greatest number of tasks; if it is not set, one for each shard, but at most ten."""
         return self.service.max_tasks or min(DEFAULT_MAX_TASKS, self.stream.least_shards)
+
+    @property
+    def least_tasks(self) -> int:
+        """Fewer tasks that are awake would leave shards to nobody."""
+        return -(-self.stream.least_shards // self.service.leases)
 
     @classmethod
     def read(cls, path: Path) -> Config:

@@ -1,7 +1,7 @@
-"""What keeps an operator's command from being carried out."""
+"""The error of an operator's command that cannot be carried out."""
 
 from __future__ import annotations
 
 
 class DeployError(Exception):
-    """Its text is one line with what to do."""
+    """A command cannot be carried out; the error's text is one line that says what to do."""

@@ -1,7 +1,7 @@
-"""Tasks that fail: each is kept in a log with its reason, and several in a row raise an alarm.
+"""Failed tasks: a log keeps each with its reason, and several in a short time raise an alarm.
 
-ECS reports every task that stops. A container that ends by itself, with whatever status, is a failure: a task that
-scaling or a deployment stops ends with `stopCode` of another kind.
+ECS reports every task that stops. A container that ends by itself, with any status, is a failure; a task that
+scaling or a deployment stops has another `stopCode`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class TaskFailures:
     """The log of failed tasks.
 
     Attributes:
-        metric: How many there were.
-        log_group: Where ECS's report of each lies.
+        metric: The number of failed tasks.
+        log_group: The log that holds ECS's report of each.
     """
 
     def __init__(self, stack: TerraformStack, config: Config, service: Service) -> None:
@@ -54,7 +54,7 @@ class TaskFailures:
         logs = CloudwatchLogGroup(
             stack,
             "failures-log",
-            name=config.name("/aws/events/cv2kinesis-task-failures"),  # where the console looks for them
+            name=config.name("/aws/events/cv2kinesis-task-failures"),  # where the AWS console looks for them
             retention_in_days=config.service.log_retention_days,
         )
         policy = DataAwsIamPolicyDocument(

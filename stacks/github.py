@@ -1,8 +1,8 @@
-"""What GitHub's workflows may do: plan with a role that reads, deploy with one that changes.
+"""What GitHub's workflows may do: they plan with a role that reads and deploy with a role that changes.
 
-Neither holds a key: GitHub signs who is asking, and AWS checks it (OpenID Connect). The plan's role is for pull
-requests of the repository, the deploy's for jobs in the GitHub environment of the same name, which reviewers guard.
-`make bootstrap` applies this stack, so that no workflow can widen its own rights.
+Workflows hold no key: GitHub signs their identity, and AWS checks it (OpenID Connect). The plan role is for pull
+requests of the repository, the deploy role for jobs in the GitHub environment of the same name, which reviewers guard.
+An operator applies this stack with `make bootstrap`, so that no workflow can widen its own rights.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ ROLE_WRITES_WITHIN_BOUNDARY = ("CreateRole", "PutRolePolicy", "PutRolePermission
 class Service:
     """A service's resources that belong to the pipeline, and the actions that read how they are set up.
 
-    Of what lies in them nothing is read: no frame, message, record, item or image.
+    These actions read nothing of their content: no frame, message, record, item or image.
     """
 
     name: str
@@ -48,8 +48,8 @@ class Service:
     resources: tuple[str, ...]
 
 
-# Services whose reading actions know no resources, or whose resources have no names of ours. What they read is the
-# setup of a network, a balancer, alarms and log groups, never what passes through.
+# Services whose reading actions cannot be limited to resources, or whose resources do not carry this project's names.
+# These actions read the setup of a network, a balancer, alarms and log groups, never their content.
 UNNAMED_READS = (
     "ec2:Describe*",
     "elasticloadbalancing:Describe*",
@@ -67,7 +67,7 @@ UNNAMED_READS = (
     "ecr:GetAuthorizationToken",
     "sts:GetCallerIdentity",
 )
-# Their changing actions, for the same reason; the region is fixed by a condition.
+# The changing actions of these services, for the same reason; a condition limits them to the region.
 UNNAMED_WRITES = (
     "ec2:AllocateAddress", "ec2:Associate*", "ec2:Attach*", "ec2:Authorize*", "ec2:Create*", "ec2:Delete*",
     "ec2:Detach*", "ec2:Disassociate*", "ec2:Modify*", "ec2:ReleaseAddress", "ec2:Replace*", "ec2:Revoke*",
@@ -132,7 +132,7 @@ def services(config: Config, account: str) -> list[Service]:
 
 
 class GithubStack(TerraformStack):
-    """Two roles for workflows, and the boundary of the roles that they make."""
+    """Two roles for workflows, and the permissions boundary of the roles that a deployment makes."""
 
     def __init__(self, scope: Construct, id_: str, config: Config, environment: str, account: str) -> None:
         super().__init__(scope, id_)
@@ -179,7 +179,7 @@ class GithubStack(TerraformStack):
         return [f"arn:aws:iam::{self._account}:role/{name}" for name in names]
 
     def _boundary(self) -> None:
-        """What a role of the pipeline can hold at the most: the use of the pipeline's own resources."""
+        """The most that a role of the pipeline can be allowed: the use of the pipeline's own resources."""
         config, account = self._config, self._account
         used = {service.name: list(service.resources) for service in services(config, account)}
         statements = [
@@ -190,12 +190,12 @@ class GithubStack(TerraformStack):
                   [*used["dynamodb"], *(f"{table}/index/*" for table in used["dynamodb"])]),
             allow("Frames", ["s3:Get*", "s3:List*", "s3:PutObject", "s3:Replicate*"],
                   [*used["s3"], *(f"{bucket}/*" for bucket in used["s3"])]),
-            allow("Queues", ["sqs:SendMessage"], used["sqs"]),
+            allow("Queues", ["sqs:SendMessage", "sqs:GetQueueAttributes"], used["sqs"]),
             allow("Image", ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
                   used["ecr"]),
             allow("Parameters", ["ssm:GetParameters", "ssm:GetParametersByPath"], used["ssm"]),
             allow("Logs", ["logs:CreateLogStream", "logs:PutLogEvents"], used["logs"]),
-            # Neither knows resources.
+            # Neither can be limited to resources.
             allow("Others", ["cloudwatch:PutMetricData", "ecr:GetAuthorizationToken"], ["*"]),
         ]  # fmt: skip
         policy = document(self, "boundary-permissions", statements)

@@ -23,13 +23,13 @@ def role(
     *,
     service: str = "ecs-tasks.amazonaws.com",
 ) -> IamRole:
-    """A role for a service of AWS on behalf of this account, with one policy."""
+    """A role with one policy that an AWS service takes on behalf of this account."""
     made = IamRole(
         stack,
         id_,
         name=config.name(f"cv2kinesis-{id_}"),
         assume_role_policy=trust(stack, f"{id_}-trust", service, aws__SourceAccount=account).json,
-        # Roles that a pull request could change never go beyond what the operator has drawn for them.
+        # A pull request could change these roles, so they stay within the boundary that the operator has set.
         permissions_boundary=boundary_arn(config, account) if config.github.repository else None,
     )
     policy = document(stack, f"{id_}-permissions", statements)
@@ -43,26 +43,28 @@ def boundary_arn(config: Config, account: str) -> str:
 
 
 def task_role(stack: TerraformStack, config: Config, account: str, tables: LeaseTables, storage: Storage) -> IamRole:
-    """What the worker and its KCL daemon call, and nothing else."""
-    # KCL's daemon makes no tables that are there; it reads their state, and changes items alone.
+    """A role for the calls of the worker and its KCL daemon, and for nothing else."""
+    # KCL's daemon does not make tables that exist; it reads their state and changes their items only.
     items = ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "Scan", "BatchGetItem", "BatchWriteItem")
     table_arns = [tables.leases.arn, tables.reports.arn, tables.coordinator.arn]
     reads = ("DescribeStream", "DescribeStreamSummary", "ListShards", "GetShardIterator", "GetRecords")
-    # Made of names: a plan that changes the number of shards shall not show the role as changed.
+    # ARNs are made from names, so that a plan that changes the number of shards does not show the role as changed.
     stream_arn = f"arn:aws:kinesis:{config.region}:{account}:stream/{config.name(config.stream.name)}"
     settings = f"arn:aws:ssm:{config.region}:{account}:parameter{sources_path(config)}"
+    stored = [f"{storage.bucket.arn}/{prefix}/*" for prefix in ("frames", "quarantine")]
     statements = [
         allow("ReadStream", [f"kinesis:{action}" for action in reads], [stream_arn]),
         allow("Leases", [f"dynamodb:{action}" for action in ("DescribeTable", *items)], table_arns),
         allow("LeasesByOwner", ["dynamodb:Query"], [f"{tables.leases.arn}/index/{INDEX}"]),
-        allow(
-            "StoreFrames", ["s3:PutObject"], [f"{storage.bucket.arn}/{prefix}/*" for prefix in ("frames", "quarantine")]
-        ),
-        # Tracks of sources, from one lease to the next.
+        allow("StoreFrames", ["s3:PutObject"], stored),
+        # Whether a frame that is too old now was processed before (`LAG_POLICY=skip-stale`), without reading it.
+        allow("LookForFrames", ["s3:GetObjectTagging"], stored),
+        # The tracks of sources, which outlive a lease.
         allow("Remember", ["s3:GetObject", "s3:PutObject"], [f"{storage.bucket.arn}/state/*"]),
         allow("ReadSourceSettings", ["ssm:GetParametersByPath"], [settings, f"{settings}/*"]),
-        allow("Announce", ["sqs:SendMessage"], [storage.results.arn, storage.quarantine.arn]),
-        # PutMetricData knows no resources; the namespace stands in for one.
+        # A queue's attributes say how long a message may be.
+        allow("Announce", ["sqs:SendMessage", "sqs:GetQueueAttributes"], [storage.results.arn, storage.quarantine.arn]),
+        # PutMetricData cannot be limited to resources; a condition limits the namespace instead.
         allow("Metrics", ["cloudwatch:PutMetricData"], ["*"], cloudwatch__namespace=tables.application),
     ]
     if config.service.retrieval_mode == "FANOUT":
@@ -76,11 +78,11 @@ def task_role(stack: TerraformStack, config: Config, account: str, tables: Lease
 def execution_role(
     stack: TerraformStack, config: Config, account: str, registry: Registry, log_group_arn: str, parameters: list[str]
 ) -> IamRole:
-    """What ECS needs to start a task: its image, its logs, its parameters."""
+    """A role with what ECS needs to start a task: its image, its logs, its parameters."""
     pull = ("BatchCheckLayerAvailability", "BatchGetImage", "GetDownloadUrlForLayer")
     statements = [
         allow("PullImage", [f"ecr:{action}" for action in pull], [registry.repository.arn]),
-        # GetAuthorizationToken knows no resources.
+        # GetAuthorizationToken cannot be limited to resources.
         allow("LogInToRegistry", ["ecr:GetAuthorizationToken"], ["*"]),
         allow("WriteLogs", ["logs:CreateLogStream", "logs:PutLogEvents"], [f"{log_group_arn}:*"]),
         allow("ReadParameters", ["ssm:GetParameters"], parameters),

@@ -1,4 +1,4 @@
-"""The worker's image: its tag, its build, its way to the registry."""
+"""The worker's image: its tag, its build and its push to the registry."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from stacks.config import Config
 from stacks.errors import DeployError
 
 ROOT: Final = Path(__file__).parent.parent
-# What can build and push, in the order of preference; their commands are alike.
+# Programs that can build and push, in order of preference; their commands are alike.
 ENGINES: Final = ("docker", "podman", "buildah")
 PLATFORMS: Final = {"X86_64": "linux/amd64", "ARM64": "linux/arm64"}
 
 
 def tag(config: Config, root: Path = ROOT) -> str:
-    """The configured tag, or one made from all that the image is built of: the same content has the same tag.
+    """The configured tag, or one made from the image's content: the same content has the same tag.
 
-    The weights count by their size's name: with weights of your own, set `service.image_tag`.
+    The tag depends on the model's size, not on its weights: with your own weights, set `service.image_tag`.
     """
     if config.service.image_tag:
         return config.service.image_tag
@@ -33,14 +33,14 @@ def tag(config: Config, root: Path = ROOT) -> str:
 
 
 def model(config: Config) -> str:
-    """The name of the files in `models/` that go into the image."""
+    """The name of the model files in `models/` that go into the image."""
     quantised = "-int8" if config.service.precision == "int8" else ""
     return f"yolov8{config.service.model_size}{quantised}"
 
 
 def _sources(root: Path) -> Iterator[Path]:
     yield from (root / name for name in ("Dockerfile", ".dockerignore", "requirements/worker.txt"))
-    for folder in ("kcl_worker", "contract"):
+    for folder in ("kcl_worker", "cloud", "contract"):
         yield from (path for path in (root / folder).rglob("*") if path.is_file() and path.suffix != ".pyc")
 
 
@@ -48,7 +48,7 @@ def build_command(engine: str, name: str, model_name: str, platform: str = "", b
     """The command that builds the image, to be followed by the folder that holds the Dockerfile."""
     command = [engine, "bud" if engine == "buildah" else "build"]
     if engine != "docker":
-        command += ["--format", "docker"]  # the other format has no health check
+        command += ["--format", "docker"]  # the OCI format has no health check
     if platform:
         command += ["--platform", platform]
     if base:
@@ -57,10 +57,10 @@ def build_command(engine: str, name: str, model_name: str, platform: str = "", b
 
 
 def engine() -> str:
-    """What there is to build with, and works: a client without its daemon does not.
+    """Finds a program that can build; a client without its daemon cannot.
 
     Raises:
-        DeployError: If there is nothing.
+        DeployError: If there is none.
     """
     found = next((name for name in ENGINES if shutil.which(name) and _works(name)), None)
     if not found:
@@ -76,10 +76,10 @@ def _works(name: str) -> bool:
 
 
 def build(config: Config, name: str, base: str = "") -> None:
-    """Builds the image; exports the model first, if it is not there.
+    """Builds the image; exports the model first if it does not exist.
 
     Raises:
-        DeployError: If one of it fails.
+        DeployError: If either fails.
     """
     size, chosen = config.service.model_size, model(config)
     exported = ROOT / "models" / f"yolov8{size}.onnx"
@@ -99,7 +99,7 @@ def push(ecr: Any, name: str) -> None:
     """Sends an image to the registry that its name begins with.
 
     Raises:
-        DeployError: If it does not go.
+        DeployError: If the push fails.
     """
     [authorization] = ecr.get_authorization_token()["authorizationData"]
     user, _, password = base64.b64decode(authorization["authorizationToken"]).decode().partition(":")
@@ -109,7 +109,7 @@ def push(ecr: Any, name: str) -> None:
 
 
 def is_pushed(ecr: Any, repository: str, image_tag: str) -> bool:
-    """Whether the registry has an image under this tag; its tags never move."""
+    """Whether the registry holds an image under this tag; its tags never move."""
     try:
         return bool(ecr.describe_images(repositoryName=repository, imageIds=[{"imageTag": image_tag}])["imageDetails"])
     except (ecr.exceptions.ImageNotFoundException, ecr.exceptions.RepositoryNotFoundException):

@@ -1,7 +1,7 @@
 """The tables in which KCL keeps leases, workers' reports and the leader's lock.
 
-The stack makes them, as KCL would: the first start is some seconds faster, they carry the tags and
-are encrypted, and the task's role needs no right to create tables. Names and keys are those of KCL 3
+The stack makes them as KCL would: the first start is some seconds faster, the tables carry the tags and
+are encrypted, and the task's role needs no permission to create tables. Names and keys are those of KCL 3
 (`DynamoDBLeaseSerializer`, `WorkerMetricStats`, `CoordinatorState`).
 """
 
@@ -22,7 +22,7 @@ INDEX = "LeaseOwnerToLeaseKeyIndex"
 
 
 class LeaseTables:
-    """Three small tables, paid by request.
+    """Three small tables, billed by request.
 
     Attributes:
         application: The KCL application, which names the tables.
@@ -30,7 +30,7 @@ class LeaseTables:
 
     def __init__(self, stack: TerraformStack, config: Config) -> None:
         self.application = config.name(config.stream.name)
-        # Checkpoints cannot be made again from anything else: they alone can be restored.
+        # Checkpoints cannot be rebuilt from anything else, so only this table has point-in-time recovery.
         self.leases = self._table(stack, "leases", self.application, "leaseKey", restorable=True)
         self.reports = self._table(stack, "worker-metric-stats", f"{self.application}-WorkerMetricStats", "wid")
         self.coordinator = self._table(stack, "coordinator-state", f"{self.application}-CoordinatorState", "key")

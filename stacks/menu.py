@@ -1,4 +1,4 @@
-"""A menu for those who liked one: `make menu`. Each choice is a command of the Makefile."""
+"""The menu of `make menu`. Each choice is a command of the Makefile."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHOICES: Final[dict[str, tuple[str, list[list[str]]]]] = {
 
 
 def main() -> int:
-    """The status of the command that was chosen; 0 for none."""
+    """Gives the status of the chosen command; 0 if none was chosen."""
     for key, (text, _) in CHOICES.items():
         print(f"  {key}  {text}")
     try:

@@ -1,4 +1,4 @@
-"""CloudWatch's metrics, as alarms and dashboards want them."""
+"""CloudWatch metrics, in the forms for alarms and dashboards."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import (
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric, and how it is summed up over a period."""
+    """A metric and its statistic over a period."""
 
     namespace: str
     name: str
@@ -21,7 +21,7 @@ class Metric:
     statistic: str = "Sum"
 
     def widget_row(self) -> list[Any]:
-        """As a dashboard's widget wants it."""
+        """The metric's form for a dashboard's widget."""
         flat = [part for pair in self.dimensions.items() for part in pair]
         return [self.namespace, self.name, *flat, {"stat": self.statistic}]
 

@@ -1,4 +1,4 @@
-"""The VPC: public subnets for the load balancer, private ones for the tasks, and their way out."""
+"""The VPC: public subnets for the load balancer, private ones for the tasks, and the tasks' way out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from stacks.config import Config
 
 ANYWHERE = "0.0.0.0/0"
 WORKER_PORT = 8080
-# What a task calls: with `egress = "endpoints"` each has an interface in the private subnets.
+# Services that a task calls. With `egress = "endpoints"`, each has an interface in the private subnets.
 INTERFACES = ("kinesis-streams", "sqs", "logs", "monitoring", "ssm", "ecr.api", "ecr.dkr", "sts")
 GATEWAYS = ("s3", "dynamodb")
 
@@ -46,7 +46,7 @@ class Network:
             enable_dns_hostnames=True,
             tags={"Name": config.name("cv2kinesis")},
         )
-        DefaultSecurityGroup(stack, "default-group", vpc_id=self.vpc.id)  # without rules: nothing may use it
+        DefaultSecurityGroup(stack, "default-group", vpc_id=self.vpc.id)  # no rules, so that nothing can use it
         zones = DataAwsAvailabilityZones(stack, "zones", state="available")
         gateway = InternetGateway(stack, "internet-gateway", vpc_id=self.vpc.id)
         outward = RouteTable(stack, "public-routes", vpc_id=self.vpc.id)

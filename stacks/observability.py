@@ -1,4 +1,4 @@
-"""What is watched: alarms to an SNS topic, and the dashboard."""
+"""Alarms to an SNS topic, and the dashboard."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ from stacks.metrics import Metric, query, result
 from stacks.service import Service
 from stacks.storage import Storage
 
-# The worker's own metrics: `kcl_worker/metrics.py`.
+# The worker's own metrics; see `kcl_worker/operating/metrics.py`.
 NAMESPACE = "cv2kinesis"
-# Of the retention, after which unread records are in danger.
+# Share of the retention after which unread records are in danger.
 LAG_OF_RETENTION = 0.5
 MINUTE = 60
+# A lease finds its next owner within the failover time and ten seconds; what takes longer does not mend itself.
+UNOWNED_SECONDS = 60
+# Services throttle for seconds; longer than this one is away, or somebody has changed a permission or a route.
+WAITING_SECONDS = 60
 # A task that fails so often in a quarter of an hour will not mend itself.
 CRASH_LOOP_FAILURES = 3
 CRASH_LOOP_SECONDS = 15 * MINUTE
@@ -31,8 +35,8 @@ CRASH_LOOP_SECONDS = 15 * MINUTE
 class Observability:
     """Alarms and dashboard of one environment.
 
-    How an alarm takes missing data is part of it: counts that are missing are zero, so nothing is
-    breached; a lag without data is a stream that nobody reads, which `frames-stopped` watches.
+    Each alarm defines how it treats missing data. A missing count is zero, so it breaches nothing. A lag without
+    data means that nobody reads the stream, which `frames-stopped` watches.
     """
 
     def __init__(
@@ -63,7 +67,7 @@ class Observability:
         )
 
     def _key(self, account: str) -> KmsKey:
-        """The topic's key: CloudWatch cannot use the one that SNS makes by itself."""
+        """The topic's key: CloudWatch cannot use the key that SNS makes by default."""
         # In a key's policy the resource `*` means this key.
         statements = [
             {
@@ -113,6 +117,10 @@ class Observability:
             "latency": Metric(NAMESPACE, "EndToEndLatency", of_stream, "p95"),
             "inference": Metric(NAMESPACE, "InferenceTime", of_stream, "p95"),
             "worker-lag": Metric(NAMESPACE, "MillisBehindLatest", of_stream, "Maximum"),
+            "unowned-shards": Metric(NAMESPACE, "UnownedShards", of_stream, "Maximum"),
+            "unowned-seconds": Metric(NAMESPACE, "UnownedSeconds", of_stream, "Maximum"),
+            "waiting": Metric(NAMESPACE, "WaitingSeconds", of_stream, "Maximum"),
+            "since-read": Metric(NAMESPACE, "SecondsSinceRead", of_stream, "Maximum"),
             "dead-letters": queue(storage.dead_letters.name),
             "results": queue(storage.results.name),
             "quarantine": queue(storage.quarantine.name),
@@ -128,6 +136,13 @@ class Observability:
     def _alarms(self, metrics: dict[str, Metric]) -> None:
         lag_limit = self._config.stream.retention_hours * 3600 * 1000 * LAG_OF_RETENTION
         self._alarm("lag", "Records wait for half of the retention; they expire unread", metrics["lag"], lag_limit, 5)
+        # The lag does not show it: an iterator's age is that of reads that were made.
+        self._alarm(
+            "unowned", "A shard is read by nobody; its records expire", metrics["unowned-seconds"], UNOWNED_SECONDS, 1
+        )
+        self._alarm(
+            "waiting", "A worker waits for a service: its /health names it", metrics["waiting"], WAITING_SECONDS, 1
+        )
         self._alarm("dead-letters", "Messages were not handled by any consumer", metrics["dead-letters"], 0, 1)
         self._alarm("quarantine", "Records could not be processed", metrics["quarantine"], 0, 1)
         self._alarm("write-throttled", "Cameras send more than the shards take", metrics["write-throttled"], 0, 5)
@@ -141,7 +156,7 @@ class Observability:
             1,
             period=CRASH_LOOP_SECONDS,
         )
-        # Traffic without frames: no worker runs, or one starts and dies again and again.
+        # Traffic without processed frames: no worker runs, or workers start and die again and again.
         queries = [
             query("incoming", metrics["incoming"], MINUTE),
             query("frames", metrics["frames"], MINUTE),
@@ -187,6 +202,8 @@ class Observability:
             "Traffic": ("incoming", "frames"),
             "Bytes in": ("incoming-bytes",),
             "Lag": ("lag", "worker-lag"),
+            "Shards that nobody reads": ("unowned-shards", "unowned-seconds"),
+            "Waiting for services, and since the last read": ("waiting", "since-read"),
             "Latency and inference, p95": ("latency", "inference"),
             "Quarantine and dead letters": ("quarantined", "quarantine", "dead-letters"),
             "Results waiting": ("results",),
@@ -197,7 +214,7 @@ class Observability:
             "What costs: requests": ("sent", "table-reads", "table-writes"),
         }
         rows = {title: [metrics[name].widget_row() for name in names] for title, names in titles.items()}
-        # Words without quotes, which would have to be escaped twice.
+        # Text without quotes, because quotes would have to be escaped twice.
         stream = self._config.name(self._config.stream.name)
         search = f"SEARCH('{{{NAMESPACE},StreamName,ShardId}} MillisBehindLatest {stream}', 'Maximum', {MINUTE})"
         rows["Lag by shard"] = [[{"expression": search, "id": "shards"}]]

@@ -1,4 +1,4 @@
-"""Looking at a deployed environment, and turning it off and on: restart, logs, status."""
+"""Commands for a deployed environment: restart, logs, status."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOG_POLL_SECONDS: Final = 2
 
 @dataclass
 class Status:
-    """An environment at a glance; None is what could not be found."""
+    """The state of an environment; None for what could not be found."""
 
     service: str
     desired: int
@@ -36,11 +36,11 @@ class Status:
     alarms: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """For machines."""
+        """The status for programs."""
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """For people."""
+        """The status for people."""
         lag = "nobody reads" if self.lag_seconds is None else f"{self.lag_seconds:.0f} s"
         return [
             f"service    {self.service}: {self.running} running, {self.pending} pending, {self.desired} desired",
@@ -84,7 +84,7 @@ def restart(client: Client, config: Config) -> None:
 
 
 def wait_until_stable(ecs: Any, config: Config, seconds: float = STABLE_SECONDS) -> str:
-    """Waits for the deployment under way; gives what there is to say of it.
+    """Waits for the current deployment; gives a line about its result.
 
     Raises:
         DeployError: If it fails, is rolled back or takes too long.
@@ -110,7 +110,7 @@ def wait_until_stable(ecs: Any, config: Config, seconds: float = STABLE_SECONDS)
 
 
 def logs(client: Client, config: Config, since: timedelta, follow: bool) -> Iterator[str]:
-    """The worker's log lines from some time ago on, and as they come.
+    """Yields the worker's log lines since some time ago, and new ones as they come.
 
     Raises:
         DeployError: If there is no log.
@@ -128,14 +128,14 @@ def logs(client: Client, config: Config, since: timedelta, follow: bool) -> Iter
             raise DeployError(f"no log group {group} in {config.region}: run `make deploy`") from None
         if not follow:
             return
-        # The next look begins with the latest millisecond, whose lines may not all have been there.
+        # The next read starts at the latest millisecond again, whose lines may not have been complete.
         start = max(seen.values(), default=start)
         seen = {event: at for event, at in seen.items() if at == start}
         time.sleep(LOG_POLL_SECONDS)
 
 
 def status(client: Client, config: Config) -> Status:
-    """Asks every service for its part.
+    """Asks every service for its part of the status.
 
     Raises:
         DeployError: If nothing is deployed.
@@ -199,7 +199,7 @@ def _queues(sqs: Any, config: Config) -> dict[str, int]:
 
 
 def _alarms(cloudwatch: Any, config: Config) -> list[str]:
-    """Alarms of this environment that ring; those of autoscaling are no news."""
+    """This environment's active alarms, without those of autoscaling, which are normal."""
     pages = cloudwatch.get_paginator("describe_alarms").paginate(AlarmNamePrefix="cv2kinesis-", StateValue="ALARM")
     names = [alarm["AlarmName"] for page in pages for alarm in page.get("MetricAlarms", [])]
     suffix = config.suffix

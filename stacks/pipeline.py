@@ -1,4 +1,4 @@
-"""The pipeline's stack: all parts of one environment."""
+"""The pipeline's stack with all parts of one environment."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PipelineStack(TerraformStack):
     """Everything that one environment needs, with its state in S3.
 
     Args:
-        account: Of the state's bucket; None keeps the state in a local file, for tests.
+        account: The account of the state's bucket; None keeps the state in a local file, for tests.
     """
 
     def __init__(self, scope: Construct, id_: str, config: Config, account: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The forms of IAM policies that several parts use."""
+"""Forms of IAM policies that several parts use."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def allow(sid: str, actions: Sequence[str], resources: Sequence[str], **conditio
 
 
 def document(stack: TerraformStack, id_: str, statements: Sequence[Statement]) -> DataAwsIamPolicyDocument:
-    """A policy of these statements."""
+    """A policy document with these statements."""
     return DataAwsIamPolicyDocument(stack, id_, statement=list(statements))
 
 
@@ -38,7 +38,7 @@ def trust(stack: TerraformStack, id_: str, service: str, **conditions: str) -> D
 
 
 def deny_insecure(stack: TerraformStack, id_: str, actions: str, resources: Sequence[str]) -> DataAwsIamPolicyDocument:
-    """Denies everybody what does not come over TLS."""
+    """Denies requests that do not come over TLS, for everybody."""
     statement = Statement(
         sid="TlsOnly",
         effect="Deny",

@@ -1,6 +1,6 @@
-"""Makes the provider's package cheap to import.
+"""Makes the provider's package fast to import.
 
-The root of `cdktf_cdktf_provider_aws` imports each of its 1 500 submodules, ten seconds on a good
+The root of `cdktf_cdktf_provider_aws` imports all of its 1 500 submodules, which takes ten seconds on a good
 machine. A stand-in for the root, with the same path, lets every submodule be imported by itself.
 The package `stacks` imports this module before any of them.
 """
@@ -15,7 +15,7 @@ from typing import Final
 
 PACKAGE: Final = "cdktf_cdktf_provider_aws"
 
-# jsii warns at every start of a Node that is not of its own year; majors whose end of life is ours to mind.
+# jsii warns at every start about Node versions that it has not been tested with or that are past their end of life.
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "18,20,22,24")
 for _kind in ("DEPRECATED", "UNTESTED"):
     os.environ.setdefault(f"JSII_SILENCE_WARNING_{_kind}_NODE_VERSION", "1")

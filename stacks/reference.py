@@ -35,19 +35,19 @@ $ make sources ENVIRONMENT=prod
 
 Places are fractions of the picture, x from the left and y from the top. Without `make`, put the JSON
 ([schema](../contract/source-settings.schema.json)) into the parameter `SOURCES_PATH/SOURCE`. A value that cannot be
-used is logged, and the last good one stays. What comes of them in the messages:
+used is logged, and the last good one stays. The messages show their results:
 [messages](messages.md#tracks-zones-and-lines).
 """
 WORKER: Final = """
 ## A worker
 
-A stack sets those that it knows, from its `[service]` and from the names of what it makes; the rest keep their
-defaults. The SDK's own variables (`AWS_ENDPOINT_URL`, `AWS_PROFILE`, …) count as everywhere.
+A stack sets some of these variables, from its `[service]` and from the names of its resources; the rest keep their
+defaults. The AWS SDK's own variables (`AWS_ENDPOINT_URL`, `AWS_PROFILE`, …) work as usual.
 """
 
 
 def page(text: str) -> str:
-    """The page with the tables as the code has them."""
+    """Gives the page with its tables written from the code."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     sections = [name for name, field in Config.model_fields.items() if _section(field)]
@@ -66,7 +66,7 @@ def page(text: str) -> str:
 
 
 def table(kind: str, fields: dict[str, FieldInfo]) -> str:
-    """A row for each field, in Markdown."""
+    """A Markdown table with a row for each field."""
     rows = [f"| {kind} | default | |", "| --- | --- | --- |"]
     rows += [f"| `{name}` | {_default(field)} | {field.description} |" for name, field in fields.items()]
     return "\n" + "\n".join(rows) + "\n"
@@ -74,7 +74,7 @@ def table(kind: str, fields: dict[str, FieldInfo]) -> str:
 
 def _default(field: FieldInfo) -> str:
     if field.default_factory is not None:
-        return "none" if field.default_factory is dict else "made anew"
+        return "none" if field.default_factory is dict else "generated"
     if field.is_required():
         return "required"
     if field.default in ("", None, ()):

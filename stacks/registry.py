@@ -16,7 +16,7 @@ KEPT_IMAGES = 10
 
 
 class Registry:
-    """A repository of images whose tags never move, scanned when they are pushed."""
+    """A repository of images whose tags never move; AWS scans images when they are pushed."""
 
     def __init__(self, stack: TerraformStack, config: Config) -> None:
         self.repository = EcrRepository(

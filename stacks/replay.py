@@ -1,8 +1,8 @@
-"""What is still on the stream, once more through another model, beside the live pipeline.
+"""Runs another model on what is still on the stream, beside the live pipeline.
 
-A worker on this machine reads from a time on, under an application name of its own. Frames and results go to a bucket
-and a queue of their own (`…-replay`), so that nothing of the live pipeline is touched; KCL's tables of the replay are
-removed at its end. It shares the stream's read limits with the live workers.
+A worker on this machine reads from a given time on, under its own application name. Frames and results go to a bucket
+and a queue of their own (`…-replay`), so that nothing of the live pipeline is touched. KCL's tables of the replay are
+removed at its end. The replay shares the stream's read limits with the live workers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from uuid import uuid4
 from stacks.config import Config
 from stacks.errors import DeployError
 
-# So long nothing new must come before the end is believed.
+# How long nothing new must come before the replay has reached the end.
 QUIET_SECONDS: Final = 10.0
 EXPIRY_DAYS: Final = 7
 QUEUE_RETENTION_SECONDS: Final = 14 * 24 * 3600
@@ -33,7 +33,7 @@ QUEUE_RETENTION_SECONDS: Final = 14 * 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """Where the outcome of a replay is."""
+    """Where the outcomes of a replay are."""
 
     frames: int
     bucket: str
@@ -45,10 +45,10 @@ class Replayed:
 
 
 def run(client: Callable[[str], Any], config: Config, live_bucket: str, since: datetime, model: Path) -> Replayed:
-    """Replays from a time until the stream's end; Ctrl-C ends it before.
+    """Replays from a time until the stream's end; Ctrl-C ends it earlier.
 
     Raises:
-        DeployError: If the worker fails; it has said why.
+        DeployError: If the worker fails; its log says why.
     """
     stream = config.name(config.stream.name)
     bucket, queue = f"{live_bucket}-replay", _queue(client("sqs"), f"{config.name(config.storage.queue)}-replay")
@@ -76,7 +76,7 @@ def run(client: Callable[[str], Any], config: Config, live_bucket: str, since: d
 
 
 def _work(environment: dict[str, str], shards: int) -> int:
-    """Runs a worker until it has caught up; gives its frames."""
+    """Runs a worker until it has caught up; gives the number of its frames."""
     process = subprocess.Popen(
         [sys.executable, "-m", "kcl_worker"],
         env=os.environ | environment,
@@ -101,7 +101,7 @@ def _until_caught_up(process: subprocess.Popen[str], log: _Log, shards: int) -> 
             raise DeployError(f"the worker ended with status {process.returncode}: {log.last_error}")
         if log.port and (status := _status(log.port)):
             held = status["shards"]
-            behind = len(held) < shards or any(s["pending"] or s["millis_behind_latest"] for s in held)
+            behind = len(held) < shards or any(s["pending"] or s["millis_behind_latest"] != 0 for s in held)
             done = status["frames"] + status["quarantined"]
             if behind or done != frames:
                 frames, quiet_since = done, time.monotonic()
@@ -113,7 +113,7 @@ def _until_caught_up(process: subprocess.Popen[str], log: _Log, shards: int) -> 
 
 
 class _Log:
-    """Reads a worker's log as it comes: where its status is, and its last error."""
+    """Reads a worker's log as it comes: the address of its status page, and its last error."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.port = 0
@@ -143,7 +143,7 @@ def _status(port: int) -> dict[str, Any] | None:
 
 
 def _bucket(s3: Any, name: str, region: str) -> None:
-    """Makes a private bucket whose objects expire, if it is not there."""
+    """Makes a private bucket whose objects expire, if it does not exist."""
     where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
     try:
         s3.create_bucket(Bucket=name, **where)
@@ -156,7 +156,7 @@ def _bucket(s3: Any, name: str, region: str) -> None:
 
 
 def _queue(sqs: Any, name: str) -> str:
-    """Makes an encrypted queue, if it is not there; gives its URL."""
+    """Makes an encrypted queue, if it does not exist; gives its URL."""
     attributes = {"MessageRetentionPeriod": str(QUEUE_RETENTION_SECONDS), "SqsManagedSseEnabled": "true"}
     return str(sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"])
 

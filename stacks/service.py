@@ -44,14 +44,14 @@ from stacks.storage import Storage
 from stacks.stream import Stream
 
 CONTAINER = "worker"
-# Longer than the grace period, so that a worker ends by itself; Fargate allows 120.
+# Seconds beyond the grace period, so that a worker ends by itself; Fargate allows a stop timeout of 120.
 STOP_TIMEOUT_MARGIN_SECONDS = 10
 NON_ROOT = "10001:10001"
-HEALTH_COMMAND = ["CMD", "python", "-m", "kcl_worker.healthcheck"]
+HEALTH_COMMAND = ["CMD", "python", "-m", "kcl_worker.operating.healthcheck"]
 
 
 class Service:
-    """Cluster, task definition, service and load balancer, under the names in its users' commands."""
+    """Cluster, task definition, service and load balancer, under the names that users' commands contain."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Service:
         self.log_group = logs.name
         parameters = self._parameters(stream, storage, tables)
         self.task_role = iam.task_role(stack, config, account, tables, storage)
-        # Made of names: a plan that changes a parameter's value shall not show the role as changed.
+        # ARNs are made from names, so that a plan that changes a parameter's value does not show the role as changed.
         arns = [f"arn:aws:ssm:{config.region}:{account}:parameter{self._parameter(name)}" for name in parameters]
         execution = iam.execution_role(stack, config, account, registry, logs.arn, arns)
         self.cluster = EcsCluster(
@@ -97,7 +97,7 @@ class Service:
             ),
             task_role_arn=self.task_role.arn,
             execution_role_arn=execution.arn,
-            # Of the read-only root file system only this can be written: sockets, the daemon's files.
+            # The root file system is read-only; only this folder is writable, for sockets and the daemon's files.
             volume=[EcsTaskDefinitionVolume(name="scratch")],
             container_definitions=Fn.jsonencode([self._container(registry, parameters)]),
         )
@@ -109,7 +109,7 @@ class Service:
             cluster=self.cluster.arn,
             task_definition=self.definition.arn,
             launch_type="FARGATE",
-            desired_count=service.min_tasks,  # at the beginning; then it is autoscaling's
+            desired_count=service.min_tasks,  # at the start; then autoscaling sets it
             lifecycle=TerraformResourceLifecycle(ignore_changes=["desired_count"]),
             health_check_grace_period_seconds=120,
             deployment_minimum_healthy_percent=0,
@@ -128,7 +128,7 @@ class Service:
         )
 
     def _parameters(self, stream: Stream, storage: Storage, tables: LeaseTables) -> dict[str, SsmParameter]:
-        """The worker's environment, in Systems Manager Parameter Store."""
+        """The worker's environment variables in Systems Manager Parameter Store."""
         service = self._config.service
         values = {
             "KINESIS_STREAM_NAME": stream.name,
@@ -142,6 +142,7 @@ class Service:
             "CONFIDENCE_THRESHOLD": f"{service.confidence_threshold:g}",
             "MAX_DETECTIONS": str(service.max_detections),
             "SOURCES_PATH": sources_path(self._config),
+            "TASK_MEMORY_MIB": str(service.memory),
             "SHUTDOWN_GRACE_SECONDS": str(service.shutdown_grace_seconds),
         }
         return {

@@ -1,4 +1,4 @@
-"""A few frames through a deployed environment, and an audit of what came of them."""
+"""Sends a few frames through a deployed environment, and audits their outcomes."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from contract.message import ResultMessage
 from stacks.config import Config
 from stacks.errors import DeployError
 
-# A task that has to be woken needs some minutes.
+# A task that has to be started needs some minutes.
 WAIT_SECONDS: Final = 600
 
 
 @dataclass(frozen=True, slots=True)
 class Smoke:
-    """What an audit has found of a source's frames."""
+    """The audit of a source's frames."""
 
     source: str
     findings: Findings
     seconds: float
 
     def lines(self) -> list[str]:
-        """For people."""
+        """The result for people."""
         found = self.findings
         lines = [
             f"sent       {found.accepted} frames as {self.source}",
@@ -46,7 +46,7 @@ class Smoke:
 
 
 def run(client: Callable[[str], Any], config: Config, bucket: str, frames: int, seconds: float = WAIT_SECONDS) -> Smoke:
-    """Sends frames of a source of their own, and waits for their objects and messages.
+    """Sends frames under a source of their own, and waits for their objects and messages.
 
     Raises:
         DeployError: If the frames cannot be sent.

@@ -5,22 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from contract.frame import FrameError, check_source
+from contract.errors import FrameError
+from contract.frame import check_source
 from contract.source_settings import SourceSettings
 from stacks.config import Config
 from stacks.errors import DeployError
 
-# Of a standard parameter, in bytes; larger ones cost.
+# The size of a standard parameter in bytes; larger parameters cost money.
 MAX_BYTES: Final = 4096
 
 
 def sources_path(config: Config) -> str:
-    """The parameters' common path."""
+    """The common path of the parameters."""
     return f"/{config.name('cv2kinesis')}/sources"
 
 
 def show(ssm: Any, config: Config) -> list[str]:
-    """A line for each source that has settings; one that workers cannot use says why."""
+    """A line for each source that has settings; if workers cannot use them, the line says why."""
     path = sources_path(config)
     lines = []
     for page in ssm.get_paginator("get_parameters_by_path").paginate(Path=path):
@@ -35,10 +36,10 @@ def show(ssm: Any, config: Config) -> list[str]:
 
 
 def put(ssm: Any, config: Config, source: str, file: Path) -> None:
-    """Checks a file of JSON and makes it a source's settings.
+    """Checks a JSON file and makes it a source's settings.
 
     Raises:
-        DeployError: If source or settings are not usable.
+        DeployError: If the source or the settings cannot be used.
     """
     _check(source)
     try:
@@ -55,10 +56,10 @@ def put(ssm: Any, config: Config, source: str, file: Path) -> None:
 
 
 def remove(ssm: Any, config: Config, source: str) -> None:
-    """Has a source be as all others.
+    """Removes a source's own settings.
 
     Raises:
-        DeployError: If it is so already.
+        DeployError: If the source has none.
     """
     _check(source)
     try:

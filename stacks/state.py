@@ -1,4 +1,4 @@
-"""The bucket that holds the state of all environments; applied once, its own state is a local file."""
+"""The bucket that holds the state of all environments; it is applied once, with its own state in a local file."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from constructs import Construct
 from stacks.config import Config
 from stacks.storage import expire, private_bucket
 
-# For so long an earlier state can be brought back.
+# How many days an earlier state can be restored.
 OLD_VERSIONS_DAYS = 90
 
 
 def state_bucket_name(account: str, region: str) -> str:
-    """One bucket for an account and region."""
+    """The name of the bucket; each account and region has one."""
     return f"cv2kinesis-terraform-state-{account}-{region}"
 
 
 def keep_state(stack: TerraformStack, config: Config, key: str, account: str | None) -> None:
-    """Has a stack keep its state in the bucket, encrypted and locked; without an account, in its own folder."""
+    """Makes a stack keep its state in the bucket, encrypted and locked; without an account, in its own folder."""
     if not account:
         LocalBackend(stack, path="terraform.tfstate")
         return

@@ -36,10 +36,10 @@ QUEUE_RETENTION_SECONDS = 14 * DAY_SECONDS
 def private_bucket(
     stack: TerraformStack, id_: str, name: str, *, versioning: bool, provider: TerraformProvider | None = None
 ) -> S3Bucket:
-    """A bucket that is encrypted (AES-256), closed to the public and reached over TLS alone.
+    """A bucket that is encrypted (AES-256), closed to the public and reachable over TLS only.
 
     Args:
-        provider: Of another region.
+        provider: The provider of another region.
     """
     bucket = S3Bucket(stack, id_, bucket=name, provider=provider)
     encryption = S3BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultA(
@@ -86,7 +86,7 @@ def expire(
     current: bool = True,
     provider: TerraformProvider | None = None,
 ) -> None:
-    """Deletes objects (if `current`), old versions of them and uploads that were never finished."""
+    """Deletes objects (if `current`), old versions and unfinished uploads after some days."""
     S3BucketLifecycleConfiguration(
         stack,
         f"{id_}-lifecycle",
@@ -110,7 +110,7 @@ def expire(
 
 
 class Storage:
-    """Frames in S3, results and notices of quarantine in SQS."""
+    """Frames in S3; results and notices of quarantine in SQS."""
 
     def __init__(self, stack: TerraformStack, config: Config, account: str) -> None:
         storage = config.storage

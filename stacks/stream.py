@@ -9,7 +9,7 @@ from stacks.config import Config
 
 
 class Stream:
-    """The stream that cameras write and workers read; encrypted with the service's own KMS key."""
+    """The stream that cameras write and workers read; it is encrypted with the service's own KMS key."""
 
     def __init__(self, stack: TerraformStack, config: Config) -> None:
         stream = config.stream

@@ -2,7 +2,7 @@
 
     terraform show -json plan | python -m stacks.summary --title dev
 
-What holds data and would be replaced or destroyed is called out first. Exit status 3 says so to machines.
+Resources that hold data and would be replaced or destroyed come first. Exit status 3 tells programs so.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from collections import defaultdict
 from typing import Any, Final
 
-# Resources whose loss is a loss of data: frames, records, messages, checkpoints, images, logs, the state itself.
+# Resources that hold data: frames, records, messages, checkpoints, images, logs, the state itself.
 STATEFUL: Final = frozenset({
     "aws_cloudwatch_log_group", "aws_dynamodb_table", "aws_ecr_repository", "aws_kinesis_stream", "aws_kms_key",
     "aws_s3_bucket", "aws_sqs_queue",
@@ -30,7 +30,7 @@ DATA_AT_RISK_STATUS: Final = 3
 
 
 def main() -> int:
-    """0, or 3 where data would be lost; 2 for something that is no plan."""
+    """Gives 0, or 3 if data would be lost; 2 if the input is not a plan."""
     parser = argparse.ArgumentParser(prog="stacks.summary", description="a terraform plan as Markdown, from its JSON")
     parser.add_argument("--title", default="", help="the environment's name")
     args = parser.parse_args()
@@ -45,10 +45,10 @@ def main() -> int:
 
 
 def planned(plan: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """What a plan changes, by kind: create, change, replace, destroy.
+    """The changes of a plan by kind: create, change, replace, destroy.
 
     Raises:
-        KeyError: If it is no plan.
+        KeyError: If it is not a plan.
     """
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     _ = plan["format_version"]
@@ -60,7 +60,7 @@ def planned(plan: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
 
 
 def at_risk(changes: dict[str, list[dict[str, Any]]]) -> list[str]:
-    """Addresses of what holds data and would be lost."""
+    """Addresses of resources whose data would be lost."""
     lost = changes.get("replace", []) + changes.get("destroy", [])
     return sorted(resource["address"] for resource in lost if resource["type"] in STATEFUL)
 
@@ -80,7 +80,7 @@ def markdown(changes: dict[str, list[dict[str, Any]]], title: str = "") -> str:
 
 def _section(kind: str, resources: list[dict[str, Any]]) -> list[str]:
     rows = [f"{SIGNS[kind]} {_describe(kind, r)}" for r in sorted(resources, key=lambda r: str(r["address"]))]
-    folded = kind == "create"  # long at the first deployment, and harmless
+    folded = kind == "create"  # long at the first deployment, but harmless
     opening = "<details>" if folded else "<details open>"
     return [f"{opening}<summary>{len(rows)} to {kind}</summary>", "", "```diff", *rows, "```", "</details>", ""]
 
@@ -92,7 +92,7 @@ def _describe(kind: str, resource: dict[str, Any]) -> str:
         return f"{resource['address']}  (because of {', '.join(causes)})" if causes else str(resource["address"])
     if kind == "change":
         before, after, unknown = change["before"] or {}, change["after"] or {}, change.get("after_unknown") or {}
-        # Names alone: values may be secret.
+        # Names only: values may be secret.
         names = {n for n in {*before, *after} if before.get(n) != after.get(n)} | {n for n in unknown if unknown[n]}
         return f"{resource['address']}  ({', '.join(sorted(names))})"
     return str(resource["address"])

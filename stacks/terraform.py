@@ -11,7 +11,7 @@ from stacks.errors import DeployError
 
 
 class Terraform:
-    """Commands on this terminal; the first one that asks for the state initialises the folder."""
+    """Commands on this terminal; the first command that needs the state initialises the folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -20,7 +20,7 @@ class Terraform:
         """Installs the provider and finds the state.
 
         Raises:
-            DeployError: If it cannot; terraform has said why.
+            DeployError: If it fails; terraform has printed why.
         """
         done = self._run("init", "-input=false", "-reconfigure", capture=True)
         if done.returncode:
@@ -32,7 +32,7 @@ class Terraform:
         return self._run(*arguments).returncode
 
     def output(self) -> dict[str, Any]:
-        """The outputs of what is applied, in terraform's own form.
+        """The outputs of the applied stack, in terraform's own form.
 
         Raises:
             DeployError: If nothing is applied.
@@ -44,10 +44,10 @@ class Terraform:
         return outputs
 
     def show(self, plan: str) -> dict[str, Any]:
-        """A saved plan.
+        """Reads a saved plan.
 
         Raises:
-            DeployError: If there is none.
+            DeployError: If there is no such plan.
         """
         done = self._run("show", "-json", plan, capture=True)
         if done.returncode:

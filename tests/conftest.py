@@ -1,18 +1,56 @@
-"""What tests share: the embedded AWS, names that do not meet, the reference data."""
+"""Fixtures that tests share: the embedded AWS, unique names, the reference data."""
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
+import hypothesis
 import pytest
 
+from local import watchdog
 from local.processes import ROOT, Aws
 from local.resources import Resources
+from tests import costs
 from tests.pictures import street_jpeg
 
+# Whatever a test starts, by whatever means, ends with this process.
+os.environ.update(watchdog.mark())
+# A machine that does something else meanwhile fails no test.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
+
 REFERENCE = ROOT.parent / "shared" / "data"
+CASES = ROOT.parent / "shared" / "cases"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Says what ended a process of pytest-xdist, which itself only says that it was "not properly terminated"."""
+    if error:
+        status = node.gateway._io.popen.wait()
+        how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+        print(f"\n[{node.gateway.id}] ended with {how}; {memory()}", file=sys.stderr)
+
+
+def memory() -> str:
+    """What is left of it, and how many processes the kernel has ended for lack of it since the machine's start."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines() + Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return "this system does not tell of its memory"
+    return ", ".join(" ".join(line.split()) for line in lines if line.startswith(("MemAvailable", "oom_kill ")))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Has several processes begin with what takes long; a single one keeps the order of the files."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: costs.seconds(item.path), reverse=True)
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +62,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
 
 @pytest.fixture
 def name() -> str:
-    """A name that nothing else has."""
+    """A unique name."""
     return f"t{uuid4().hex[:12]}"
 
 
@@ -36,7 +74,7 @@ def resources(aws: Aws, name: str) -> Resources:
 
 @pytest.fixture(scope="session")
 def reference() -> Path:
-    """Weights, photographs and expected detections; they lie beside the repository, not in it."""
+    """Weights, photographs and expected detections, which lie beside the repository."""
     if not REFERENCE.is_dir():
         pytest.skip("the reference data (shared/data beside the repository) is not there")
     return REFERENCE
@@ -46,3 +84,11 @@ def reference() -> Path:
 def jpeg() -> bytes:
     """A plain JPEG of a drawn street, 320x180."""
     return street_jpeg()
+
+
+@pytest.fixture(scope="session")
+def cases() -> Path:
+    """Inputs that failed for somebody, which lie beside the repository."""
+    if not CASES.is_dir():
+        pytest.skip("the inputs that failed for somebody (shared/cases beside the repository) are not there")
+    return CASES

@@ -1,6 +1,6 @@
-"""A network camera for tests: an RTSP server (RFC 2326) that plays a film, interleaved on the one TCP connection.
+"""A network camera for tests: an RTSP server (RFC 2326) that plays a film, interleaved on a single TCP connection.
 
-The film is an MPEG transport stream, which RTP carries in whole packets (RFC 2250), so that nothing here needs to know
+The film is an MPEG transport stream, which RTP carries in whole packets (RFC 2250), so that this module need not know
 how video is coded.
 """
 
@@ -103,11 +103,11 @@ class _Server(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Connection)
         self.data = data
         self.methods: list[str] = []
-        # A camera that falls silent without hanging up.
+        # A camera that falls silent and keeps the connection.
         self.hang, self.released = threading.Event(), threading.Event()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        pass  # a caller that has hung up
+        pass  # the caller has closed the connection
 
     @property
     def url(self) -> str:
@@ -116,7 +116,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
 @contextmanager
 def camera(data: bytes) -> Iterator[_Server]:
-    """Serves a film again and again, to whoever calls."""
+    """Serves a film repeatedly to every caller."""
     with _Server(data) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

@@ -6,10 +6,9 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -17,24 +16,22 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from consumer.errors import ConsumerError
-from consumer.web.board import Board, entry
+from consumer.errors import ConsumerError, GoneError
+from consumer.web.board import END, Board, Listener
 from consumer.web.guard import Guard
 from consumer.web.openapi import DESCRIPTION, MAX_LIMIT
-from contract.message import ResultMessage
+from consumer.web.pictures import Pictures, in_thread
 
 STATIC: Final = Path(__file__).parent / "static"
 # A word now and then tells both sides that the other is there.
 HEARTBEAT_SECONDS: Final = 5.0
 QUEUES_SECONDS: Final = 5.0
 
-FetchFrame = Callable[[ResultMessage], bytes]
-"""Gives the annotated JPEG of a result; blocks."""
 CountQueues = Callable[[], dict[str, int]]
 """Gives the number of messages on the queues that something is wrong with; blocks."""
 
 
-def application(board: Board, fetch: FetchFrame, count: CountQueues, *, token: str | None = None) -> Starlette:
+def application(board: Board, pictures: Pictures, count: CountQueues, *, token: str | None = None) -> Starlette:
     """Puts the routes together.
 
     Args:
@@ -49,7 +46,7 @@ def application(board: Board, fetch: FetchFrame, count: CountQueues, *, token: s
         Route("/api/sources/{name}/status", _source(board)),
         Route("/api/detections", _detections(board)),
         Route("/api/frames/{frame_id:path}", _frame(board)),
-        Route("/frames/{frame_id:path}", _picture(board, fetch)),
+        Route("/frames/{frame_id:path}", _picture(board, pictures)),
     ]
     return Starlette(
         routes=routes,
@@ -94,19 +91,23 @@ def _detections(board: Board) -> Endpoint:
 
 def _frame(board: Board) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        result = board.frame(request.path_params["frame_id"])
-        return JSONResponse(entry(result)) if result else _problem(404, "no such frame among the latest")
+        found = board.entry(request.path_params["frame_id"])
+        return JSONResponse(found) if found else _problem(404, "no such frame among the latest")
 
     return endpoint
 
 
-def _picture(board: Board, fetch: FetchFrame) -> Endpoint:
+def _picture(board: Board, pictures: Pictures) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         result = board.frame(request.path_params["frame_id"])
         if result is None:
             return _problem(404, "no such frame among the latest")
         try:
-            jpeg = await run_in_threadpool(fetch, result)
+            jpeg = await pictures.get(result)
+        except TimeoutError:
+            return _problem(504, "the bucket does not answer in time")
+        except GoneError as error:
+            return _problem(404, str(error))
         except ConsumerError as error:
             return _problem(502, str(error))
         # A frame's picture never changes.
@@ -125,23 +126,31 @@ def _events(board: Board, count: CountQueues) -> Endpoint:
 
 
 async def _stream(board: Board, count: CountQueues) -> AsyncIterator[str]:
-    """Server-sent events: what there is, then what comes; see the HTML standard, 9.2."""
+    """Server-sent events: what there is, then what comes, until the board ends; see the HTML standard, 9.2."""
     with board.listen() as events:
-        yield _event({"type": "sources", "sources": board.sources()})
-        counted = 0.0
-        loop = asyncio.get_running_loop()
-        while True:
-            if loop.time() - counted >= QUEUES_SECONDS:
-                counted = loop.time()
-                yield _event({"type": "queues", "queues": await run_in_threadpool(count)})
-            try:
-                async with asyncio.timeout(HEARTBEAT_SECONDS):
-                    event = await events.get()
-            except TimeoutError:
-                yield ": still here\n\n"
-            else:
-                yield _event(event)
+        yield _event(json.dumps({"type": "sources", "sources": board.sources()}))
+        counting = asyncio.create_task(_tell_queues(events, count))
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(HEARTBEAT_SECONDS):
+                        event = await events.get()
+                except TimeoutError:
+                    yield ": still here\n\n"
+                else:
+                    yield _event(event)
+                    if event == END:
+                        return
+        finally:
+            counting.cancel()
 
 
-def _event(value: dict[str, Any]) -> str:
-    return f"data: {json.dumps(value, separators=(',', ':'))}\n\n"
+async def _tell_queues(events: Listener, count: CountQueues) -> None:
+    """Counts now and then, beside the results: a queue that does not answer delays none."""
+    while True:
+        events.offer(json.dumps({"type": "queues", "queues": await in_thread(count)}))
+        await asyncio.sleep(QUEUES_SECONDS)
+
+
+def _event(text: str) -> str:
+    return f"data: {text}\n\n"

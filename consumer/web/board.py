@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 import threading
 import time
 from collections import Counter, OrderedDict, deque
@@ -15,15 +17,21 @@ from typing import Any, Final
 from contract.frame import parse_time
 from contract.message import ResultMessage
 
-# Results that are kept to scroll back in, of all sources; sources that are kept, the longest silent give way.
+# Results that are kept to scroll back in, of all sources, in number and in bytes of memory; sources that are kept, the
+# longest silent give way.
 HISTORY: Final = 5000
+HISTORY_BYTES: Final = 64 * 1024 * 1024
 MAX_SOURCES: Final = 256
 # Classes that are counted of a source, the most frequent: a hostile message may name any number of new ones.
 MAX_CLASSES: Final = 200
 # A source's rate is that of so many seconds.
 RATE_SECONDS: Final = 10.0
-# Events that wait for a browser that does not keep up; then it misses some.
+# Events that wait for a browser that does not keep up, in number and in bytes; then it misses some.
 BACKLOG: Final = 200
+BACKLOG_BYTES: Final = 8 * 1024 * 1024
+# What a result takes besides its text and its classes' names, measured: 4 KiB.
+_RESULT_BYTES: Final = 4096
+END: Final = '{"type":"end"}'
 
 
 @dataclass(slots=True)
@@ -31,9 +39,10 @@ class Source:
     """A camera, as the page knows it."""
 
     name: str
-    latest: ResultMessage
-    seen_at: float
-    latency: float
+    latest_frame_id: str = ""
+    lag_ms: int | None = None
+    seen_at: float = 0.0
+    latency: float = 0.0
     frames: int = 0
     arrivals: deque[float] = field(default_factory=deque)
     classes: Counter[str] = field(default_factory=Counter)
@@ -43,6 +52,88 @@ class Source:
         while self.arrivals and self.arrivals[0] < now - RATE_SECONDS:
             self.arrivals.popleft()
         return len(self.arrivals) / RATE_SECONDS
+
+    def add(self, result: ResultMessage, now: float) -> None:
+        """Takes its next result."""
+        self.latest_frame_id, self.lag_ms, self.seen_at = result.frame_id, result.lag_ms, now
+        self.latency = (datetime.now(UTC) - parse_time(result.captured_at)).total_seconds()
+        self.frames += 1
+        self.arrivals.append(now)
+        self.classes.update(item.class_name for item in result.summary)
+        if len(self.classes) > MAX_CLASSES:
+            self.classes = Counter(dict(self.classes.most_common(MAX_CLASSES)))
+
+    def status(self, now: float) -> dict[str, Any]:
+        """As the page and the API give it."""
+        return {
+            "name": self.name,
+            "frames": self.frames,
+            "fps": round(self.rate(now), 2),
+            "latency_seconds": round(self.latency, 3),
+            "lag_seconds": None if self.lag_ms is None else self.lag_ms / 1000,
+            "silent_seconds": round(now - self.seen_at, 1),
+            "classes": dict(self.classes.most_common(20)),
+            "latest_frame_id": self.latest_frame_id,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A result of the past. Its text takes a tenth of the memory of its parsed detections.
+
+    Attributes:
+        text: The JSON that the page and the API give.
+        picture: The result without its lists, to fetch its picture by.
+    """
+
+    text: str
+    classes: frozenset[str]
+    picture: ResultMessage
+
+    @classmethod
+    def of(cls, result: ResultMessage) -> Kept:
+        """Keeps a result."""
+        classes = frozenset(item.class_name for item in result.summary)
+        return cls(entry(result), classes, result.model_copy(update={"summary": (), "zones": None, "lines": None}))
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory, about."""
+        return _RESULT_BYTES + sys.getsizeof(self.text) + sum(map(sys.getsizeof, self.classes))
+
+
+class Listener:
+    """Events that wait for one browser, as JSON; the oldest give way to newer ones."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[str] = deque()
+        self._bytes = 0
+        self._come = asyncio.Event()
+
+    async def get(self) -> str:
+        """Waits for the next event."""
+        while not self._waiting:
+            self._come.clear()
+            await self._come.wait()
+        return self._pop()
+
+    def tell(self, event: str) -> None:
+        """Takes an event from any thread."""
+        self._loop.call_soon_threadsafe(self.offer, event)
+
+    def offer(self, event: str) -> None:
+        """Takes an event in the event loop's own thread."""
+        self._waiting.append(event)
+        self._bytes += len(event)
+        while len(self._waiting) > 1 and (len(self._waiting) > BACKLOG or self._bytes > BACKLOG_BYTES):
+            self._pop()
+        self._come.set()
+
+    def _pop(self) -> str:
+        event = self._waiting.popleft()
+        self._bytes -= len(event)
+        return event
 
 
 class Board:
@@ -56,50 +147,56 @@ class Board:
         self._clock = clock
         self._lock = threading.Lock()
         self._sources: OrderedDict[str, Source] = OrderedDict()
-        self._history: OrderedDict[str, ResultMessage] = OrderedDict()
-        self._listeners: dict[asyncio.Queue[dict[str, Any]], asyncio.AbstractEventLoop] = {}
+        self._history: OrderedDict[str, Kept] = OrderedDict()
+        self._history_bytes = 0
+        self._listeners: set[Listener] = set()
+        self._ended = False
 
     def add(self, result: ResultMessage) -> None:
         """Takes a result, once for each frame, and tells whoever listens."""
-        now = self._clock()
-        latency = (datetime.now(UTC) - parse_time(result.captured_at)).total_seconds()
+        now, kept = self._clock(), Kept.of(result)
         with self._lock:
-            source = self._sources.get(result.source)
-            if source is None:
-                source = self._sources[result.source] = Source(result.source, result, now, latency)
-            source.latest, source.seen_at, source.latency = result, now, latency
-            source.frames += 1
-            source.arrivals.append(now)
-            source.classes.update(item.class_name for item in result.summary)
-            if len(source.classes) > MAX_CLASSES:
-                source.classes = Counter(dict(source.classes.most_common(MAX_CLASSES)))
+            source = self._sources.setdefault(result.source, Source(result.source))
+            source.add(result, now)
             self._sources.move_to_end(result.source)
             if len(self._sources) > MAX_SOURCES:
                 self._sources.popitem(last=False)
-            self._history[result.frame_id] = result
-            if len(self._history) > HISTORY:
-                self._history.popitem(last=False)
-            listeners = list(self._listeners.items())
-            event = {"type": "result", "source": self._status(source, now), "result": entry(result)}
-        for queue, loop in listeners:
-            loop.call_soon_threadsafe(_offer, queue, event)
+            self._keep(result.frame_id, kept)
+            listeners, status = list(self._listeners), json.dumps(source.status(now))
+        for listener in listeners:
+            listener.tell(f'{{"type":"result","source":{status},"result":{kept.text}}}')
+
+    def end(self) -> None:
+        """Tells whoever listens, now or later, that nothing more comes."""
+        with self._lock:
+            self._ended = True
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener.tell(END)
 
     def frame(self, frame_id: str) -> ResultMessage | None:
-        """A result that is still kept."""
+        """A result that is still kept, without its lists."""
         with self._lock:
-            return self._history.get(frame_id)
+            kept = self._history.get(frame_id)
+        return kept.picture if kept else None
+
+    def entry(self, frame_id: str) -> dict[str, Any] | None:
+        """A result that is still kept, as the API gives it."""
+        with self._lock:
+            kept = self._history.get(frame_id)
+        return json.loads(kept.text) if kept else None
 
     def sources(self) -> list[dict[str, Any]]:
         """All sources by name."""
         now = self._clock()
         with self._lock:
-            return [self._status(source, now) for _, source in sorted(self._sources.items())]
+            return [source.status(now) for _, source in sorted(self._sources.items())]
 
     def source(self, name: str) -> dict[str, Any] | None:
         """One source."""
         with self._lock:
             source = self._sources.get(name)
-            return None if source is None else self._status(source, self._clock())
+            return None if source is None else source.status(self._clock())
 
     def detections(
         self, *, source: str | None, class_name: str | None, before: str | None, limit: int
@@ -111,57 +208,46 @@ class Board:
             before: A frame id; only results that came before that one.
         """
         with self._lock:
-            results = list(reversed(self._history.values()))
+            results = list(reversed(self._history.items()))
         if before is not None:
-            place = next((number for number, result in enumerate(results) if result.frame_id == before), len(results))
+            place = next((number for number, (frame_id, _) in enumerate(results) if frame_id == before), len(results))
             results = results[place + 1 :]
         chosen = (
-            result
-            for result in results
-            if (source is None or result.source == source)
-            and (class_name is None or any(item.class_name == class_name for item in result.summary))
+            kept
+            for _, kept in results
+            if (source is None or kept.picture.source == source) and (class_name is None or class_name in kept.classes)
         )
-        return [entry(result) for result, _ in zip(chosen, range(limit), strict=False)]
+        return [json.loads(kept.text) for kept, _ in zip(chosen, range(limit), strict=False)]
 
     @contextmanager
-    def listen(self) -> Iterator[asyncio.Queue[dict[str, Any]]]:
-        """Events from now on, for the running event loop."""
-        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(BACKLOG)
+    def listen(self) -> Iterator[Listener]:
+        """Events from now on, for the running event loop; `END` is the last."""
+        listener = Listener()
         with self._lock:
-            self._listeners[queue] = asyncio.get_running_loop()
+            self._listeners.add(listener)
+            if self._ended:
+                listener.offer(END)
         try:
-            yield queue
+            yield listener
         finally:
             with self._lock:
-                del self._listeners[queue]
+                self._listeners.discard(listener)
 
-    @staticmethod
-    def _status(source: Source, now: float) -> dict[str, Any]:
-        return {
-            "name": source.name,
-            "frames": source.frames,
-            "fps": round(source.rate(now), 2),
-            "latency_seconds": round(source.latency, 3),
-            "lag_seconds": None if source.latest.lag_ms is None else source.latest.lag_ms / 1000,
-            "silent_seconds": round(now - source.seen_at, 1),
-            "classes": dict(source.classes.most_common(20)),
-            "latest_frame_id": source.latest.frame_id,
-        }
+    def _keep(self, frame_id: str, kept: Kept) -> None:
+        before = self._history.pop(frame_id, None)
+        self._history_bytes += kept.size - (before.size if before else 0)
+        self._history[frame_id] = kept
+        while len(self._history) > 1 and (len(self._history) > HISTORY or self._history_bytes > HISTORY_BYTES):
+            _, oldest = self._history.popitem(last=False)
+            self._history_bytes -= oldest.size
 
 
-def entry(result: ResultMessage) -> dict[str, Any]:
-    """A result as the page and the API give it: where the frame lies is nobody's business."""
-    return result.model_dump(
-        mode="json",
+def entry(result: ResultMessage) -> str:
+    """A result as the page and the API give it, in JSON: where the frame lies is nobody's business."""
+    return result.model_dump_json(
         by_alias=True,
         include={
             "frame_id", "source", "frame_index", "captured_at", "processed_at", "detections_count", "summary",
             "image_width", "image_height", "model", "inference_ms", "lag_ms", "zones", "lines",
         },
     )  # fmt: skip
-
-
-def _offer(queue: asyncio.Queue[dict[str, Any]], event: dict[str, Any]) -> None:
-    if queue.full():
-        queue.get_nowait()
-    queue.put_nowait(event)

@@ -8,42 +8,36 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import uvicorn
 
 from consumer.errors import ConsumerError
+from consumer.frames import Frames
 from consumer.results import Handler, ResultReader, call
 from consumer.web.application import application
 from consumer.web.board import Board
 from consumer.web.guard import is_loopback
+from consumer.web.pictures import Pictures, WholeMessages
 from contract.message import ResultMessage
 
 logger = logging.getLogger(__name__)
-
-# More than a frame has by default; a hostile message may name a larger object.
-MAX_PICTURE_BYTES: Final = 32 * 1024 * 1024
 
 
 class WebError(ConsumerError):
     """The page cannot be served."""
 
 
-def frame_fetcher(s3: Any, bucket: str | None) -> Callable[[ResultMessage], bytes]:
-    """Reads annotated frames, from one bucket alone where it is known: messages may come from anyone."""
+class Server(uvicorn.Server):
+    """Tells its pages when it ends in good order, so that they know it from a connection that is lost."""
 
-    def fetch(result: ResultMessage) -> bytes:
-        if bucket is not None and result.bucket != bucket:
-            raise WebError(f"frame {result.frame_id} is said to be in another bucket than {bucket}")
-        where = f"s3://{result.bucket}/{result.key}"
-        content = call(
-            where, lambda: s3.get_object(Bucket=result.bucket, Key=result.key)["Body"].read(MAX_PICTURE_BYTES + 1)
-        )
-        if len(content) > MAX_PICTURE_BYTES or not content.startswith(b"\xff\xd8"):
-            raise WebError(f"{where}: not a picture")
-        return bytes(content)
+    def __init__(self, config: uvicorn.Config, board: Board) -> None:
+        super().__init__(config)
+        self._board = board
 
-    return fetch
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._board.end()
+        await super().shutdown(sockets)
 
 
 def queue_counter(sqs: Any, quarantine_url: str | None) -> Callable[[], dict[str, int]]:
@@ -68,7 +62,7 @@ def queue_counter(sqs: Any, quarantine_url: str | None) -> Callable[[], dict[str
 def serve(
     reader: ResultReader,
     stop: threading.Event,
-    fetch: Callable[[ResultMessage], bytes],
+    frames: Frames,
     count: Callable[[], dict[str, int]],
     *,
     host: str,
@@ -86,6 +80,7 @@ def serve(
 
     Raises:
         ConsumerError: If the address is taken, or the queue cannot be read.
+        Exception: Whatever else ends the reader, such as an output that is closed, ends the server too.
     """
     if token is None and not is_loopback(host):
         token = secrets.token_urlsafe(24)
@@ -94,36 +89,40 @@ def serve(
     except OSError as error:
         raise WebError(f"--host {host} --port {port}: {error.strerror}") from None
     board = Board()
-    failure: list[ConsumerError] = []
+    whole = WholeMessages(frames, board.add)
+    failures: list[BaseException] = []
     config = uvicorn.Config(
-        application(board, fetch, count, token=token),
+        application(board, Pictures(frames), count, token=token),
         log_level="warning",
         lifespan="off",
         ws="none",
         server_header=False,
         timeout_graceful_shutdown=1,
     )
-    server = uvicorn.Server(config)
+    server = Server(config, board)
 
     def take(result: ResultMessage, body: str) -> None:
-        board.add(result)
+        whole.add(result)
         handle(result, body)
 
-    def read() -> None:
+    def guarded(work: Callable[[], None]) -> None:
+        """Ends the server when the work ends: a page that nothing comes to any more would look alive."""
         try:
-            reader.run(take, stop)
-        except ConsumerError as error:
-            failure.append(error)
-            server.should_exit = True
+            work()
+        except BaseException as error:  # another thread raises it
+            failures.append(error)
+        server.should_exit = True
 
-    thread = threading.Thread(target=read, name="results", daemon=True)
-    thread.start()
+    works: dict[str, Callable[[], None]] = {"results": lambda: reader.run(take, stop), "whole": whole.run}
+    threads = [threading.Thread(target=guarded, args=[work], name=name, daemon=True) for name, work in works.items()]
+    for thread in threads:
+        thread.start()
     address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/"
     announce(address + (f"?token={token}" if token else ""))
     try:
         asyncio.run(server.serve(sockets=[listener]))
     finally:
         stop.set()
-        thread.join(5)
-    if failure:
-        raise failure[0]
+        threads[0].join(5)
+    if failures:
+        raise failures[0]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from http.cookies import CookieError, SimpleCookie
+from collections.abc import Iterator
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse
@@ -35,6 +35,16 @@ def _hostname(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
+
+
+def _cookies(headers: Headers) -> Iterator[str]:
+    """The values of our cookie. Applications on other ports of this machine send theirs too, in forms that Python's
+    parser of cookies gives up at, and perhaps under the same name for another path."""
+    for header in headers.getlist("cookie"):
+        for pair in header.split(";"):
+            name, _, value = pair.strip().partition("=")
+            if name == COOKIE:
+                yield unquote(value)
 
 
 class Guard:
@@ -66,7 +76,7 @@ class Guard:
             given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
             if self._is_token(given):
                 response = RedirectResponse(scope["path"], 303)
-                response.set_cookie(COOKIE, given, httponly=True, samesite="strict")
+                response.set_cookie(COOKIE, quote(given, safe=""), httponly=True, samesite="strict")
                 app = response
             else:
                 app = PlainTextResponse("a token is needed: open the address that `consumer web` printed\n", 401)
@@ -76,11 +86,7 @@ class Guard:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self._is_token(given):
             return True
-        try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        except CookieError:
-            return False
-        return cookie is not None and self._is_token(cookie.value)
+        return any(self._is_token(cookie) for cookie in _cookies(headers))
 
     def _is_token(self, given: str) -> bool:
         return self._token is not None and hmac.compare_digest(given.encode(), self._token.encode())

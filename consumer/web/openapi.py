@@ -131,7 +131,8 @@ DESCRIPTION: Final[dict[str, Any]] = {
                 "responses": {
                     "200": {"description": "the picture", "content": {"image/jpeg": {}}},
                     **_NOT_FOUND,
-                    "502": _json("the bucket does not answer", _ref("Error")),
+                    "502": _json("the bucket refuses it, or it is no picture", _ref("Error")),
+                    "504": _json("the bucket does not answer in time", _ref("Error")),
                 },
             }
         },

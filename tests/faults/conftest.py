@@ -1,4 +1,4 @@
-"""An embedded AWS of its own for each test of faults: a fault of a service must not meet another test."""
+"""A rig for each test of faults, on an embedded AWS of its own: a fault of a service must not meet another test."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ import pytest
 from audit import Findings
 from local.faults import FaultControl
 from local.processes import Aws
-from local.scene import Scene
+from local.rig import Rig
 
-MakeScene = Callable[..., Scene]
+MakeRig = Callable[..., Rig]
 Report = Callable[..., None]
 
 
 @pytest.fixture
-def aws(tmp_path: Path) -> Iterator[Aws]:
+def own_aws(tmp_path: Path) -> Iterator[Aws]:
     with Aws(log=tmp_path / "aws.log") as server:
         yield server
 
 
 @pytest.fixture
-def faults(aws: Aws) -> FaultControl:
-    return FaultControl(aws.url)
+def faults(own_aws: Aws) -> FaultControl:
+    return FaultControl(own_aws.url)
 
 
 @pytest.fixture
-def scene(aws: Aws, tmp_path: Path) -> Iterator[MakeScene]:
-    """Makes a scene; ends it after the test."""
-    made: list[Scene] = []
+def rig(own_aws: Aws, tmp_path: Path) -> Iterator[MakeRig]:
+    """Makes a rig; ends it after the test."""
+    made: list[Rig] = []
 
-    def make(**options: Any) -> Scene:
-        made.append(Scene(aws.url, tmp_path, **options))
+    def make(**options: Any) -> Rig:
+        made.append(Rig(own_aws.url, tmp_path, **options))
         return made[-1]
 
     yield make

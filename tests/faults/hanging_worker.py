@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import sys
 import time
 
 from kcl_worker.__main__ import main
-from kcl_worker.detections import Detections, Image
-from kcl_worker.openvino_detector import OpenVinoDetector
+from kcl_worker.vision.detections import Detections, Image
+from kcl_worker.vision.openvino_detector import OpenVinoDetector
 
 _calls = itertools.count(1)
 _detect = OpenVinoDetector.detect
@@ -22,4 +21,4 @@ def _hang(self: OpenVinoDetector, image: Image, confidence_threshold: float | No
 
 if __name__ == "__main__":
     OpenVinoDetector.detect = _hang  # type: ignore[method-assign]
-    sys.exit(main())
+    main()

@@ -8,18 +8,15 @@ from typing import Any
 
 import pytest
 
+from doctor.leases import leases
+from doctor.place import Place
 from local.faults import Fault, FaultControl
 from local.permissions import enforcement
 from local.processes import Aws, Worker
 from local.resources import Resources, client
-from local.scene import QUICK
+from local.rig import QUICK
 
 RESOURCE_STATUS = 12
-
-
-@pytest.fixture
-def resources(aws: Aws, name: str) -> Resources:
-    return Resources.create(aws.url, name)
 
 
 def worker(resources: Resources, folder: Path, **changes: str) -> Worker:
@@ -42,8 +39,10 @@ def last_words(worker: Worker) -> str:
     ("variable", "value", "text"),
     [
         ("KINESIS_STREAM_NAME", "nobody", "stream nobody: ResourceNotFoundException"),
-        ("S3_BUCKET_NAME", "nobodys-bucket", "s3 put s3://nobodys-bucket/frames/door/"),
-        ("SQS_QUEUE_URL", "URL/nobody", "/nobody: "),
+        pytest.param(
+            "S3_BUCKET_NAME", "nobodys-bucket", "s3 get s3://nobodys-bucket/state/", marks=pytest.mark.thorough
+        ),
+        pytest.param("SQS_QUEUE_URL", "URL/nobody", "/nobody: ", marks=pytest.mark.thorough),
     ],
 )
 def test_something_missing(
@@ -52,17 +51,43 @@ def test_something_missing(
     put(resources, jpeg)
     value = value.replace("URL", resources.queue_url.rpartition("/")[0])
     with worker(resources, tmp_path, **{variable: value}) as started:
-        assert started.process.wait(60) == RESOURCE_STATUS
+        assert started.wait() == RESOURCE_STATUS
         assert text in last_words(started)
 
 
+@pytest.mark.thorough
 def test_a_stream_that_is_deleted_while_it_is_read(resources: Resources, jpeg: bytes, tmp_path: Path) -> None:
     put(resources, jpeg)
     with worker(resources, tmp_path) as started:
         started.wait_for(lambda: started.get("/status")[1]["frames"], "a frame")
         resources.client("kinesis").delete_stream(StreamName=resources.stream)
-        assert started.process.wait(90) == RESOURCE_STATUS
+        assert started.wait() == RESOURCE_STATUS
         assert f"stream {resources.stream}: " in last_words(started)
+
+
+@pytest.mark.thorough
+def test_a_stream_that_is_deleted_and_made_again(
+    resources: Resources, jpeg: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(resources, jpeg)
+    put(resources, jpeg)
+    with worker(resources, tmp_path) as started:
+        started.wait_for(lambda: started.get("/status")[1]["frames"] == 2, "two frames")
+    kinesis = resources.client("kinesis")
+    kinesis.delete_stream(StreamName=resources.stream)
+    kinesis.create_stream(StreamName=resources.stream, ShardCount=1)
+    put(resources, jpeg)
+    for name, value in resources.environment().items():
+        monkeypatch.setenv(name, value)
+    finding = leases(Place.from_environment())
+    assert finding.verdict == "wrong"
+    assert f"they are of a stream {resources.stream} that was made at " in finding.says
+    with worker(resources, tmp_path) as started:
+        started.wait_for(lambda: started.get("/status")[1]["frames"] == 1, "the frame of the new stream")
+        told = [entry for entry in started.log() if "made again" in entry["message"]]
+        assert [(entry["message"], entry["removed"]) for entry in told] == [
+            ("the stream was made again: its leases begin anew", 1)
+        ]
 
 
 def test_a_lease_table_that_is_somebody_elses(resources: Resources, tmp_path: Path) -> None:
@@ -73,13 +98,14 @@ def test_a_lease_table_that_is_somebody_elses(resources: Resources, tmp_path: Pa
         BillingMode="PAY_PER_REQUEST",
     )
     with worker(resources, tmp_path) as started:
-        assert started.process.wait(60) == RESOURCE_STATUS
+        assert started.wait() == RESOURCE_STATUS
         assert last_words(started) == f"table {resources.stream}: its key is not leaseKey; KCL did not make it"
 
 
+@pytest.mark.thorough
 def test_a_role_without_rights(aws: Aws, resources: Resources, tmp_path: Path) -> None:
     with worker(resources, tmp_path, **nobody(aws)) as started, enforcement(aws.url):
-        assert started.process.wait(60) == RESOURCE_STATUS
+        assert started.wait() == RESOURCE_STATUS
         assert f"stream {resources.stream}: AccessDeniedException" in last_words(started)
 
 
@@ -96,6 +122,7 @@ def nobody(aws: Aws) -> dict[str, str]:
     }
 
 
+@pytest.mark.thorough
 def test_secrets_never_reach_the_log(aws: Aws, resources: Resources, jpeg: bytes, tmp_path: Path) -> None:
     put(resources, jpeg)
     secrets = {"AWS_SECRET_ACCESS_KEY": "s3cr3t-of-the-worker", "AWS_SESSION_TOKEN": "t0ken-of-the-worker"}

@@ -8,20 +8,20 @@ from collections import defaultdict
 import pytest
 
 from contract.message import ResultMessage
-from local.scene import kill, pids_of, wait_for
-from tests.faults.conftest import MakeScene, Report
+from local.rig import kill, pids_of
+from local.waiting import wait_for
+from tests.faults.conftest import MakeRig, Report
 
 LINE = {"name": "middle", "start": [0.5, 0], "end": [0.5, 1]}
 ZONE = {"name": "left", "polygon": [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]}
 
 
-@pytest.mark.timeout(400)
-def test_ids_and_counts_outlive_killed_and_replaced_workers(scene: MakeScene, report: Report) -> None:
-    stage = scene(shards=2, environment={"SOURCES_REFRESH_SECONDS": "1"})
+def test_ids_and_counts_outlive_killed_and_replaced_workers(rig: MakeRig, report: Report) -> None:
+    stage = rig(shards=2, environment={"SOURCES_REFRESH_SECONDS": "1"})
     for camera in ("c1", "c2"):
         stage.resources.configure(camera, json.dumps({"tracking": True, "lines": [LINE], "zones": [ZONE]}))
     stage.fleet.scale(1)
-    stage.send(cameras=3, fps=5, width=640)
+    stage.send(cameras=3, fps=2, width=640)
 
     def results_grow_by(number: int) -> None:
         before = len(stage.results)
@@ -30,20 +30,20 @@ def test_ids_and_counts_outlive_killed_and_replaced_workers(scene: MakeScene, re
             stage.collect()
             return len(stage.results) >= before + number
 
-        wait_for(grown, f"{number} results", 90)
+        wait_for(grown, f"{number} results", stage.progress)
 
-    results_grow_by(150)
+    results_grow_by(25)
     for _ in range(2):
         worker = stage.fleet.workers[0]
         kill(pids_of(worker))
-        wait_for(lambda gone=worker: gone not in stage.fleet.workers, "another worker", 60)  # type: ignore[misc]
-        results_grow_by(120)
+        wait_for(lambda gone=worker: gone not in stage.fleet.workers, "another worker")  # type: ignore[misc]
+        results_grow_by(20)
     stage.fleet.scale(2)  # leases move gracefully
-    results_grow_by(120)
+    results_grow_by(20)
     stage.resources.configure("c2", "{}")
-    results_grow_by(60)
+    results_grow_by(20)
     stage.stop_sending()
-    stage.wait_for_outcomes(timeout=120)
+    stage.wait_for_outcomes()
     findings = stage.audit()
     report("tracks: two kills -9, one handover", findings, restarts=len(stage.fleet.exits))
     assert findings.problems == []
@@ -71,3 +71,27 @@ def test_ids_and_counts_outlive_killed_and_replaced_workers(scene: MakeScene, re
     c2 = max((r for r in stage.results if r.source == "c2"), key=lambda r: r.frame_index or 0)
     assert c2.lines is None  # its settings went while the worker ran
     assert c2.zones is None
+
+
+@pytest.mark.thorough
+def test_a_source_keeps_its_totals_when_one_more_camera_moves_it_to_another_shard(rig: MakeRig, report: Report) -> None:
+    stage = rig(shards=2, environment={"SOURCES_REFRESH_SECONDS": "1"})
+    for camera in range(1, 4):
+        stage.resources.configure(f"c{camera}", json.dumps({"tracking": True, "lines": [LINE]}))
+    stage.fleet.scale(1)
+    for cameras in (2, 3):
+        stage.send(cameras=cameras, fps=3, frames=60, width=640, first=0).wait()
+    stage.wait_for_outcomes()
+    findings = stage.audit()
+    report("one more camera moves others to another shard", findings)
+    assert findings.problems == []
+
+    mine = sorted((result for result in stage.results if result.source == "c2"), key=lambda result: result.processed_at)
+    assert len({result.shard_id for result in mine}) == 2
+    before, crossed = (0, 0), 0
+    for result in mine:
+        [line] = result.lines or ()
+        total = line.in_total, line.out_total
+        assert total == (before[0] + line.inward, before[1] + line.outward)
+        before, crossed = total, crossed + line.inward + line.outward
+    assert crossed == sum(before) > 0

@@ -17,7 +17,7 @@ from local.resources import aws_environment
 from stacks.config import Config
 
 Synth = Callable[..., dict[str, Any]]
-ACCOUNT = "123456789012"  # the embedded AWS's
+ACCOUNT = "123456789012"  # the embedded AWS's account
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ class Terraform:
         return done
 
     def init(self) -> None:
-        """Installs the provider; skips where it is not to be had."""
+        """Installs the provider; skips if it cannot be had."""
         done = self.run("init", "-input=false", "-no-color", check=False)
         if done.returncode and "provider" in done.stderr:
             pytest.skip("the AWS provider cannot be installed: " + done.stderr.strip().splitlines()[0])
@@ -62,7 +62,7 @@ class Terraform:
         self.run("apply", "-auto-approve", "-input=false", "-no-color", *arguments)
 
     def planned(self) -> dict[str, dict[str, Any]]:
-        """What a plan would change: by address, the actions and the attributes that differ."""
+        """What a plan would change: the actions and differing attributes by address."""
         self.run("plan", "-input=false", "-no-color", "-out=plan")
         plan = json.loads(self.run("show", "-json", "plan").stdout)
         changes = {}
@@ -82,18 +82,18 @@ class Terraform:
 
 @pytest.fixture
 def terraform(tmp_path: Path, aws: Aws) -> Callable[[str], Terraform]:
-    """Terraform in the folder of a stack that was synthesised."""
+    """Terraform in the folder of a synthesised stack."""
     if not shutil.which("terraform"):
         pytest.skip("terraform is not installed")
     return lambda stack: Terraform(tmp_path / "cdktf.out" / "stacks" / stack, aws)
 
 
 class Checkout:
-    """An operator's own copy of the project, in which cdktf.out is made, with an environment of its own."""
+    """An operator's copy of the project, for its own cdktf.out and its own environment."""
 
     def __init__(self, folder: Path, aws: Aws, region: str) -> None:
         self.folder, self.region = folder, region
-        for name in ("stacks", "environments", "kcl_worker", "contract", "producer", "audit", "requirements"):
+        for name in ("stacks", "environments", "kcl_worker", "cloud", "contract", "producer", "audit", "requirements"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("main.py", "Dockerfile", ".dockerignore"):
             shutil.copy(ROOT / name, folder)
@@ -107,25 +107,23 @@ class Checkout:
         """Writes the environment's file."""
         (self.folder / "environments" / "own.toml").write_text(f'region = "{self.region}"\n{text}')
 
-    def run(
-        self, *arguments: str, timeout: float = 110, env: dict[str, str] | None = None
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """An operator's command."""
         return subprocess.run(
             [sys.executable, "-m", "stacks.cli", *arguments],
-            cwd=self.folder, env=self.env | (env or {}), capture_output=True, text=True, timeout=timeout, check=False,
+            cwd=self.folder, env=self.env | (env or {}), capture_output=True, text=True, check=False,
         )  # fmt: skip
 
-    def succeed(self, *arguments: str, timeout: float = 110, env: dict[str, str] | None = None) -> str:
+    def succeed(self, *arguments: str, env: dict[str, str] | None = None) -> str:
         """A command that must succeed; gives what it prints."""
-        done = self.run(*arguments, timeout=timeout, env=env)
+        done = self.run(*arguments, env=env)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout
 
 
 @pytest.fixture
 def checkout(tmp_path: Path, aws: Aws) -> Callable[[str], Checkout]:
-    """A checkout for a region, in which no other test has made the state's bucket."""
+    """A checkout for a region in which no other test has made the state's bucket."""
     for tool in ("node", "terraform"):
         if not shutil.which(tool):
             pytest.skip(f"{tool} is not installed")

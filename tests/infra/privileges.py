@@ -1,6 +1,6 @@
-"""Calls that the worker's role must be able to make, and calls that it must not.
+"""Calls that the worker's role must allow, and calls that it must deny.
 
-Each is real; whether it is allowed is all that counts, so most name things that do not exist.
+Each call is real. Only its permission counts, so most calls name resources that do not exist.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Call:
 
 
 def allowed(aws: Aws, region: str, credentials: dict[str, str], call: Call) -> bool:
-    """Whether IAM lets these credentials make a call; any other error comes after it."""
+    """Whether IAM allows these credentials a call; any other error comes after IAM's check."""
     given = {name.lower(): value for name, value in credentials.items()}
     config = Config(retries={"total_max_attempts": 1})
     made = boto3.client(call.service, endpoint_url=aws.url, region_name=region, config=config, **given)
@@ -44,7 +44,7 @@ def allowed(aws: Aws, region: str, credentials: dict[str, str], call: Call) -> b
 
 
 def allowed_to_the_worker(outputs: dict[str, str]) -> list[Call]:
-    """What the worker and its daemon call."""
+    """The calls of the worker and its daemon."""
     stream, table = outputs["KinesisStreamName"], outputs["KinesisStreamName"]
     path, state = f"/{stream}/sources", "state/x/door.json"
     key = {"leaseKey": {"S": "none"}}
@@ -62,6 +62,32 @@ def allowed_to_the_worker(outputs: dict[str, str]) -> list[Call]:
         Call("dynamodb", "get a lease", lambda c: c.get_item(TableName=table, Key=key)),
         Call("dynamodb", "put a lease", lambda c: c.put_item(TableName=table, Item=key)),
         Call("dynamodb", "delete a lease", lambda c: c.delete_item(TableName=table, Key=key)),
+        Call("dynamodb", "scan leases", lambda c: c.scan(TableName=table)),
+        Call(
+            "dynamodb",
+            "give a lease away",
+            lambda c: c.update_item(
+                TableName=table,
+                Key=key,
+                UpdateExpression="REMOVE checkpointOwner",
+                ConditionExpression="attribute_exists(leaseKey)",
+            ),
+        ),
+        Call(
+            "dynamodb",
+            "say that it leaves",
+            lambda c: c.update_item(
+                TableName=f"{table}-WorkerMetricStats",
+                Key={"wid": {"S": "none"}},
+                UpdateExpression="REMOVE leaving",
+                ConditionExpression="attribute_exists(wid)",
+            ),
+        ),
+        Call(
+            "dynamodb",
+            "free a dead leader's lock",
+            lambda c: c.delete_item(TableName=f"{table}-CoordinatorState", Key={"key": {"S": "none"}}),
+        ),
         Call("dynamodb", "scan reports", lambda c: c.scan(TableName=f"{table}-WorkerMetricStats")),
         Call("dynamodb", "scan the coordinator's", lambda c: c.scan(TableName=f"{table}-CoordinatorState")),
         Call(
@@ -80,9 +106,20 @@ def allowed_to_the_worker(outputs: dict[str, str]) -> list[Call]:
             "store a bad record",
             lambda c: c.put_object(Bucket=outputs["S3BucketName"], Key="quarantine/x", Body=b""),
         ),
+        Call("s3", "look for a frame", lambda c: c.get_object_tagging(Bucket=outputs["S3BucketName"], Key="frames/x")),
         Call("s3", "remember", lambda c: c.put_object(Bucket=outputs["S3BucketName"], Key=state, Body=b"")),
         Call("s3", "know again", lambda c: c.get_object(Bucket=outputs["S3BucketName"], Key=state)),
         Call("ssm", "read settings of sources", lambda c: c.get_parameters_by_path(Path=path)),
+        Call(
+            "s3",
+            "store a long message",
+            lambda c: c.put_object(Bucket=outputs["S3BucketName"], Key="frames/x.json", Body=b""),
+        ),
+        Call(
+            "sqs",
+            "look at the queue of results",
+            lambda c: c.get_queue_attributes(QueueUrl=outputs["SQSQueueURL"], AttributeNames=["All"]),
+        ),
         Call("sqs", "announce a result", lambda c: c.send_message(QueueUrl=outputs["SQSQueueURL"], MessageBody="x")),
         Call(
             "sqs",
@@ -93,7 +130,7 @@ def allowed_to_the_worker(outputs: dict[str, str]) -> list[Call]:
 
 
 def forbidden_to_the_worker(outputs: dict[str, str]) -> list[Call]:
-    """What a worker that was taken over would like to call."""
+    """Calls that a hijacked worker might try."""
     stream, bucket, queue = outputs["KinesisStreamName"], outputs["S3BucketName"], outputs["SQSQueueURL"]
     other_queue = queue.rpartition("/")[0] + "/other"
     parameter = f"/cv2kinesis{stream.removeprefix('cv2kinesis')}/SQS_QUEUE_URL"

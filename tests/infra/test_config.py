@@ -29,6 +29,10 @@ def test_the_defaults_are_the_names_that_users_know() -> None:
         ({"stream": {"shards": 0}}, "stream.shards: 0: input should be greater than or equal to 1"),
         ({"service": {"max_tasks": 2}}, "service.max_tasks 2: more than the 1 shards"),
         ({"service": {"max_tasks": 21}, "stream": {"shards": 30}}, "service.max_tasks: 21"),
+        (
+            {"service": {"max_tasks": 2}, "stream": {"shards": 17}},
+            "service.max_tasks 2: a task of 2048 MiB reads at most 8 shards, so 17 shards take 3 tasks",
+        ),
         ({"service": {"min_tasks": 3, "max_tasks": 2}, "stream": {"shards": 3}}, "min_tasks 3: more than max_tasks 2"),
         ({"service": {"cpu": 500}}, "cpu 500: Fargate offers 256"),
         ({"service": {"memory": 8192}}, "memory 8192: with cpu 512 Fargate offers 1024 to 4096 MiB"),

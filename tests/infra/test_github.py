@@ -1,4 +1,4 @@
-"""The roles of GitHub's workflows: as synthesised, and as policies that IAM takes."""
+"""The roles of GitHub's workflows: as synthesised, and as policies that IAM accepts."""
 
 from __future__ import annotations
 
@@ -94,9 +94,8 @@ def test_the_boundary_leaves_the_pipelines_roles_what_they_need(synth: Synth, st
         assert [action for action in needed if not any(fnmatch(action, allowed) for allowed in within)] == []
 
 
-@pytest.mark.timeout(300)
 def test_iam_takes_the_policies(synth: Synth, terraform: Callable[[str], Terraform], aws: Aws, tmp_path: Path) -> None:
-    # With all that there can be, and the longest names.
+    # With everything turned on and the longest names.
     values = GITHUB | {"suffix": "-" + "x" * 16, "storage": {"versioning": True, "replica_region": "eu-south-2"}}
     synth()  # skips without node
     from stacks.app import synthesise
@@ -105,7 +104,7 @@ def test_iam_takes_the_policies(synth: Synth, terraform: Callable[[str], Terrafo
     synthesise(Config.of(values), "test", ACCOUNT, folder)
     path = folder / "stacks/github/cdk.tf.json"
     stack = json.loads(path.read_text())
-    stack["terraform"]["backend"] = {"local": {"path": "terraform.tfstate"}}  # S3's is tested by itself
+    stack["terraform"]["backend"] = {"local": {"path": "terraform.tfstate"}}  # S3's is tested separately
     path.write_text(json.dumps(stack))
     github = terraform("github")
     github.init()

@@ -1,4 +1,4 @@
-"""Autoscaling as it is synthesised, and what the simulation makes of it."""
+"""Autoscaling as it is synthesised, and in the simulation."""
 
 from __future__ import annotations
 
@@ -77,13 +77,36 @@ def test_no_shape_of_traffic_is_lost_flaps_or_loses_a_worker_that_is_behind(synt
     assert outcomes["a day"].minutes[-1][1] == 0  # asleep at the end
 
 
+def test_a_shard_that_nobody_reads_counts_as_lag(synth: Synth) -> None:
+    scaling = Scaling.from_stack(synth(FOUR))
+    assert {alarm.name for alarm in scaling.alarms if alarm.policy == "scaling-out"} == {
+        "cv2kinesis-scaling-out", "cv2kinesis-scaling-out-unowned",
+    }  # fmt: skip
+    orphan = next(shape for shape in SHAPES if shape.orphaned_hour is not None)
+    told = run(scaling, orphan, 4, 1024)
+    assert any(change.by == "scaling-out" and change.after > change.before for change in told.changes)
+    assert told.worst_lag < 15 * 60
+    assert (told.unread, told.stopped_behind) == (0, [])
+    # No other metric shows it: without the workers' word it waits until somebody looks, and tasks stop meanwhile.
+    silent = [
+        replace(a, expression=a.expression.replace("FILL(unowned, 0) < 60", "1")) for a in scaling.alarms
+        if "unowned" not in a.name
+    ]  # fmt: skip
+    untold = run(replace(scaling, alarms=silent), orphan, 4, 1024)
+    assert untold.worst_lag > 3600
+    assert untold.stopped_behind != []
+    # It keeps the tasks, too, where no more may run.
+    kept = [alarm for alarm in scaling.alarms if "unowned" not in alarm.name]
+    assert run(replace(scaling, alarms=kept, schedule={}), orphan, 4, 1024).minutes[-1][1] > 0
+
+
 def test_without_its_guards_the_simulation_finds_what_goes_wrong(synth: Synth) -> None:
     scaling = Scaling.from_stack(synth(FOUR))
     moment = last_moment(sleeps(scaling) * 60 + 20)
     assert run(scaling, moment, 4, 1024).unread == 0
-    # Nobody looks: what came at the wrong moment stays.
+    # Without the `look` policy, records that came at the wrong moment stay unread.
     assert run(replace(scaling, schedule={}), moment, 4, 1024).unread > 0
-    # Lag is not asked for: tasks are stopped that are behind.
+    # Without the condition on lag, tasks are stopped while they are behind.
     blind = [
         replace(a, expression="IF(FILL(incoming, 0) == 0, 1, 0)") if a.policy.endswith("sleep") else a
         for a in scaling.alarms

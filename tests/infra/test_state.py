@@ -1,4 +1,4 @@
-"""The remote state: bootstrapped, used, locked."""
+"""The remote state is bootstrapped, used and locked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BUCKET = f"cv2kinesis-terraform-state-{ACCOUNT}-eu-central-1"
 KEY = "test/terraform.tfstate"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.thorough
 def test_the_state_lies_in_s3_and_is_locked(synth: Synth, terraform: Callable[[str], Terraform], aws: Aws) -> None:
     synth({"suffix": "-t2"}, account=ACCOUNT)
     bootstrap, stack = terraform("state"), terraform("test")
@@ -30,7 +30,7 @@ def test_the_state_lies_in_s3_and_is_locked(synth: Synth, terraform: Callable[[s
     state = json.loads(s3.get_object(Bucket=BUCKET, Key=KEY)["Body"].read())
     assert "aws_dynamodb_table" in {resource["type"] for resource in state["resources"]}
 
-    # Somebody else is at it.
+    # Somebody else holds the lock.
     s3.put_object(
         Bucket=BUCKET, Key=f"{KEY}.tflock", Body=json.dumps({"ID": "other", "Operation": "OperationTypeApply"})
     )

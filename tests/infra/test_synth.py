@@ -20,7 +20,7 @@ def statements(stack: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
 
 
 def empty_blocks(value: Any, path: str = "") -> list[str]:
-    """Where a dictionary without keys stands in a list: what CDKTF makes of a block it lost."""
+    """Places of empty dictionaries in lists, which CDKTF leaves where it has lost a block."""
     if isinstance(value, dict):
         return [found for key, item in value.items() for found in empty_blocks(item, f"{path}.{key}")]
     if isinstance(value, list):
@@ -163,8 +163,10 @@ def test_roles_have_no_wildcard_but_where_aws_knows_no_resource(synth: Synth) ->
     assert not any(
         "*" in action for statement in statements(stack, "task-permissions").values() for action in statement["actions"]
     )
-    frames = statements(stack, "task-permissions")["StoreFrames"]
-    assert [resource.rpartition("}")[2] for resource in frames["resources"]] == ["/frames/*", "/quarantine/*"]
+    for statement, action in (("StoreFrames", "s3:PutObject"), ("LookForFrames", "s3:GetObjectTagging")):
+        frames = statements(stack, "task-permissions")[statement]
+        assert frames["actions"] == [action]
+        assert [resource.rpartition("}")[2] for resource in frames["resources"]] == ["/frames/*", "/quarantine/*"]
 
 
 def test_precision_and_fan_out_are_the_environments_choice(synth: Synth) -> None:
@@ -186,7 +188,7 @@ def test_precision_and_fan_out_are_the_environments_choice(synth: Synth) -> None
 
 def test_environments_stand_side_by_side(synth: Synth) -> None:
     def names(stack: dict[str, Any]) -> set[str]:
-        # What may be alike: names within an environment's own resources.
+        # Names that may be the same in two environments: they lie within resources of one environment.
         return {
             resource["name"]
             for kind, resources in stack["resource"].items()
@@ -214,11 +216,15 @@ def test_the_alarms_tell_a_topic(synth: Synth) -> None:
     names = {alarm["alarm_name"].removeprefix("cv2kinesis-") for alarm in alarms.values()}
     assert names == {
         "lag", "dead-letters", "quarantine", "write-throttled", "read-throttled", "unhealthy", "frames-stopped",
-        "crash-loop",
+        "crash-loop", "unowned", "waiting",
     }  # fmt: skip
     assert all(alarm["alarm_actions"] == ["${aws_sns_topic.alarms.arn}"] for alarm in alarms.values())
     assert all(alarm["treat_missing_data"] == "notBreaching" for alarm in alarms.values())
     assert alarms["alarm-lag"]["threshold"] == 24 * 3600 * 1000  # half of the retention
+    unowned = alarms["alarm-unowned"]
+    assert (unowned["metric_name"], unowned["statistic"], unowned["threshold"]) == ("UnownedSeconds", "Maximum", 60)
+    waiting = alarms["alarm-waiting"]
+    assert (waiting["metric_name"], waiting["statistic"], waiting["threshold"]) == ("WaitingSeconds", "Maximum", 60)
     assert only(stack, "aws_sns_topic_subscription")["endpoint"] == "ops@example.com"
     assert "aws_sns_topic_subscription" not in synth()["resource"]
 
@@ -229,6 +235,7 @@ def test_the_dashboard(synth: Synth) -> None:
     for name in (
         "IncomingRecords", "GetRecords.IteratorAgeMilliseconds", "EndToEndLatency", "CPUUtilization", "TriggeredRules",
         "SEARCH('{cv2kinesis,StreamName,ShardId} MillisBehindLatest cv2kinesis'", "ConsumedWriteCapacityUnits",
+        "UnownedShards",
     ):  # fmt: skip
         assert name in dashboard["dashboard_body"]
 

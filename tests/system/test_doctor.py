@@ -10,24 +10,25 @@ from typing import Any
 
 import pytest
 
-from local.processes import ROOT, Worker
+from local.processes import ROOT, Aws, Worker
 from local.resources import Resources
+from local.waiting import PATIENCE_SECONDS
 
 
 def run(environment: dict[str, str], *arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
     command = [sys.executable, "-m", "doctor", "--json", *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=100)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     return done.returncode, {finding["hop"]: finding for finding in json.loads(done.stdout)}
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.thorough
 def test_a_pipeline_that_is_well(resources: Resources, tmp_path: Path) -> None:
     environment = resources.environment() | {"YOLO_MODEL_PATH": str(ROOT / "models" / "street.onnx")}
     with Worker(environment, tmp_path / "worker.log") as worker:
         worker.wait_for_shards(1)
         url = f"http://127.0.0.1:{worker.health_port()}"
-        status, found = run(environment, "--worker-url", url)
+        status, found = run(environment, "--worker-url", url, "--wait", f"{PATIENCE_SECONDS:.0f}")
         assert status == 0, found
         assert {hop for hop, finding in found.items() if finding["verdict"] == "wrong"} == set()
         assert "1 of 1 shards are held, by 1 workers" in found["leases"]["says"]
@@ -76,7 +77,7 @@ def test_tasks_that_do_not_run(resources: Resources) -> None:
     assert "there is no cluster other" in found["tasks"]["says"]
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.thorough
 def test_a_worker_that_has_died(resources: Resources, tmp_path: Path) -> None:
     environment = resources.environment() | {"YOLO_MODEL_PATH": str(ROOT / "models" / "street.onnx")}
     with Worker(environment, tmp_path / "worker.log") as worker:
@@ -85,7 +86,26 @@ def test_a_worker_that_has_died(resources: Resources, tmp_path: Path) -> None:
         worker.process.wait()
         status, found = run(environment, "--no-frame")
     assert status == 1
-    assert "nobody answers for shardId-000000000000" in found["leases"]["says"]
+    assert "nobody reads shardId-000000000000" in found["leases"]["says"]
+
+
+@pytest.mark.thorough
+def test_one_shard_that_nobody_reads_among_others(aws: Aws, name: str, tmp_path: Path) -> None:
+    # A worker that may have one lease, and two shards.
+    resources = Resources.create(aws.url, name, shards=2)
+    environment = resources.environment() | {
+        "YOLO_MODEL_PATH": str(ROOT / "models" / "street.onnx"),
+        "KCL_PROPERTIES": "maxLeasesForWorker=1",
+    }
+    with Worker(environment, tmp_path / "worker.log") as worker:
+        worker.wait_for_shards(1)
+        status, found = run(environment, "--no-frame")
+        assert status == 1
+        assert "1 of 2 shards are held, by 1 workers; nobody reads shardId-00000000000" in found["leases"]["says"]
+        assert "it is free" in found["leases"]["says"]
+        # The worker that reads the other one says so as well.
+        [unowned] = worker.get("/status")[1]["unowned_shards"]
+        assert (unowned["why"], unowned["seconds"] > 10) == ("its lease is free", True)
 
 
 def test_what_is_missing_is_named_with_what_to_do(resources: Resources) -> None:

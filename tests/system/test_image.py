@@ -13,9 +13,9 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,12 @@ import pytest
 
 from local.processes import ROOT, Aws
 from local.resources import Resources
+from local.rig import drain
+from local.waiting import wait_for
 
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 MAX_BYTES = 10**9
-HEALTH_COMMAND = ["CMD", "python", "-m", "kcl_worker.healthcheck"]
-START_SECONDS = 60
+HEALTH_COMMAND = ["CMD", "python", "-m", "kcl_worker.operating.healthcheck"]
 
 
 class Buildah:
@@ -81,7 +82,7 @@ def buildah(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buildah]:
 def container(buildah: Buildah, reference: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A container of the image with YOLOv8n; gives its name."""
     context = tmp_path_factory.mktemp("context")
-    for name in ("contract", "kcl_worker", "requirements"):
+    for name in ("cloud", "contract", "kcl_worker", "requirements"):
         shutil.copytree(ROOT / name, context / name)
     for name in ("Dockerfile", ".dockerignore"):
         shutil.copy(ROOT / name, context)
@@ -95,7 +96,7 @@ def container(buildah: Buildah, reference: Path, tmp_path_factory: pytest.TempPa
     return buildah("from", "localhost/worker")
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.thorough
 def test_the_image_holds_what_it_needs_and_a_frame_goes_through_it(
     buildah: Buildah, container: str, aws: Aws, resources: Resources, jpeg: bytes, tmp_path: Path
 ) -> None:
@@ -110,7 +111,7 @@ def test_the_image_holds_what_it_needs_and_a_frame_goes_through_it(
     packages = {path.name for path in (root / "opt/venv/lib").glob("python3*/site-packages/*")}
     assert "openvino" in packages
     assert not packages & {"torch", "ultralytics", "pip", "setuptools"}
-    assert sorted(path.name for path in (root / "app").iterdir()) == ["contract", "kcl_worker", "models"]
+    assert sorted(path.name for path in (root / "app").iterdir()) == ["cloud", "contract", "kcl_worker", "models"]
 
     # -- it works: healthy, and a frame goes through
     log, before = tmp_path / "container.log", files(root)
@@ -129,7 +130,8 @@ def test_the_image_holds_what_it_needs_and_a_frame_goes_through_it(
         # buildah passes no signals on.
         for pid in workers_of(resources.stream):
             os.kill(pid, signal.SIGTERM)
-        status = process.wait(60)
+        wait_for(lambda: process.poll() is not None, "end of the container", lambda: log.stat().st_size)
+        status = process.returncode
     assert (status, '"drained"' in log.read_text()) == (0, True)
     # It would have worked as well with a read-only root file system.
     assert files(root) == before
@@ -156,23 +158,20 @@ def workers_of(application: str) -> list[int]:
 
 def healthy_port(log: Path, process: subprocess.Popen[bytes]) -> int:
     """The port at which /health answers 200, as soon as it does."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
+
+    def port() -> int | None:
+        assert process.poll() is None, log.read_text()[-3000:]
         ports = re.findall(r'"health_port": ?(\d+)', log.read_text())
-        try:
+        with suppress(OSError):
             if ports and urllib.request.urlopen(f"http://127.0.0.1:{ports[0]}/health", timeout=2).status == 200:
                 return int(ports[0])
-        except OSError:
-            pass
-        time.sleep(0.2)
-    pytest.fail(f"not healthy: {log.read_text()[-3000:]}")
+        return None
+
+    return int(wait_for(port, f"health, see {log}", lambda: log.stat().st_size))
 
 
 def receive(resources: Resources) -> dict[str, Any]:
     """The first result."""
-    sqs = resources.client("sqs")
-    for _ in range(10):
-        for message in sqs.receive_message(QueueUrl=resources.queue_url, WaitTimeSeconds=5).get("Messages", []):
-            body: dict[str, Any] = json.loads(message["Body"])
-            return body
-    pytest.fail("no result")
+    [body] = wait_for(lambda: list(drain(resources, resources.queue_url)), "result")
+    message: dict[str, Any] = json.loads(body)
+    return message

@@ -11,15 +11,18 @@ import cv2
 import pytest
 
 from kcl_worker.errors import ModelError
-from kcl_worker.openvino_detector import OpenVinoDetector, Precision
+from kcl_worker.vision.openvino_detector import OpenVinoDetector, Precision
 from local.processes import QUANTISE_PYTHON, ROOT
+from models.drawings import drawing, held_out
 from models.evaluate import mean_average_precision
-from models.scenes import held_out, scene
 from producer.street import CLASSES
 
-pytestmark = pytest.mark.skipif(
-    not QUANTISE_PYTHON.exists(), reason="the extra `quantise` is not installed: make setup-quantise"
-)
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.skipif(
+        not QUANTISE_PYTHON.exists(), reason="the extra `quantise` is not installed: make setup-quantise"
+    ),
+]
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -28,21 +31,20 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def precision_of(model: Path, precision: Precision) -> float:
-    """mAP50-95 on held-out scenes."""
+    """mAP50-95 on held-out drawings."""
     detector = OpenVinoDetector(model, confidence_threshold=0.001, max_detections=300, precision=precision)
     pairs = [(detector.detect(image), labels) for image, labels in held_out(120)]
     return float(mean_average_precision(pairs, len(CLASSES)).mean())
 
 
-@pytest.mark.timeout(400)
 def test_less_precision_costs_less_than_a_point(tmp_path: Path) -> None:
     for name in ("street.onnx", "street.onnx.sha256"):
         shutil.copy(ROOT / "models" / name, tmp_path)
     (tmp_path / "frames").mkdir()
-    # Scenes of the training, none of those that are measured on: half of them as images, half as a film.
+    # Drawings of the training, none of those that are measured on: half of them as images, half as a film.
     for seed in range(60):
-        cv2.imwrite(str(tmp_path / "frames" / f"{seed:04}.jpg"), scene(seed)[0])
-    film, images = tmp_path / "film.avi", [scene(seed)[0] for seed in range(60, 120)]
+        cv2.imwrite(str(tmp_path / "frames" / f"{seed:04}.jpg"), drawing(seed)[0])
+    film, images = tmp_path / "film.avi", [drawing(seed)[0] for seed in range(60, 120)]
     height, width = images[0].shape[:2]
     writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"MJPG"), 25, (width, height))
     for image in images:

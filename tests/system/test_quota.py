@@ -15,9 +15,9 @@ CODE = """
 import sys
 from pathlib import Path
 from contract import Frame
-from kcl_worker.codec import decode
-from kcl_worker.cpu import available_cpus
-from kcl_worker.openvino_detector import OpenVinoDetector
+from kcl_worker.vision.codec import decode
+from kcl_worker.vision.cpu import available_cpus
+from kcl_worker.vision.openvino_detector import OpenVinoDetector
 detector = OpenVinoDetector(Path("models/street.onnx"))
 found = detector.detect(decode(Frame.parse(Path(sys.argv[1]).read_bytes())))
 print(available_cpus(), detector.parallelism, len(found))

@@ -13,7 +13,9 @@ import pytest
 from contract.message import ResultMessage
 from local.processes import ROOT, Aws
 from local.resources import Resources, aws_environment, client
-from local.scene import drain, wait_for
+from local.rig import drain
+from local.services import Services
+from local.waiting import wait_for
 from tests.pictures import with_metadata
 
 FRAMES = 5
@@ -24,7 +26,7 @@ def command(aws: Aws, environment: Path, *arguments: str) -> subprocess.Complete
     env["PYTHONPATH"] = str(ROOT)
     return subprocess.run(
         [sys.executable, "-m", "stacks.cli", "replay", *arguments],
-        env=env, cwd=environment.parent.parent, capture_output=True, text=True, timeout=110, check=False,
+        env=env, cwd=environment.parent.parent, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 
@@ -38,6 +40,7 @@ def environment(tmp_path: Path, name: str) -> Path:
     return path
 
 
+@pytest.mark.thorough
 def test_a_replay_touches_nothing_of_the_live_pipeline(aws: Aws, environment: Path) -> None:
     suffix = f"-{environment.stem}"
     stream, kinesis = f"cv2kinesis{suffix}", client("kinesis", aws.url)
@@ -50,7 +53,7 @@ def test_a_replay_touches_nothing_of_the_live_pipeline(aws: Aws, environment: Pa
 
     put("old", 3)
     moment = datetime.now(UTC) + timedelta(seconds=2)
-    wait_for(lambda: datetime.now(UTC) > moment, "that moment", 5)
+    wait_for(lambda: datetime.now(UTC) > moment, "that moment")
     put("new", FRAMES)
     model = str(ROOT / "models" / "street.onnx")
     done = command(aws, environment, "--from", moment.replace(microsecond=0).isoformat(), "--model", model)
@@ -58,10 +61,10 @@ def test_a_replay_touches_nothing_of_the_live_pipeline(aws: Aws, environment: Pa
     assert f"replayed   {FRAMES} frames" in done.stdout
     queue = client("sqs", aws.url).get_queue_url(QueueName=f"processing-results{suffix}-replay")["QueueUrl"]
     bucket = f"processedframes-123456789012-eu-central-1{suffix}-replay"
-    replayed = Resources(aws.url, stream, bucket, queue, "")
+    replayed = Resources(Services(aws.url), stream, bucket, queue, "")
     results = [ResultMessage.model_validate_json(body) for body in drain(replayed, queue)]
     assert [result.frame_id for result in results] == [f"door/new/{index:09d}" for index in range(FRAMES)]
-    assert client("s3", aws.url).list_objects_v2(Bucket=bucket)["KeyCount"] == FRAMES
+    assert client("s3", aws.url).list_objects_v2(Bucket=bucket, Prefix="frames/")["KeyCount"] == FRAMES
     tables = client("dynamodb", aws.url).list_tables()["TableNames"]
     assert [table for table in tables if table.startswith(stream)] == []
 

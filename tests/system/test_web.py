@@ -21,7 +21,7 @@ from consumer.web.openapi import DESCRIPTION
 from contract.message import ResultMessage
 from local.processes import Process
 from local.resources import Resources
-from local.scene import wait_for
+from local.waiting import PATIENCE_SECONDS, wait_for
 from tests.pictures import street_jpeg
 from tests.unit.test_consumer import body, send
 
@@ -34,7 +34,7 @@ class Page:
     def __init__(self, resources: Resources, *arguments: str) -> None:
         environment = resources.environment()
         self.process = Process("consumer", "web", "--port", "0", "--json", *arguments, env=environment)
-        first = self.process.line(30)
+        first = self.process.line()
         assert first, "no address"
         self.address: str = json.loads(first)["address"]
 
@@ -42,7 +42,7 @@ class Page:
         base, _, _ = self.address.partition("?")
         request = urllib.request.Request(urllib.parse.urljoin(base, path), headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
                 return answer.status, answer.read(), dict(answer.headers)
         except urllib.error.HTTPError as error:
             return error.code, error.read(), dict(error.headers)
@@ -53,7 +53,7 @@ class Page:
         return json.loads(content)
 
     def wait_for_frames(self, number: int) -> None:
-        wait_for(lambda: len(self.json("/api/detections?limit=500")["detections"]) >= number, "frames", 20)
+        wait_for(lambda: len(self.json("/api/detections?limit=500")["detections"]) >= number, "frames")
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_another_name_for_this_machine_is_refused(page: Page) -> None:
 
 def events(page: Page) -> Iterator[dict[str, Any]]:
     host = urllib.parse.urlparse(page.address).netloc
-    connection = http.client.HTTPConnection(host, timeout=20)
+    connection = http.client.HTTPConnection(host, timeout=PATIENCE_SECONDS)
     connection.request("GET", "/events")
     answer = connection.getresponse()
     assert answer.headers["content-type"].startswith("text/event-stream")
@@ -170,22 +170,22 @@ def test_off_this_machine_a_token_is_needed(resources: Resources) -> None:
     assert page.get("/api/sources", Authorization=f"Bearer {token}")[0] == 200
     assert page.get("/api/sources", Cookie=f"cv2kinesis={token}")[0] == 200
     host = urllib.parse.urlparse(page.address).netloc
-    connection = http.client.HTTPConnection(host, timeout=5)
+    connection = http.client.HTTPConnection(host, timeout=PATIENCE_SECONDS)
     connection.request("GET", f"/?token={token}")
     answer = connection.getresponse()
     assert (answer.status, answer.headers["location"]) == (303, "/")
     assert "httponly" in answer.headers["set-cookie"].lower()
     page.process.process.send_signal(signal.SIGINT)
-    assert page.process.process.wait(10) == 0
+    assert page.process.wait() == 0
 
 
 def test_what_cannot_be_served_is_one_line(resources: Resources, page: Page) -> None:
     port = urllib.parse.urlparse(page.address).port
     taken = Process("consumer", "web", "--port", str(port), env=resources.environment())
-    assert taken.process.wait(20) == 1
+    assert taken.wait() == 1
     url = f"{resources.queue_url}-none"
     missing = Process("consumer", "web", "--port", "0", "--queue-url", url, env=resources.environment())
-    assert missing.process.wait(20) == 3
+    assert missing.wait() == 3
 
 
 def test_a_board_keeps_no_more_than_it_says() -> None:
@@ -206,7 +206,7 @@ def test_ever_new_classes_do_not_pile_up() -> None:
         assert len(board._sources["cam"].classes) == MAX_CLASSES
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.thorough
 def test_the_api_is_as_it_describes_itself_whatever_is_asked(page: Page) -> None:
     schema = schemathesis.openapi.from_url(urllib.parse.urljoin(page.address, "/openapi.json"))
     operations: list[Any] = [found.ok() for found in schema.get_all_operations()]  # type: ignore[union-attr]

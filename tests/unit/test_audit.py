@@ -1,4 +1,4 @@
-"""An audit that cannot be fooled: each way in which something can be wrong is found."""
+"""The audit finds each way in which something can be wrong."""
 
 from __future__ import annotations
 
@@ -72,6 +72,22 @@ def test_quarantined_and_skipped_frames_are_outcomes_too() -> None:
     assert (findings.quarantined, findings.skipped, findings.announced) == (1, 1, 2)
 
 
+def test_a_frame_that_was_skipped_and_then_came_younger_has_one_outcome() -> None:
+    late = [at(one, 30 + n) for n, one in enumerate(RESULTS)]
+    findings = examine(FRAMES, OBJECTS, late, skipped=[skip(FRAMES[2])])
+    assert findings.problems == []
+    assert (findings.announced, findings.skipped, findings.duplicates) == (4, 0, 1)
+    # The other way round it would have two.
+    after = skip(FRAMES[2]).model_copy(update={"skipped_at": "2026-01-01T00:01:00.000000Z"})
+    assert examine(FRAMES, OBJECTS, late, skipped=[after]).problems == ["door/s/000000002: result and skipped"]
+
+
+def test_a_message_that_was_too_long_lies_beside_its_frame() -> None:
+    short = result(FRAMES[0], detections_count=2).shortened()
+    findings = examine(FRAMES, OBJECTS | {str(short.whole_key): "hash0"}, [short, *RESULTS[1:]])
+    assert findings.problems == []
+
+
 Case = tuple[Callable[[], Any], str]
 CASES: dict[str, Case] = {
     "no message": (lambda: examine(FRAMES, OBJECTS, RESULTS[1:]), "door/s/000000000: lost"),
@@ -97,6 +113,10 @@ CASES: dict[str, Case] = {
     "another count in the message": (
         lambda: examine(FRAMES, OBJECTS, [result(FRAMES[0], detections_count=2), *RESULTS[1:]]),
         "2 detections, 0 listed",
+    ),
+    "a whole message that is not stored": (
+        lambda: examine(FRAMES, OBJECTS, [result(FRAMES[0], detections_count=2).shortened(), *RESULTS[1:]]),
+        "its whole message frames/door/2026-01-01/00/s-000000000.json is not stored",
     ),
     "out of order": (
         lambda: examine(FRAMES, OBJECTS, [RESULTS[0], at(RESULTS[1], 2), at(RESULTS[2], 1), RESULTS[3]]),
@@ -131,7 +151,7 @@ def test_sources_and_sessions_have_an_order_of_their_own() -> None:
 def test_the_producers_ledger_says_where_each_frame_will_lie(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
     record = with_metadata("door", "s1", 7)
-    with Ledger(path) as ledger:
+    with Ledger(path, pytest.fail) as ledger:
         ledger(record, "shardId-000000000000", "42")
     with path.open("a") as file:
         file.write('{"frame_id": "cut by a ki')

@@ -1,19 +1,35 @@
-"""Network cameras, films and webcams: real RTSP and HTTP streams that break off, fall silent and come back."""
+"""Network cameras, films and webcams: real RTSP and HTTP streams break off, fall silent and come back."""
 
 from __future__ import annotations
 
+import io
+import json
 import random
+import re
+import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
+import av
+import numpy as np
 import pytest
+from rich.console import Console
 
+from local.processes import ROOT
+from local.resources import Resources
 from producer import video
-from producer.errors import SourceError
+from producer.encoding import Encoder
+from producer.errors import PictureError, SourceError
+from producer.lane import Lane
+from producer.picture import Source
+from producer.progress import table
 from producer.sources import open_source
 from producer.video import NetworkCamera, StreamClock, VideoSource
 from producer.webcam import Device, devices
@@ -35,7 +51,7 @@ def film() -> bytes:
 
 
 class Camera(BaseHTTPRequestHandler):
-    """Sends some pictures as Motion JPEG and hangs up."""
+    """Sends some pictures as Motion JPEG and closes the connection."""
 
     visits: ClassVar[list[str]] = []
 
@@ -53,19 +69,26 @@ class Camera(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def http_camera() -> Iterator[str]:
-    Camera.visits.clear()
-    with ThreadingHTTPServer(("127.0.0.1", 0), Camera) as server:
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A server on a free port; gives its address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/video.mjpg"
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
 
 
+@pytest.fixture
+def http_camera() -> Iterator[str]:
+    Camera.visits.clear()
+    with serving(Camera) as address:
+        yield f"{address}/video.mjpg"
+
+
 def levels(source: NetworkCamera, number: int) -> list[int]:
-    """How bright so many pictures are."""
+    """The brightness of a number of pictures."""
     film = source.pictures()
     found = [round(float(next(film).pixels().mean())) for _ in range(number)]
     film.close()  # type: ignore[attr-defined]
@@ -80,6 +103,44 @@ def test_an_http_camera_that_hangs_up_is_called_again(http_camera: str) -> None:
     assert len(Camera.visits) >= 3
 
 
+def test_a_camera_that_is_away_at_first_is_called_again(http_camera: str) -> None:
+    source = NetworkCamera(http_camera, None)
+    assert source.away
+    levels(source, 3)
+    assert not source.away
+
+
+def test_a_camera_that_is_away_stops_no_other_source(resources: Resources, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(pictures.street_jpeg(64, 64))
+    sources = ["http://127.0.0.1:9/video.mjpg", "demo", str(tmp_path)]
+    ids = ["--source-id", "door", "--source-id", "street", "--source-id", "photos"]
+    command = [sys.executable, "-m", "producer", "send", *sources, *ids, "--limit", "3", "--fps", "0", "--json"]
+    done = subprocess.run(command, env=resources.environment(), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 5
+    sent = {name: counts["sent"] for name, counts in json.loads(done.stdout)["sources"].items()}
+    assert sent == {"door": 0, "street": 3, "photos": 1}
+    told, last = done.stderr.splitlines()
+    assert told.startswith("door: http://127.0.0.1:9/…: cannot be opened as a video: ")
+    assert told.endswith("; it is tried again")
+    assert last == "error: door: never reached"
+
+
+def test_a_film_that_is_none_ends_the_command_before_anything_is_sent(resources: Resources, tmp_path: Path) -> None:
+    (tmp_path / "film.mp4").write_bytes(b"no film")
+    command = [sys.executable, "-m", "producer", "send", str(tmp_path / "film.mp4"), "demo"]
+    done = subprocess.run(command, env=resources.environment(), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 5
+    [line] = done.stderr.splitlines()
+    assert "film.mp4: cannot be opened as a video" in line
+
+
+def test_an_away_camera_is_shown_as_such() -> None:
+    lane = Lane("door", NetworkCamera("http://127.0.0.1:9/", None), Encoder(), wake=threading.Event())
+    console = Console(file=io.StringIO(), width=120)
+    console.print(table([lane], 1.0))
+    assert "door (away)" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
 def test_an_rtsp_camera_is_read_over_tcp_and_called_again_when_it_hangs_up(film: bytes) -> None:
     with rtsp.camera(film) as camera:
         source = open_source(camera.url)
@@ -89,15 +150,98 @@ def test_an_rtsp_camera_is_read_over_tcp_and_called_again_when_it_hangs_up(film:
         assert camera.methods.count("PLAY") == 2
     first = seen[: seen.index(max(seen)) + 1]
     assert first == sorted(first)
-    assert len(first) >= len(LEVELS) - 3  # a broken stream's last pictures may be lost in it
+    assert len(first) >= len(LEVELS) - 3  # a broken stream may lose its last pictures
     assert seen[len(first) :][0] < 20
+
+
+class Library(BaseHTTPRequestHandler):
+    """Serves files, in the manners of several servers."""
+
+    folder: ClassVar[Path]
+    visits: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.visits.append(self.path)
+        _, manner, name = self.path.split("/")
+        data = (self.folder / name).read_bytes()
+        first = 0
+        if manner == "ranges" and (asked := re.match(r"bytes=(\d+)-", self.headers.get("Range", ""))):
+            first = int(asked[1])
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
+        else:
+            self.send_response(200)
+        if manner != "unknown-length":
+            self.send_header("Content-Length", str(len(data) - first))
+        self.end_headers()
+        with suppress(ConnectionError):
+            self.wfile.write(data[first : len(data) * 2 // 3] if manner == "hang-up" else data[first:])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[str]:
+    Library.folder = tmp_path
+    with serving(Library) as address:
+        yield address
+
+
+@pytest.mark.parametrize("manner", ["ranges", "length", "unknown-length"])
+@pytest.mark.parametrize("kind", ["mp4", "matroska"])
+def test_a_film_over_http_ends_when_it_ends(tmp_path: Path, library: str, manner: str, kind: str) -> None:
+    film = rtsp.film([rtsp.grey(10 * n) for n in range(20)], [Fraction(n, 25) for n in range(20)], kind)
+    (tmp_path / "film").write_bytes(film)
+    if kind == "mp4":
+        write_fast_start(tmp_path / "film.mp4", film)
+        (tmp_path / "film.mp4").rename(tmp_path / "film")
+    source = open_source(f"{library}/{manner}/film")
+    assert not source.live
+    assert source.native_fps == 25
+    assert len(list(source.pictures())) == 20
+    assert [picture.seconds for picture in source.pictures()] == pytest.approx([n / 25 for n in range(20)])  # a loop
+
+
+def test_a_film_whose_server_hangs_up_gives_what_came(tmp_path: Path, library: str) -> None:
+    film = rtsp.film([rtsp.grey(10 * n) for n in range(20)], [Fraction(n, 25) for n in range(20)], "matroska")
+    (tmp_path / "film").write_bytes(film)
+    source = open_source(f"{library}/hang-up/film")
+    number, error = read(source)
+    assert 5 < number < 20
+    assert isinstance(error, PictureError)
+    assert f"/…: {number} of " in str(error)
+    assert "pictures can be decoded; it breaks off: " in str(error)
+
+
+def test_an_http_camera_that_claims_a_length_is_a_camera(tmp_path: Path, library: str) -> None:
+    jpeg = pictures.street_jpeg(64, 64)
+    part = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode() + jpeg + b"\r\n"
+    (tmp_path / "video.mjpg").write_bytes(part * FRAMES_EACH)
+    Library.visits.clear()
+    source = open_source(f"{library}/length/video.mjpg")
+    assert isinstance(source, NetworkCamera)
+    levels(source, 2 * FRAMES_EACH)
+    assert len(Library.visits) >= 2
+
+
+def test_the_command_ends_with_a_film_over_http(resources: Resources, tmp_path: Path, library: str) -> None:
+    film = rtsp.film([rtsp.grey(10 * n) for n in range(9)], [Fraction(n, 25) for n in range(9)], "matroska")
+    (tmp_path / "film.mkv").write_bytes(film)
+    for options, sent in ((), 9), (("--loop", "--limit", "20"), 20):
+        command = [sys.executable, "-m", "producer", "send", f"{library}/length/film.mkv", "--json", *options]
+        done = subprocess.run(
+            command, env=resources.environment(), cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        assert json.loads(done.stdout)["sent"] == sent
 
 
 @pytest.mark.slow
 def test_an_rtsp_camera_that_falls_silent_is_called_again(film: bytes) -> None:
     with rtsp.camera(film) as camera:
         camera.hang.set()
-        source = NetworkCamera(camera.url)
+        source = open_source(camera.url)
+        assert isinstance(source, NetworkCamera)
         levels(source, len(LEVELS) + 5)
         assert camera.methods.count("PLAY") == 2
 
@@ -127,6 +271,78 @@ def test_a_file_that_breaks_off_gives_what_is_there(tmp_path: Path, film: bytes)
         open_source(str(tmp_path / "noise.mp4"))
 
 
+def read(source: Source) -> tuple[int, SourceError | None]:
+    """How many pictures a film gives, and what it says at its end."""
+    number = 0
+    try:
+        for picture in source.pictures():
+            picture.pixels()
+            number += 1
+    except SourceError as error:
+        return number, error
+    return number, None
+
+
+def write_fast_start(path: Path, film: bytes) -> bytes:
+    """Writes an MP4 whose index stands before its pictures, as on the web."""
+    with av.open(io.BytesIO(film), "r") as source, av.open(str(path), "w", options={"movflags": "faststart"}) as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                out.mux(packet)
+    return path.read_bytes()
+
+
+def test_a_film_that_was_cut_gives_what_is_there_and_says_how_much_is_not(tmp_path: Path) -> None:
+    noise = np.random.default_rng(1)
+    images = [noise.integers(0, 256, (64, 64, 3), np.uint8) for _ in range(20)]
+    film = rtsp.film(images, [Fraction(n, 25) for n in range(20)], "mp4")
+    whole = write_fast_start(tmp_path / "whole.mp4", film)
+    assert read(open_source(str(tmp_path / "whole.mp4"))) == (20, None)
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) * 2 // 3])
+    number, error = read(open_source(str(tmp_path / "cut.mp4")))
+    assert 8 <= number <= 14
+    assert isinstance(error, PictureError)
+    assert error.number == 20 - number
+    assert f"cut.mp4: {number} of 20 pictures can be decoded; the film is cut or damaged" in str(error)
+
+
+def test_a_cut_film_as_somebody_met_it(cases: Path) -> None:
+    number, error = read(open_source(str(cases / "truncated_half_faststart.mp4")))
+    assert number == 14
+    assert f"{number} of 30 pictures can be decoded" in str(error)
+
+
+@pytest.mark.parametrize("kind", ["mp4", "mov", "avi", "matroska", "mpegts"])
+def test_a_whole_film_says_nothing(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "film").write_bytes(
+        rtsp.film([rtsp.grey(n) for n in range(9)], [Fraction(n, 25) for n in range(9)], kind)
+    )
+    assert read(open_source(str(tmp_path / "film"))) == (9, None)
+
+
+def test_what_an_editor_left_out_of_a_film_is_not_missed(tmp_path: Path) -> None:
+    film = rtsp.film([rtsp.grey(10 * n) for n in range(20)], [Fraction(n, 25) for n in range(20)], "mp4")
+    place = film.index(b"elst") + 12  # duration and start of the first edit, in thousandths and in the stream's time
+    duration, start = struct.unpack(">Ii", film[place : place + 8])
+    edited = film[:place] + struct.pack(">Ii", duration // 2, start + 3200) + film[place + 8 :]
+    (tmp_path / "film.mp4").write_bytes(edited)
+    number, error = read(open_source(str(tmp_path / "film.mp4")))
+    assert 8 <= number <= 16
+    assert error is None
+
+
+def test_the_command_sends_what_a_cut_film_has(resources: Resources, cases: Path) -> None:
+    film = str(cases / "truncated_half_faststart.mp4")
+    command = [sys.executable, "-m", "producer", "send", film, "--fps", "0", "--json"]
+    done = subprocess.run(command, env=resources.environment(), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 5
+    assert json.loads(done.stdout)["sent"] == 14
+    line, _ = done.stderr.splitlines()
+    assert "14 of 30 pictures" in line
+
+
 def test_times_of_a_stream_are_even_though_the_network_is_not() -> None:
     clock, delays, epoch = StreamClock(), random.Random(2), 1_700_000_000.0
     taken = [
@@ -140,7 +356,7 @@ def test_times_of_a_stream_are_even_though_the_network_is_not() -> None:
 def test_a_streams_clock_is_followed_when_it_drifts_and_when_it_jumps() -> None:
     clock, epoch = StreamClock(), 1_700_000_000.0
     late = [epoch + n - clock.captured_at(n * 0.9999, epoch + n).timestamp() for n in range(10_000)]
-    assert 0 <= max(late) < 0.02  # a second in three hours, were it not followed
+    assert 0 <= max(late) < 0.02  # without following the drift, it would be a second in three hours
     again = clock.captured_at(0.0, epoch + 20_000).timestamp()
     assert again == pytest.approx(epoch + 20_000)
     assert clock.captured_at(None, epoch + 20_001).timestamp() == epoch + 20_001

@@ -1,22 +1,27 @@
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
+from consumer.errors import AccessError, GoneError, RefusedError
+from consumer.frames import Frames
 from consumer.results import Remembered
 from consumer.watch import line
 from contract.frame import parse_time
 from contract.message import ResultMessage
 from local.processes import ROOT
 from local.resources import Resources
+from local.waiting import wait_for
+from tests.pictures import png, street_jpeg
 from tests.unit.test_message import RESULT
 
 
@@ -41,13 +46,12 @@ def run(resources: Resources, *arguments: str) -> subprocess.CompletedProcess[st
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
 
 
 def left(resources: Resources) -> int:
-    """Messages on the queue, those in somebody's hands included."""
+    """The number of messages on the queue, including those that a consumer has received."""
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     attributes = resources.client("sqs").get_queue_attributes(QueueUrl=resources.queue_url, AttributeNames=names)
     return sum(int(value) for value in attributes["Attributes"].values())
@@ -87,25 +91,105 @@ def test_hostile_messages_stay_on_the_queue_and_are_told_of(resources: Resources
     assert left(resources) == 3
 
 
-def test_save_writes_frames_and_messages(resources: Resources, tmp_path: Path) -> None:
-    for number in range(3):
-        key = f"frames/cam/2026-01-01/00/s-{number:09d}.jpg"
-        resources.client("s3").put_object(Bucket=resources.bucket, Key=key, Body=b"picture %d" % number)
-    send(resources, *(body(number, bucket=resources.bucket) for number in range(3)))
-    done = run(resources, "save", str(tmp_path / "out"), "--limit", "3")
+def store(resources: Resources, number: int, content: bytes) -> ResultMessage:
+    """Stores what a message points at; gives the message."""
+    result = ResultMessage.model_validate_json(body(number, bucket=resources.bucket))
+    resources.client("s3").put_object(Bucket=resources.bucket, Key=result.key, Body=content)
+    return result
+
+
+def test_save_goes_on_past_what_is_gone_and_takes_the_pipelines_pictures_alone(
+    resources: Resources, tmp_path: Path
+) -> None:
+    for number in (0, 3):
+        store(resources, number, street_jpeg(seed=number))
+    store(resources, 1, png())
+    send(
+        resources,
+        body(0, bucket=resources.bucket),
+        body(1, bucket=resources.bucket),  # no JPEG
+        body(2, bucket="somebody-elses"),
+        body(4, bucket=resources.bucket),  # its frame has expired
+        body(3, bucket=resources.bucket),
+    )
+    done = run(resources, "save", str(tmp_path / "out"), "--limit", "3", "--json")
     assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"saved": 2, "gone": 1, "refused": 2}
+    assert "2 frames saved to" in done.stderr
+    assert "1 were gone" in done.stderr
     folder = tmp_path / "out" / "cam" / "2026-01-01" / "00"
-    assert (folder / "s-000000002.jpg").read_bytes() == b"picture 2"
-    assert json.loads((folder / "s-000000002.json").read_text())["frame_index"] == 2
-    assert sorted(path.suffix for path in folder.iterdir()) == [".jpg"] * 3 + [".json"] * 3
+    names = ["s-000000000.jpg", "s-000000000.json", "s-000000003.jpg", "s-000000003.json", "s-000000004.json"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    assert (folder / "s-000000003.jpg").read_bytes() == street_jpeg(seed=3)
+    assert json.loads((folder / "s-000000004.json").read_text())["frame_index"] == 4
+    assert left(resources) == 2
 
 
-def test_what_cannot_be_handled_stays_on_the_queue(resources: Resources, tmp_path: Path) -> None:
-    send(resources, body(1, bucket=resources.bucket))  # its frame is not there
-    done = run(resources, "save", str(tmp_path), "--limit", "1")
+def test_a_bucket_that_is_missing_ends_save_and_leaves_the_messages(resources: Resources, tmp_path: Path) -> None:
+    send(resources, body(1, bucket="no-such-bucket-here"))
+    done = run(resources, "save", str(tmp_path), "--limit", "1", "--bucket", "no-such-bucket-here")
     assert done.returncode == 1
-    assert "NoSuchKey" in done.stderr
+    assert "NoSuchBucket" in done.stderr
     assert left(resources) == 1
+
+
+def test_an_object_is_taken_for_a_frame_only_if_it_is_one(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumer.frames.MAX_PICTURE_BYTES", len(street_jpeg()))
+    frames = Frames(resources.client("s3"), resources.bucket)
+    for number, content in enumerate((b"", b"\xff\xd8<script>", png(), street_jpeg() + b" ")):
+        with pytest.raises(RefusedError, match=f"s3://{resources.bucket}/frames/cam/"):
+            frames.picture(store(resources, number, content))
+    assert frames.picture(store(resources, 9, street_jpeg())) == street_jpeg()
+
+
+def test_who_may_not_list_the_bucket_is_told_what_is_gone_by_what_was_read_before() -> None:
+    class Closed:
+        """S3 for a caller without `s3:ListBucket`; it has one frame."""
+
+        def get_object(self, Bucket: str, Key: str) -> Any:  # noqa: N803
+            if "000000001" in Key:
+                return {"Body": io.BytesIO(street_jpeg())}
+            raise ClientError({"Error": {"Code": "AccessDenied"}}, "GetObject")
+
+    frames = Frames(Closed(), RESULT["bucket"])
+    gone, there = (ResultMessage.model_validate_json(body(number)) for number in (0, 1))
+    with pytest.raises(AccessError):
+        frames.picture(gone)
+    frames.picture(there)
+    with pytest.raises(GoneError):
+        frames.picture(gone)
+
+
+def shortened(resources: Resources, number: int, **stored: Any) -> str:
+    """A message that was too long for the queue, and its whole in the bucket."""
+    seen = [{"class": f"c{place}", "conf": 0.5, "bbox": [0, 0, 1, 1]} for place in range(3)]
+    whole = ResultMessage.model_validate_json(body(number, bucket=resources.bucket, summary=seen, detections_count=3))
+    short = whole.shortened()
+    text = json.dumps(json.loads(whole.to_json()) | stored)
+    resources.client("s3").put_object(Bucket=resources.bucket, Key=short.whole_key, Body=text.encode())
+    return short.to_json()
+
+
+def test_a_message_that_was_too_long_for_the_queue_is_read_from_the_bucket(resources: Resources) -> None:
+    gone = json.loads(shortened(resources, 2)) | {"key": "frames/cam/gone.jpg", "whole_key": "frames/cam/gone.json"}
+    send(
+        resources,
+        shortened(resources, 1),
+        json.dumps(gone),
+        shortened(resources, 3, frame_id="cam/s/another"),
+        shortened(resources, 4, schema_version=9),
+    )
+    done = run(resources, "watch", "--json", "--idle-exit", "1")
+    assert done.returncode == 0, done.stderr
+    came = [json.loads(text) for text in done.stdout.splitlines()]
+    assert [(one["frame_index"], one["detections_count"], len(one["summary"])) for one in came] == [
+        (1, 3, 3),
+        (2, 3, 0),
+    ]
+    assert done.stderr.count("left on the queue") == 2
+    assert "3 objects" in line(ResultMessage.model_validate(came[1])).plain
 
 
 def test_errors_are_one_line_and_a_status(resources: Resources, tmp_path: Path) -> None:
@@ -134,13 +218,10 @@ def test_ctrl_c_ends_it_in_good_order(resources: Resources) -> None:
     assert consumer.stdout
     assert json.loads(consumer.stdout.readline())["frame_index"] == 1
     consumer.send_signal(signal.SIGINT)
-    _, errors = consumer.communicate(timeout=30)
+    _, errors = consumer.communicate()
     assert consumer.returncode == 0
     assert errors == ""
-    deadline = time.monotonic() + 10
-    while left(resources) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert left(resources) == 0
+    wait_for(lambda: left(resources) == 0, "empty queue", lambda: left(resources))
 
 
 def test_a_line_says_what_how_fast_and_how_old() -> None:
@@ -166,3 +247,14 @@ def test_help_has_examples(command: str) -> None:
     )
     assert "Example" in done.stdout
     assert "Exit status" in done.stdout
+
+
+def test_a_short_line_names_the_frame_by_source_and_number() -> None:
+    result = ResultMessage.model_validate_json(body(17))
+    text = line(result, parse_time(result.captured_at) + timedelta(seconds=1.5), short=True).plain
+    assert text.split() == ["cam", "#17", f"{result.inference_ms:.1f}", "ms", "1.50", "s", "1", "person", "0.87"]
+    long = result.model_copy(update={"source": "x" * 128})
+    assert "xxx… #17 " in line(long, short=True).plain
+    # A plain JPEG has no number.
+    plain = result.model_copy(update={"frame_index": None})
+    assert "#" not in line(plain, short=True).plain

@@ -23,10 +23,10 @@ def test_a_bill_adds_up_by_hand() -> None:
     }
     _, prices = cost.load()
     workload = Workload(cameras=10, fps=2, frame_kb=50)
-    # 50 ms of a core for the network, 8 for the rest.
+    # 50 ms of a core for the network and 8 ms for the rest.
     assert cost.task_rate(workload, measured) == pytest.approx(1000 / 58)
     result = cost.bill(workload, measured, prices)
-    # 20 frames/s: 1 MB/s wants two shards at four fifths; 12 frames/s a task at 70 % want two tasks.
+    # 20 frames/s: 1 MB/s needs two shards at four fifths; a task does 12 frames/s at 70 %, so two tasks are needed.
     assert (result.tasks, result.shards, result.task_gib) == (2, 2, 2)
     hours = 730
     assert result.frames == 20 * hours * 3600

@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kcl_worker.detections import Detections
-from kcl_worker.openvino_detector import OpenVinoDetector
+from kcl_worker.vision.detections import Detections
+from kcl_worker.vision.openvino_detector import OpenVinoDetector
 from local.processes import ROOT
+from models.drawings import held_out
 from models.evaluate import mean_average_precision
-from models.scenes import held_out
 from producer.street import CLASSES, Label
 
 MODEL = ROOT / "models" / "street.onnx"
@@ -17,7 +17,7 @@ MODEL = ROOT / "models" / "street.onnx"
 def test_the_demo_model_finds_what_is_drawn() -> None:
     detector = OpenVinoDetector(MODEL, confidence_threshold=0.001, max_detections=300)
     assert detector.class_names == CLASSES
-    pairs = [(detector.detect(image), labels) for image, labels in held_out(200)]
+    pairs = [(detector.detect(image), labels) for image, labels in held_out(80)]
     precision = mean_average_precision(pairs, len(CLASSES))
     print(f"mAP50 {precision[:, 0].mean():.3f}, mAP50-95 {precision.mean():.3f}")
     assert precision[:, 0].mean() >= 0.9

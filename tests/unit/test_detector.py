@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kcl_worker import head, nms
-from kcl_worker.detections import Image
 from kcl_worker.errors import ModelError
-from kcl_worker.letterbox import Letterbox
-from kcl_worker.openvino_detector import MAX_COMPILED_SHAPES, OpenVinoDetector, _with_preprocessing
+from kcl_worker.vision import box_head as head
+from kcl_worker.vision import nms
+from kcl_worker.vision.detections import Image
+from kcl_worker.vision.letterbox import Letterbox
+from kcl_worker.vision.openvino_detector import MAX_COMPILED_SHAPES, OpenVinoDetector, _with_preprocessing
 from local.processes import ROOT
 from producer.street import Street
 
@@ -50,7 +51,7 @@ def test_every_thread_finds_the_same(reference: Path) -> None:
         together = list(threads.map(detector.detect, images))
     for image, found in zip(images, together, strict=True):
         alone = detector.detect(image)
-        # To the bit: a replay must draw the same picture.
+        # Equal to the bit, because a replay must draw the same picture.
         np.testing.assert_array_equal(found.xyxy, alone.xyxy)
         np.testing.assert_array_equal(found.confidence, alone.confidence)
 
@@ -65,7 +66,7 @@ def test_the_boxes_of_all_cells_are_those_of_the_whole_network() -> None:
     detector = OpenVinoDetector(DEMO_MODEL)
     logits, maps = detector._infer(canvas[None])
     np.testing.assert_allclose(1 / (1 + np.exp(-logits)), output[4:], atol=1e-4)
-    cells = np.arange(output.shape[1])  # those at the edges, where a patch ends beyond the image, among them
+    cells = np.arange(output.shape[1])  # including boxes at the edges, where a patch ends beyond the image
     boxes = detector._box_head().boxes(cells, maps, (384, 640))
     centre, size = output[:2].T, output[2:4].T
     np.testing.assert_allclose(boxes, np.concatenate((centre - size / 2, centre + size / 2), axis=1), atol=0.02)
@@ -91,6 +92,27 @@ def test_another_head_is_refused(tmp_path: Path) -> None:
         OpenVinoDetector(tmp_path / "other.xml")
 
 
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        ({0: "person"}, "its metadata names 1 classes, its network has 3, from 0 on"),
+        ({0: "person", 1: "bicycle", 3: "car"}, "its metadata names 3 classes, its network has 3, from 0 on"),
+        (dict.fromkeys(range(4), "person"), "its metadata names 4 classes, its network has 3, from 0 on"),
+        ({0: "person", 1: "x" * 129, 2: "car"}, "class 1: 'x{40}': 1 to 128 printable characters are allowed"),
+        ({0: "person", 1: "bicycle", 2: "c\uffff"}, r"class 2: 'c\\uffff': 1 to 128"),
+    ],
+)
+def test_names_that_are_not_those_of_the_classes_are_refused(
+    tmp_path: Path, names: dict[int, str], reason: str
+) -> None:
+    model = ov.Core().read_model(DEMO_MODEL)
+    model.set_rt_info(str(names), ["framework", "names"])
+    ov.save_model(model, tmp_path / "named.xml")
+    with pytest.raises(ModelError, match=reason) as caught:
+        OpenVinoDetector(tmp_path / "named.xml")
+    assert len(str(caught.value).splitlines()) == 1
+
+
 @pytest.mark.skipif("BF16" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"), reason="no bf16 here")
 def test_bf16_finds_the_same_objects(reference: Path) -> None:
     bus = photograph(reference, "bus.jpg")
@@ -100,7 +122,7 @@ def test_bf16_finds_the_same_objects(reference: Path) -> None:
     assert detector.name == "yolov8n-bf16"
     assert found.class_id.tolist() == exact.class_id.tolist()
     np.testing.assert_allclose(found.confidence, exact.confidence, atol=0.03)
-    assert not np.array_equal(found.confidence, exact.confidence)  # it is another arithmetic
+    assert not np.array_equal(found.confidence, exact.confidence)  # the arithmetic differs
 
 
 def test_the_most_confident_detections_are_kept(reference: Path) -> None:
@@ -144,6 +166,31 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
         OpenVinoDetector(tmp_path / "text.onnx")
 
 
+@pytest.mark.parametrize("task", ["segment", "pose", "obb", "classify"])
+def test_a_model_of_another_task_is_refused_by_its_name(tmp_path: Path, task: str) -> None:
+    model = ov.Core().read_model(DEMO_MODEL)
+    model.set_rt_info(task, ["framework", "task"])
+    ov.save_model(model, tmp_path / "other.xml")
+    with pytest.raises(ModelError, match=f"exported for the task '{task}'; only 'detect' gives boxes") as caught:
+        OpenVinoDetector(tmp_path / "other.xml")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_model_without_metadata_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    value = ov.opset13.parameter([-1, 3, -1, -1], np.float32)
+    ov.save_model(ov.Model([ov.opset13.sigmoid(value)], [value]), tmp_path / "bare.xml")
+    with pytest.raises(ModelError, match="no metadata of ultralytics; export it with `make model"):
+        OpenVinoDetector(tmp_path / "bare.xml")
+
+
+def test_a_folder_without_its_weights_is_refused(tmp_path: Path) -> None:
+    ov.save_model(ov.Core().read_model(DEMO_MODEL), tmp_path / "half.xml")
+    (tmp_path / "half.bin").unlink()
+    with pytest.raises(ModelError, match=r"half\.xml: ") as caught:
+        OpenVinoDetector(tmp_path / "half.xml")
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_a_model_that_is_not_the_one_exported_is_refused(tmp_path: Path) -> None:
     shutil.copy(DEMO_MODEL, tmp_path / "m.onnx")
     (tmp_path / "m.onnx.sha256").write_text("0" * 64 + "  m.onnx\n")
@@ -163,7 +210,7 @@ def test_a_letterbox_holds_its_image_and_brings_boxes_back(height: int, width: i
     assert box.shape[0] % 32 == box.shape[1] % 32 == 0
     assert max(box.shape) == 640
     whole = np.array([[box.left, box.top, box.left + box.content[1], box.top + box.content[0]]], np.float32)
-    # Within the rounding of the scaled image to whole pixels.
+    # The tolerance is the rounding of the scaled image to whole pixels.
     np.testing.assert_allclose(box.restore(whole, height, width), [[0, 0, width, height]], atol=0.51 / box.scale + 1e-3)
 
 

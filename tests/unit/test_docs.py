@@ -1,4 +1,4 @@
-"""What the documentation points at is there."""
+"""The documentation's links, commands and examples are valid."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LINK = re.compile(r"\]\((?!https?:|mailto:)([^)\s#]*)(?:#([^)\s]+))?\)")
 
 
 def anchors(page: Path) -> set[str]:
-    """As GitHub makes them of headings."""
+    """Anchors as GitHub makes them from headings."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -43,12 +43,9 @@ def test_commands_are_those_of_the_makefile() -> None:
 
 def test_examples_of_messages_are_messages() -> None:
     text = (ROOT / "docs" / "messages.md").read_text().replace("…", "0")
-    result, additions = (json.loads(block) for block in re.findall(r"```json\n(.+?)```", text, re.S)[:2])
-    assert set(result) == {
-        name for name, field in ResultMessage.model_fields.items() if field.default_factory is None
-    } - {
-        "zones",
-        "lines",
-    }
+    result, short, additions = (json.loads(block) for block in re.findall(r"```json\n(.+?)```", text, re.S)[:3])
+    assert set(result) == ResultMessage.model_fields.keys() - {"zones", "lines", "whole_key"}
+    shortened = ResultMessage.model_validate(result | short)
+    assert shortened == shortened.shortened()
     message = ResultMessage.model_validate(result | additions)
     assert json.loads(message.to_json()) == result | additions

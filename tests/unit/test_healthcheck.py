@@ -1,4 +1,4 @@
-"""What ECS runs in the container."""
+"""The health check that ECS runs in the container."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def server() -> Iterator[HTTPServer]:
 
 def check(port: int) -> int:
     environment = os.environ | {"HEALTH_PORT": str(port)}
-    command = [sys.executable, "-m", "kcl_worker.healthcheck"]
+    command = [sys.executable, "-m", "kcl_worker.operating.healthcheck"]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False).returncode
 
 

@@ -24,8 +24,10 @@ def test_a_frame_with_metadata() -> None:
 
 def test_a_plain_jpeg() -> None:
     identity = identify(None, POSITION)
-    assert identity.frame_id == "door_cam_1/shardId-000000000001/4956"
-    assert identity.key == "frames/door_cam_1/2026-05-06/07/shardId-000000000001-4956.jpg"
+    source = source_from_partition_key("door cam/1")
+    assert source.startswith("door_cam_1-")
+    assert identity.frame_id == f"{source}/shardId-000000000001/4956"
+    assert identity.key == f"frames/{source}/2026-05-06/07/shardId-000000000001-4956.jpg"
     assert (identity.index, identity.captured_at) == (None, ARRIVED)
 
 
@@ -36,6 +38,32 @@ def test_records_that_the_kpl_aggregated_differ() -> None:
         "k/shardId-0/4956.1",
         "k/shardId-0/4956.2",
     ]
+
+
+def test_different_partition_keys_are_different_sources() -> None:
+    long = "c" * 200
+    keys = [
+        "door_1",
+        "door/1",
+        "door 1",
+        "door\n1",
+        "door_1\n",
+        ".",
+        "..",
+        "_",
+        "__",
+        long,
+        long + "c",
+        "c" * 128,
+        "Tür",
+        "T_r",
+    ]
+    assert len({source_from_partition_key(key) for key in keys}) == len(keys)
+
+
+@given(st.from_regex(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", fullmatch=True))
+def test_a_partition_key_that_is_a_name_is_the_source(partition_key: str) -> None:
+    assert source_from_partition_key(partition_key) == partition_key
 
 
 @given(st.text(min_size=1, max_size=256))

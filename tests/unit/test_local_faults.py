@@ -1,4 +1,4 @@
-"""The embedded AWS's bad days, seen by a real client."""
+"""The embedded AWS's faults, seen by a real client."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError, HTTPClientError, ReadTimeoutError
 from local.faults import Fault, FaultControl
 from local.processes import Aws
 from local.resources import REGION, Resources
+from local.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def faults(aws: Aws) -> Iterator[FaultControl]:
     control.clear()
 
 
-def once(aws: Aws, service: str, timeout: float = 5) -> Any:
+def once(aws: Aws, service: str, timeout: float = PATIENCE_SECONDS) -> Any:
     """A client that tries once."""
     config = Config(retries={"total_max_attempts": 1}, read_timeout=timeout)
     return boto3.client(
@@ -55,7 +56,7 @@ def test_errors_come_in_the_services_own_form(
     with pytest.raises(ClientError) as caught:
         getattr(once(aws, service), call)()
     assert caught.value.response["Error"]["Code"] == code
-    # Others are well, and so is this one afterwards.
+    # Other services work, and so does this one afterwards.
     other = {"s3": "sqs"}.get(service, "s3")
     getattr(once(aws, other), {"sqs": "list_queues", "s3": "list_buckets"}[other])()
     faults.clear()

@@ -20,7 +20,7 @@ def put(resources: Resources, *numbers: int) -> list[str]:
 
 
 def read(resources: Resources, shard: str, **position: Any) -> tuple[list[bytes], dict[str, Any]]:
-    """Reads a shard to its present end."""
+    """Reads a shard up to its current end."""
     kinesis, data = resources.client("kinesis"), []
     position = position or {"ShardIteratorType": "TRIM_HORIZON"}
     iterator = kinesis.get_shard_iterator(StreamName=resources.stream, ShardId=shard, **position)["ShardIterator"]

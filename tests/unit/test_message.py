@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 from pydantic import ValidationError
 
-from contract.message import QuarantineMessage, ResultMessage, schema_files
+from contract.message import LONGEST_SHORT_BYTES, QuarantineMessage, ResultMessage, schema_files
 
 RESULT: dict[str, Any] = {
     "bucket": "processedframes-1",
@@ -65,12 +65,34 @@ def test_fields_may_be_added() -> None:
         {"summary": [{"class": "person", "conf": 1.5, "bbox": [0, 0, 1, 1]}]},
         {"summary": [{"class": "person", "conf": 0.5, "bbox": [0, 0, 1]}]},
         {"schema_version": 2},
+        {"whole_key": "frames/cam/2026-01-01/00/another.json"},
+        {"whole_key": "state/x.json"},
         {"image_width": 0},
     ],
 )
 def test_hostile_messages_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         ResultMessage.model_validate(RESULT | change)
+
+
+def test_a_shortened_message_is_short_and_says_where_the_whole_is() -> None:
+    longest = {"name": "n" * 64, "count": 1000}
+    whole = ResultMessage.model_validate(
+        RESULT
+        | {"bucket": "b" * 63, "source": "s" * 128, "frame_id": "f" * 512, "model": "m" * 128, "stream_name": "n" * 128}
+        | {"key": "frames/" + 4 * ("k" * 128 + "/") + "k" * 220 + ".jpg", "detections_count": 1000}
+        | {"summary": [{"class": "ü" * 128, "conf": 0.123456, "bbox": [0.123456] * 4, "track_id": "t" * 64}] * 1000}
+        | {"zones": [longest | {"classes": {f"{n:0128}": n for n in range(1000)}}] * 16}
+        | {"lines": [{"name": "n" * 64} | dict.fromkeys(("in", "out", "in_total", "out_total"), 2**63)] * 16}
+    )
+    short = whole.shortened()
+    assert len(whole.to_json().encode()) > 2**20
+    assert len(short.to_json().encode()) < LONGEST_SHORT_BYTES / 2
+    assert (short.detections_count, short.summary) == (1000, ())
+    assert [(zone.count, zone.classes) for zone in short.zones or ()] == [(1000, {})] * 16
+    assert short.lines == whole.lines
+    assert short.whole_key == whole.key.removesuffix(".jpg") + ".json"
+    assert ResultMessage.model_validate_json(short.to_json()) == short
 
 
 def test_a_notice_names_a_known_reason() -> None:

@@ -1,4 +1,4 @@
-"""The operator's commands as far as they need neither node nor terraform."""
+"""The operators' commands that need neither Node nor terraform."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from stacks.menu import CHOICES
 
 @pytest.fixture
 def config(name: str) -> Config:
-    """An environment that nothing else has."""
+    """An environment with a unique name."""
     return Config.of({"suffix": f"-{name[:12]}"})
 
 
@@ -38,7 +38,7 @@ def connect(aws: Aws) -> Callable[[str], Any]:
 
 
 def test_the_tag_is_made_of_what_the_image_is_made_of(tmp_path: Path) -> None:
-    for folder in ("kcl_worker", "contract", "requirements"):
+    for folder in ("kcl_worker", "cloud", "contract", "requirements"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     for file in ("Dockerfile", ".dockerignore"):
         shutil.copy(ROOT / file, tmp_path)
@@ -81,7 +81,7 @@ def test_a_client_without_its_daemon_is_passed_over(monkeypatch: pytest.MonkeyPa
 def test_pushing_logs_in_with_the_registrys_own_password(
     connect: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    # An engine that writes down how it was called.
+    # An engine that records how it was called.
     engine = tmp_path / "docker"
     lines = (
         'test "$1" = info && exit',
@@ -95,7 +95,7 @@ def test_pushing_logs_in_with_the_registrys_own_password(
     image.push(ecr, "registry.example/cv2kinesis:tag")
     [authorization] = ecr.get_authorization_token()["authorizationData"]
     password = base64.b64decode(authorization["authorizationToken"]).decode().partition(":")[2]
-    # Never among the arguments, where others on the machine could read it.
+    # The password is never among the arguments, where other users of the machine could read it.
     assert (tmp_path / "input").read_text() == password
     assert (tmp_path / "calls").read_text().splitlines() == [
         "login --username AWS --password-stdin registry.example",
@@ -118,11 +118,11 @@ def test_a_tag_that_is_in_the_registry_is_known(connect: Callable[[str], Any], n
     assert image.is_pushed(ecr, name, "1")
 
 
-# -- what is deployed
+# -- commands for a deployed environment
 
 
 def deploy(connect: Callable[[str], Any], config: Config, tasks: int = 0) -> str:
-    """A service as the stack has it, without a stack; gives the cluster's name."""
+    """Makes a service like the stack's, without a stack; gives the cluster's name."""
     ecs, cluster = connect("ecs"), config.name("VideoPipelineStack-Cluster")
     ecs.create_cluster(clusterName=cluster)
     family = config.name("videoPipeline")
@@ -156,14 +156,14 @@ def test_a_service_without_tasks_is_asleep_and_cannot_be_restarted(
 
 
 def test_waiting_ends_with_what_to_look_at(connect: Callable[[str], Any], config: Config) -> None:
-    deploy(connect, config, tasks=2)  # the embedded AWS runs none of them
+    deploy(connect, config, tasks=2)  # the embedded AWS does not run tasks
     with pytest.raises(DeployError, match=r"not stable after 0 s \(0 of 2 tasks running\)"):
         operate.wait_until_stable(connect("ecs"), config, seconds=0)
 
 
 def test_a_deployment_that_is_rolled_back_is_told(config: Config) -> None:
     class Ecs:
-        """A service whose circuit breaker opens at the second look; the embedded AWS has none."""
+        """A service whose circuit breaker opens at the second look; the embedded AWS has no circuit breaker."""
 
         exceptions = client("ecs", "http://127.0.0.1:9").exceptions
         looks = 0

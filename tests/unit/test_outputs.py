@@ -1,4 +1,4 @@
-"""`--from-outputs`: a deployment's own words in place of variables."""
+"""`--from-outputs`: a deployment's outputs instead of variables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.outputs import OutputsError, read
+from cloud.outputs import OutputsError, read
 from local.processes import ROOT
 
 OUTPUTS: dict[str, dict[str, object]] = {
@@ -52,18 +52,18 @@ def test_another_file_is_refused_in_one_line(tmp_path: Path, text: str | None) -
 def test_the_clis_take_them_over_the_environment(tmp_path: Path, module: str, arguments: list[str], named: str) -> None:
     path = tmp_path / "outputs.json"
     path.write_text(json.dumps(OUTPUTS))
-    # Nothing listens there; the error names what was asked for.
+    # Nothing listens there, so the error names the endpoint.
     env = {**os.environ, "KINESIS_STREAM_NAME": "other", "SQS_QUEUE_URL": "http://other", "AWS_ACCESS_KEY_ID": "x"}
     env |= {"AWS_SECRET_ACCESS_KEY": "x", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments, "--from-outputs", str(path)],
-        env=env, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        env=env, cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 6
     assert named in done.stderr + done.stdout
     missing = subprocess.run(
         [sys.executable, "-m", module, *arguments, "--from-outputs", "nowhere.json"],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (missing.returncode, missing.stderr) == (
         2,

@@ -16,9 +16,9 @@ from local.processes import ROOT
 @pytest.mark.slow
 def test_the_wheel_holds_what_its_packages_need(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path)]
-    # From a copy, so that nothing is built into the checkout.
+    # Built from a copy, so that nothing is built in the checkout.
     source = tmp_path / "source"
-    for package in ("contract", "producer", "consumer", "kcl_worker"):
+    for package in ("cloud", "contract", "producer", "consumer", "kcl_worker"):
         shutil.copytree(ROOT / package, source / package)
     for file in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, source)
@@ -29,7 +29,7 @@ def test_the_wheel_holds_what_its_packages_need(tmp_path: Path) -> None:
         [metadata] = [name for name in names if name.endswith(".dist-info/METADATA")]
         described = Parser().parsestr(archive.read(metadata).decode())
     for name in (
-        "contract/result-message.schema.json", "contract/py.typed", "producer/cli.py", "kcl_worker/jars.sha256",
+        "contract/result-message.schema.json", "contract/py.typed", "producer/cli.py", "kcl_worker/kcl/jars.sha256",
         "consumer/web/static/page.js", "consumer/web/static/index.html",
     ):  # fmt: skip
         assert name in names

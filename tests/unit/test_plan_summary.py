@@ -1,4 +1,4 @@
-"""A plan's summary: what reviewers read, and what CI obeys."""
+"""A plan's summary: the text for reviewers and the exit status for CI."""
 
 from __future__ import annotations
 

@@ -17,18 +17,22 @@ import cv2
 import numpy as np
 import pytest
 from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
 
 from contract import Frame, Metadata
 from local.processes import ROOT
 from local.resources import REGION, Resources
+from local.waiting import PATIENCE_SECONDS, wait_for
 from producer import Producer, sender
 from producer.encoding import Encoder
-from producer.errors import SourceError, StreamError, UnreachableError
+from producer.errors import PictureError, SourceError, StreamError, UnreachableError
 from producer.lane import QUEUE_FRAMES, Lane
+from producer.motion import ChangeGate
 from producer.pacing import HASH_KEYS, Pacer, Shard, TokenBucket, open_shards, spread
 from producer.picture import Picture, Source
 from producer.sender import FIRST_ATTEMPTS, MAX_REQUEST_BYTES, Sender
-from producer.sources import DemoSource, ImageSource, open_source, source_name
+from producer.sources import DemoSource, ImageSource, as_numbered, open_source, source_name
 from producer.video import VideoSource
 from tests import pictures
 
@@ -36,7 +40,7 @@ HALF = 2**127
 
 
 class Pictures(Source):
-    """So many small pictures, live or not."""
+    """A number of small pictures, live or not."""
 
     def __init__(self, number: int, live: bool = False, pause: float = 0) -> None:
         self.number, self.live, self._pause = number, live, pause
@@ -48,7 +52,7 @@ class Pictures(Source):
 
 
 class Kinesis:
-    """Remembers what it takes; refuses what it is told to refuse."""
+    """Records what it takes; refuses what it is told to refuse."""
 
     def __init__(self, refuse: Any = lambda number, entry: False) -> None:
         self.requests: list[list[dict[str, Any]]] = []
@@ -139,8 +143,7 @@ def test_a_service_that_stays_away_ends_the_producer(monkeypatch: pytest.MonkeyP
 def test_a_live_source_drops_its_oldest_frames_and_counts_them() -> None:
     lanes, _ = lanes_of(Pictures(QUEUE_FRAMES + 20, live=True))
     [lane] = lanes
-    while lane.capturing:
-        time.sleep(0.01)
+    wait_for(lambda: not lane.capturing, "end of the source", lambda: lane.counts.captured)
     assert lane.counts.dropped == 20
     kept = []
     while (data := lane.head()) is not None:
@@ -153,11 +156,34 @@ def test_a_live_source_drops_its_oldest_frames_and_counts_them() -> None:
 
 def test_a_file_waits_for_room_and_drops_nothing() -> None:
     lanes, wake = lanes_of(Pictures(QUEUE_FRAMES * 3))
-    time.sleep(0.3)
-    assert lanes[0].counts.captured <= QUEUE_FRAMES + 1
+    counts = lanes[0].counts
+    wait_for(lambda: counts.captured >= QUEUE_FRAMES, "full queue", lambda: counts.captured)
+    assert counts.captured <= QUEUE_FRAMES + 1
     kinesis = Kinesis()
     Sender(kinesis, "s", lanes, wake).run()
     assert len(kinesis.taken) == QUEUE_FRAMES * 3
+
+
+def test_a_stop_does_not_wait_for_a_source_that_hangs() -> None:
+    hanging, go_on = threading.Event(), threading.Event()
+
+    class Hanging(Source):
+        live = True
+
+        def pictures(self) -> Iterator[Picture]:
+            yield Picture(jpeg=pictures.street_jpeg(64, 64))
+            hanging.set()
+            go_on.wait()
+            yield Picture(jpeg=pictures.street_jpeg(64, 64))
+
+    kinesis = Kinesis()
+    [lane], wake = lanes_of(Hanging())
+    assert hanging.wait(PATIENCE_SECONDS)
+    lane.request_stop()
+    Sender(kinesis, "s", [lane], wake).run()
+    go_on.set()
+    assert kinesis.taken == [("cam-0", 0)]
+    assert lane.counts.captured == lane.counts.sent == 1
 
 
 def test_a_bucket_lets_its_rate_pass() -> None:
@@ -168,7 +194,7 @@ def test_a_bucket_lets_its_rate_pass() -> None:
             bucket.take(30, now)
             passed += 30
         now += max(wait, 0.001)
-    assert 1000 <= passed <= 1130  # ten seconds and one burst
+    assert 1000 <= passed <= 1130  # ten seconds' worth and one burst
 
 
 def test_a_frame_larger_than_a_seconds_worth_passes_and_is_paid_for() -> None:
@@ -213,6 +239,40 @@ def test_jpeg_files_stay_as_they_are() -> None:
     frame = encode(Encoder(), Picture(jpeg=jpeg))
     assert frame
     assert frame.jpeg.endswith(jpeg[2:])
+
+
+def test_a_picture_of_too_many_pixels_is_shrunk() -> None:
+    large = pictures.street_jpeg(320, 180)
+    for picture in (Picture(jpeg=large), Picture(np.zeros((180, 320, 3), np.uint8))):
+        for encoder in (Encoder(max_pixels=20_000), Encoder(max_pixels=20_000, width=300)):
+            frame = encode(encoder, picture)
+            assert frame
+            assert 19_000 < frame.width * frame.height <= 20_000
+            assert frame.width / frame.height == pytest.approx(16 / 9, rel=0.02)
+    frame = encode(Encoder(max_pixels=20_000, width=100), Picture(jpeg=large))
+    assert frame
+    assert frame.width == 100
+
+
+@pytest.mark.parametrize("shape", [(70_000, 1), (70_000, 8), (8, 70_000)])
+def test_a_picture_longer_than_a_jpeg_can_be_is_shrunk(shape: tuple[int, int]) -> None:
+    frame = encode(Encoder(), Picture(np.zeros((*shape, 3), np.uint8)))
+    assert frame
+    assert max(frame.width, frame.height) <= 65_500
+
+
+def test_a_picture_that_nobody_decodes_is_broken() -> None:
+    with pytest.raises(PictureError):
+        encode(Encoder(), Picture(jpeg=pictures.resized_header(pictures.street_jpeg(), 65535, 65535)))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is not here, which takes nothing")
+def test_a_ledger_that_cannot_be_written_is_said_once_and_ends_nothing(resources: Resources) -> None:
+    done = run(resources, "demo", "--limit", "5", "--fps", "0", "--ledger", "/dev/full", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["sent"] == 5
+    [line] = done.stderr.splitlines()
+    assert line == "--ledger /dev/full: No space left on device; frames from here on are sent but not in it"
 
 
 def test_width_scales_down_but_never_up() -> None:
@@ -261,11 +321,98 @@ def test_sources_are_told_apart(tmp_path: Path, jpeg: bytes) -> None:
             open_source(text)
 
 
+def sent(source: Source, **options: Any) -> tuple[list[bytes], Lane, list[str]]:
+    """What comes of a source: its frames' data, its lane, and what was told."""
+    told: list[str] = []
+    kinesis, wake = Kinesis(), threading.Event()
+    lane = Lane("cam", source, Encoder(), wake=wake, tell=told.append, **options)
+    lane.start()
+    Sender(kinesis, "s", [lane], wake).run()
+    return [entry["Data"] for request in kinesis.requests for entry in request], lane, told
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_broken_pictures_are_named_and_counted_and_the_others_sent(tmp_path: Path, loop: bool) -> None:
+    whole = {number: pictures.street_jpeg(64, 64, seed=number) for number in (1, 2, 3)}
+    (tmp_path / "1.jpg").write_bytes(whole[1])
+    (tmp_path / "2.jpg").write_bytes(whole[2][:100])
+    (tmp_path / "3.jpg").write_bytes(whole[3])
+    (tmp_path / "4.jpg").write_bytes(b"")
+    (tmp_path / "5.png").write_bytes(b"no picture")
+    (tmp_path / "6.jpg").mkdir()
+    (tmp_path / "7.jpg").symlink_to(tmp_path / "1.jpg")
+    source = open_source(str(tmp_path))
+    (tmp_path / "7.jpg").unlink()  # gone before it is its turn
+    data, lane, told = sent(source, loop=loop, limit=6)
+    passes = 3 if loop else 1
+    assert [jpeg[-500:] for jpeg in data] == [whole[1][-500:], whole[3][-500:]] * passes
+    assert [Frame.parse(jpeg).metadata.index for jpeg in data] == list(range(2 * passes))  # type: ignore[union-attr]
+    assert lane.error is None
+    assert lane.complete
+    assert lane.counts.captured == lane.counts.sent == 2 * passes
+    assert lane.counts.broken >= 4
+    for name, line in zip(("2.jpg", "4.jpg", "5.png", "7.jpg"), told, strict=True):
+        assert line.startswith(f"cam: {tmp_path}/{name}: ")
+
+
+def test_a_folder_without_a_good_picture_ends_though_it_is_looped(tmp_path: Path) -> None:
+    (tmp_path / "1.jpg").write_bytes(b"")
+    data, lane, told = sent(open_source(str(tmp_path)), loop=True, gate=ChangeGate())
+    assert (data, lane.counts.broken, len(told)) == ([], 1, 1)
+
+
+def test_the_command_names_and_counts_broken_pictures(resources: Resources, cases: Path) -> None:
+    done = run(resources, str(cases / "one broken jpeg among good"), "--fps", "0", "--json")
+    assert done.returncode == 5
+    counts = json.loads(done.stdout)["sources"]["one-broken-jpeg-among-good"]
+    assert (counts["sent"], counts["captured"], counts["broken"]) == (3, 3, 2)
+    second, fourth, last = done.stderr.splitlines()
+    assert "img2.jpg: 100 bytes that cannot be decoded as an image" in second
+    assert "img4.jpg: an empty file" in fourth
+    assert last == "error: 2 pictures cannot be read: they are named above"
+
+
+def names_of(source: Source) -> list[str]:
+    return [Path(picture.name).name for picture in source.pictures()]
+
+
+def test_pictures_come_as_people_number_them(tmp_path: Path, cases: Path) -> None:
+    names = ["a.jpg", "a1.jpg", "a2.jpg", "a9b1.png", "a9b10.jpg", "a10.jpg", "a010.jpg", "a100.jpg", "b.jpg"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
+    expected = ["a.jpg", "a1.jpg", "a2.jpg", "a9b1.png", "a9b10.jpg", "a010.jpg", "a10.jpg", "a100.jpg", "b.jpg"]
+    assert names_of(open_source(str(tmp_path))) == expected
+    assert names_of(open_source(f"{tmp_path}/*.*")) == expected
+    natural = [f"frame{number}.jpg" for number in (1, 2, 9, 10, 11, 100)]
+    assert names_of(open_source(str(cases / "folder natural"))) == natural
+
+
+@given(st.lists(st.text("a1059.²٣", min_size=1, max_size=6), max_size=6))
+def test_any_names_can_be_sorted(names: list[str]) -> None:
+    paths = [Path("x", name) for name in names]
+    there = sorted(paths, key=as_numbered)
+    paths.reverse()
+    assert sorted(paths, key=as_numbered) == there
+
+
+def test_folders_with_characters_of_patterns_in_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "photos [2024]" / "day * ?"
+    folder.mkdir(parents=True)
+    (folder / "ä ö [1].jpg").write_bytes(b"")
+    (tmp_path / "photos 2").mkdir()
+    (tmp_path / "photos 2" / "2.jpg").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    for root in ("", f"{tmp_path}/"):
+        for text in ("photos [2024]/day * ?/ä ö [1].jpg", "photos [2024]/day * ?", "photos [2024]/*/*.jpg"):
+            assert names_of(open_source(root + text)) == ["ä ö [1].jpg"]
+        assert names_of(open_source(f"{root}photos [2024]/**/*.jpg")) == ["ä ö [1].jpg"]
+        assert names_of(open_source(f"{root}photos [0-9]/*.jpg")) == ["2.jpg"]
+
+
 def test_names_are_made_of_sources() -> None:
     assert source_name("demo:3") == "demo-3"
     assert source_name("0") == "webcam-0"
     assert source_name("films/the street.mp4") == "the-street"
-    assert source_name("rtsp://user:secret@cam.local:554/live?x=1") == "cam.local-554-live"
     assert source_name("photos/*.jpg") == "source"
 
 
@@ -276,7 +423,6 @@ def run(resources: Resources, *arguments: str, **env: str) -> subprocess.Complet
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
 
@@ -332,7 +478,8 @@ def test_without_credentials_it_says_so(resources: Resources, tmp_path: Path) ->
     assert done.stderr.startswith("error: no AWS credentials")
 
 
-def test_ctrl_c_sends_what_is_queued_and_says_that_the_file_is_not_finished(resources: Resources) -> None:
+def sending(resources: Resources) -> subprocess.Popen[str]:
+    """A producer that has sent a frame and goes on."""
     producer = subprocess.Popen(
         [sys.executable, "-m", "producer", "send", "demo", "--fps", "20", "--json"],
         env=resources.environment(),
@@ -341,16 +488,51 @@ def test_ctrl_c_sends_what_is_queued_and_says_that_the_file_is_not_finished(reso
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 30
-    while not frames_on(resources) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait_for(lambda: frames_on(resources) or producer.poll() is not None, "frame on the stream")
+    return producer
+
+
+def test_ctrl_c_sends_what_is_queued_and_says_that_the_file_is_not_finished(resources: Resources) -> None:
+    producer = sending(resources)
     os.kill(producer.pid, signal.SIGINT)
-    output, errors = producer.communicate(timeout=30)
+    output, errors = producer.communicate()
     assert producer.returncode == 130, errors
     summary = json.loads(output)
     assert summary["sent"] == len(frames_on(resources)) > 0
     assert summary["sources"]["demo"]["captured"] == summary["sent"]
     assert "Traceback" not in errors
+
+
+def test_the_summary_is_printed_whatever_ends_the_run(resources: Resources) -> None:
+    producer = sending(resources)
+    resources.client("kinesis").delete_stream(StreamName=resources.stream)
+    output, errors = producer.communicate()
+    assert producer.returncode == 3, errors
+    assert json.loads(output)["sent"] > 0
+    assert "no such stream" in errors
+
+
+SIGNALLED_WHILE_STOPPING = """
+import os, signal
+from producer import cli
+
+class Lane:
+    called = False
+
+    def request_stop(self):
+        if self.called:
+            os._exit(7)  # the handler ran within itself
+        self.called = True
+        os.kill(os.getpid(), signal.SIGINT)
+
+with cli._interruptible([Lane()]):
+    signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_a_second_signal_ends_the_process_and_never_interrupts_the_handler_of_the_first() -> None:
+    done = subprocess.run([sys.executable, "-c", SIGNALLED_WHILE_STOPPING], cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGINT
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 4, 8, 100])
@@ -390,7 +572,7 @@ def test_a_resharding_is_followed_and_keeps_each_source_in_order(resources: Reso
     Sender(kinesis, resources.stream, lanes, wake, accepted).run()
     children = []
     for shards in way.values():
-        # A source that met both children would be read out of order: KCL reads them at once.
+        # If a source's frames went to both children, KCL would read them out of order, because it reads both at once.
         [child] = set(shards) - {"shardId-000000000000"}
         children.append(child)
     assert Counter(children) == {"shardId-000000000001": 3, "shardId-000000000002": 3}

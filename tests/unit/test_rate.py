@@ -1,13 +1,17 @@
-"""When pictures go."""
+"""Tests of the times at which pictures are taken."""
 
 from __future__ import annotations
 
-from producer.picture import Picture
-from producer.rate import AUTO_LOWEST_FPS, AutoRate, FilmRate, Rate
+from collections.abc import Iterator
+from pathlib import Path
+
+from producer.picture import Picture, Source
+from producer.rate import AUTO_LOWEST_FPS, AutoRate, FilmRate, Rate, choose_rate
+from producer.video import VideoSource
 
 
 def play(rate: Rate, pictures: list[Picture]) -> list[float]:
-    """When pictures go that are there at once."""
+    """The times at which pictures are taken that are all available at once."""
     now, gone = 100.0, []
     for picture in pictures:
         wait = rate.wait(picture, now)
@@ -32,6 +36,33 @@ def test_a_film_is_shown_as_it_was_taken() -> None:
     assert play(FilmRate(10), twice) == [0, 0.1, 0.2, 0.3, 0.4, 0.5]
 
 
+def test_a_gap_in_a_film_lasts_a_second_at_most() -> None:
+    times = [0.0, 0.1, 3601.0, 3601.1, 3601.9, 3603.0, 9e9, 9e9]
+    assert play(FilmRate(10), [Picture(seconds=time) for time in times]) == [0, 0.1, 1.1, 1.2, 2.0, 3.0, 4.0, 4.0]
+
+
+def test_no_rate_never_waits() -> None:
+    source = Gap()
+    assert play(choose_rate(source, 0.0), list(source.pictures())) == [0, 0, 0]
+
+
+def test_a_film_with_a_gap_as_somebody_met_it(cases: Path) -> None:
+    film = VideoSource(str(cases / "video_with_one_hour_gap.mp4"))
+    assert film.native_fps == 10
+    pictures = list(film.pictures())
+    for fps, seconds in ((None, 2.8), (0.0, 0.0), (5.0, 3.8), ("auto", 3.0)):
+        times = play(choose_rate(film, fps), pictures)  # type: ignore[arg-type]
+        assert len(times) == 20
+        assert times[-1] <= seconds
+
+
+class Gap(Source):
+    """A film with an hour's gap."""
+
+    def pictures(self) -> Iterator[Picture]:
+        yield from (Picture(seconds=seconds) for seconds in (0.0, 0.1, 3600.0))
+
+
 def test_a_film_that_had_to_wait_does_not_hurry() -> None:
     rate = FilmRate(10)
     assert rate.wait(Picture(seconds=0.0), 0.0) == 0
@@ -53,4 +84,4 @@ def test_the_automatic_rate_falls_with_throttling_and_rises_again() -> None:
         rate.adjust(0, throttled, float(second))
     assert rate.fps == 20
     rate.adjust(30, throttled, 50.0)
-    assert rate.fps == 14  # frames that wait say the same
+    assert rate.fps == 14  # waiting frames have the same effect

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from contract.source_settings import Line, SourceSettings, Zone
-from kcl_worker.detections import Detections
-from kcl_worker.geometry import crossing, inside
-from kcl_worker.scene import Scene, SceneState, Shot, count_zones
-from kcl_worker.scenes import Scenes
-from kcl_worker.tracker import LOST_SECONDS
+from kcl_worker.tracking.geometry import crossing, inside
+from kcl_worker.tracking.scene import Scene, SceneState, Shot, count_zones
+from kcl_worker.tracking.scene_archive import FORGET_SECONDS
+from kcl_worker.tracking.scene_store import SceneStore
+from kcl_worker.tracking.snapshots import Moment, ShardScenes
+from kcl_worker.tracking.tracker import LOST_SECONDS
+from kcl_worker.vision.detections import Detections
 
 WIDTH, HEIGHT, FPS = 640, 360, 10.0
 SETTINGS = SourceSettings(tracking=True, lines=(Line(name="gate", start=(0.5, 0), end=(0.5, 1)),))
@@ -26,17 +28,19 @@ class Memory:
 
     texts: dict[str, str] = field(default_factory=dict)
     puts: int = 0
+    gets: int = 0
 
-    async def put(self, source: str, text: str) -> None:
-        self.texts[source] = text
+    async def put(self, name: str, text: str) -> None:
+        self.texts[name] = text
         self.puts += 1
 
-    async def get(self, source: str) -> str | None:
-        return self.texts.get(source)
+    async def get(self, name: str) -> str | None:
+        self.gets += 1
+        return self.texts.get(name)
 
 
 def shot(number: int, *, seconds: float | None = None) -> Shot:
-    """Two people who walk towards each other and past, one of them hidden for a while, and a doubtful third."""
+    """Two people who walk past each other, one of them hidden for a while, and a doubtful third detection."""
     noise = np.random.default_rng(number)
     boxes = [(20 + 5 * number, 100, 0.9), (600 - 5 * number, 220, 0.8), (300, 20, 0.2)]
     if 30 <= number < 38:
@@ -72,7 +76,7 @@ def test_objects_keep_their_ids_also_when_hidden_and_cross_the_line() -> None:
 
 def test_a_scene_goes_on_from_its_state_as_if_nothing_had_been() -> None:
     whole = film(Scene("cam/s/000000000", 0.5), range(100))
-    for cut in (1, 2, 20, 33, 50, 99):
+    for cut in (1, 2, 20, 33, 50, 57, 60, 62, 99):
         scene = Scene("cam/s/000000000", 0.5)
         film(scene, range(cut))
         text = scene.state().model_dump_json()
@@ -84,7 +88,7 @@ def test_a_scene_goes_on_from_its_state_as_if_nothing_had_been() -> None:
 def test_after_a_long_gap_objects_are_others() -> None:
     scene = Scene("a", 0.5)
     before = film(scene, range(10))[-1][0]
-    # Later; then a camera whose clock was set back.
+    # First a later frame, then a camera whose clock was set back.
     for number, seconds in ((11, 1.2 + LOST_SECONDS), (13, 1.0)):
         add(scene, shot(number, seconds=seconds))
         after, _ = add(scene, shot(number + 1, seconds=seconds + 0.1))
@@ -100,45 +104,171 @@ def test_times_that_do_not_grow_do_no_harm() -> None:
     assert None not in seen[1]
 
 
-async def frames(scenes: Scenes, numbers: range) -> list[Seen]:
+HERE, THERE = "shardId-000000000000", "shardId-000000000001"
+
+
+def store(memory: Memory, shard_id: str = HERE) -> SceneStore:
+    return SceneStore(memory, shard_id)  # type: ignore[arg-type]
+
+
+async def frames(scenes: SceneStore, numbers: range, *, source: str = "cam", shard_id: str = HERE) -> list[Seen]:
+    """Frames of a session, whose sequence numbers begin anew in each shard."""
     seen = []
     for number in numbers:
-        one = shot(number)
-        seen.append(add(await scenes.of("cam", one.frame_id, (1000 + number, 0), 0.5), one))
+        one = replace(shot(number), frame_id=f"{source}/s/{number:09d}")
+        moment = Moment(shard_id=shard_id, at=place(number, shard_id), frame_id=one.frame_id, arrived=number / FPS)
+        ids, [line] = await scenes.add(source, moment, one, SETTINGS, 0.5)
+        seen.append((ids, (line.in_total, line.out_total)))
     return seen
+
+
+def place(number: int, shard_id: str = HERE) -> tuple[int, int]:
+    return (1000 if shard_id == HERE else 5) + number, 0
+
+
+async def save(scenes: SceneStore, number: int, shard_id: str = HERE) -> None:
+    """A checkpoint at a frame."""
+    scenes.settle(place(number, shard_id))
+    await scenes.save()
 
 
 async def test_ids_outlive_a_lease() -> None:
     whole = film(Scene("cam/s/000000000", 0.5), range(100))
     memory = Memory()
-    scenes = Scenes(memory)  # type: ignore[arg-type]
+    scenes = store(memory)
     await frames(scenes, range(40))
-    await scenes.save()
+    await save(scenes, 39)
     await frames(scenes, range(40, 60))
+    puts = memory.puts
+    await save(scenes, 59)
     await scenes.save()
-    await scenes.save()
-    assert memory.puts == 2  # nothing has changed
+    assert memory.puts == puts + 1  # nothing has changed
     await frames(scenes, range(60, 70))  # and then it is killed
-    # The checkpoint at frame 59 was made, or it was not, or the worker before has stored later than ours.
+    # The checkpoint at frame 59 was made, or it was not, or the previous worker has stored its state later.
     for again in (60, 40, 65):
-        assert await frames(Scenes(memory), range(again, 100)) == whole[again:] or again == 65  # type: ignore[arg-type]
-    late = await frames(Scenes(memory), range(65, 100))  # type: ignore[arg-type]
+        assert await frames(store(memory), range(again, 100)) == whole[again:] or again == 65
+    late = await frames(store(memory), range(65, 100))
     assert [ids for ids, _ in late] == [ids for ids, _ in whole[65:]]
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"snapshots": 7}', '{"snapshots": []}', "\0"])
-async def test_a_state_that_cannot_be_used_costs_no_more_than_ids(text: str, caplog: pytest.LogCaptureFixture) -> None:
-    memory = Memory({"cam": text})
-    seen = await frames(Scenes(memory), range(3))  # type: ignore[arg-type]
+async def test_what_is_stored_is_as_of_the_checkpoint_though_later_frames_were_seen() -> None:
+    whole = film(Scene("cam/s/000000000", 0.5), range(100))
+    memory = Memory()
+    scenes = store(memory)
+    for first in range(0, 60, 20):
+        await frames(scenes, range(first, first + 20))
+        await save(scenes, first + 12)  # seven more are at work
+        assert await frames(store(memory), range(first + 13, 100)) == whole[first + 13 :]
+    # The last checkpoint was not made.
+    assert await frames(store(memory), range(33, 100)) == whole[33:]
+
+
+async def test_nothing_is_stored_of_a_source_whose_frames_are_still_at_work() -> None:
+    memory = Memory()
+    scenes = store(memory)
+    await frames(scenes, range(5))
+    await frames(scenes, range(6, 10), source="other")
+    await save(scenes, 4)
+    assert set(ShardScenes.model_validate_json(memory.texts[f"shards/{HERE}"]).sources) == {"cam"}
+
+
+async def test_a_checkpoint_costs_one_request_whatever_the_number_of_sources() -> None:
+    memory = Memory()
+    scenes = store(memory)
+    for number in range(3):
+        for camera in range(20):
+            await frames(scenes, range(number, number + 1), source=f"cam{camera}")
+        before = memory.puts
+        await save(scenes, number)
+        assert memory.puts - before == (1 if number else 1 + 20)  # at first, where each of the sources is
+
+
+async def test_a_source_that_moves_to_another_shard_takes_its_scene_along() -> None:
+    whole = film(Scene("cam/s/000000000", 0.5), range(100))
+    memory = Memory()
+    old, new = store(memory), store(memory, THERE)
+    await frames(old, range(40))
+    await frames(old, range(1), source="neighbour")
+    await save(old, 39)
+    # Sequence numbers there are smaller: they say nothing about those here.
+    assert await frames(new, range(40, 70), shard_id=THERE) == whole[40:70]
+    await save(new, 60, THERE)
+    assert await frames(store(memory, THERE), range(61, 100), shard_id=THERE) == whole[61:]
+    assert await frames(store(memory, THERE), range(40, 100), shard_id=THERE) == whole[40:]
+    # The old shard is read again from the checkpoint before: what the new one has stored is later, and not meant.
+    assert await frames(store(memory), range(40, 50)) == whole[40:50]
+
+
+async def test_shards_of_one_task_hand_a_source_over_as_of_its_last_frame() -> None:
+    whole = film(Scene("cam/s/000000000", 0.5), range(100))
+    memory, held = Memory(), dict[str, SceneStore]()
+    for shard_id in (HERE, THERE):
+        held[shard_id] = SceneStore(memory, shard_id, held)  # type: ignore[arg-type]
+    await frames(held[HERE], range(30))
+    await save(held[HERE], 29)
+    await frames(held[HERE], range(30, 40))  # not checkpointed yet
+    assert await frames(held[THERE], range(40, 100), shard_id=THERE) == whole[40:]
+    await save(held[THERE], 99, THERE)
+    # The next owner has it from there alone.
+    assert await frames(store(memory, THERE), range(40, 100), shard_id=THERE) == whole[40:]
+
+
+async def test_a_camera_that_was_elsewhere_comes_back_with_what_it_had_there() -> None:
+    """Each time its producer begins anew, with another number of cameras."""
+    memory = Memory()
+    stores = {HERE: store(memory), THERE: store(memory, THERE)}
+    totals = []
+    for visit, shard_id in enumerate((HERE, THERE, HERE)):
+        scenes = stores[shard_id]
+        for number in range(100):
+            one = replace(shot(number), frame_id=f"cam/s{visit}/{number:09d}", at=visit * 100 + number / FPS)
+            at = visit * 100 + number, 0
+            moment = Moment(shard_id=shard_id, at=at, frame_id=one.frame_id, arrived=one.at)
+            _, [line] = await scenes.add("cam", moment, one, SETTINGS, 0.5)
+        scenes.settle(at)
+        await scenes.save()
+        totals.append((line.in_total, line.out_total))
+    assert totals == [(1, 1), (2, 2), (3, 3)]
+
+
+async def test_two_cameras_of_one_name_are_looked_up_once() -> None:
+    memory = Memory()
+    scenes = store(memory)
+    for number in range(10):
+        one = shot(number)
+        frame_id = f"cam/s{number % 2}/{number:09d}"
+        moment = Moment(shard_id=HERE, at=place(number), frame_id=frame_id, arrived=number / FPS)
+        await scenes.add("cam", moment, one, SETTINGS, 0.5)
+    assert memory.gets == 3  # the shard's scenes once, and for each session where the source was
+
+
+async def test_sources_that_are_long_gone_are_forgotten() -> None:
+    memory = Memory()
+    scenes = store(memory)
+    await frames(scenes, range(2), source="gone")
+    await frames(scenes, range(2), source="there")
+    await save(scenes, 1)
+    later = int(FORGET_SECONDS * FPS) + 10
+    await frames(scenes, range(later, later + 2), source="there")
+    await save(scenes, later + 1)
+    assert set(ShardScenes.model_validate_json(memory.texts[f"shards/{HERE}"]).sources) == {"there"}
+
+
+@pytest.mark.parametrize("name", [f"shards/{HERE}", "sources/cam"])
+@pytest.mark.parametrize("text", ["", "[]", '{"sources": 7, "shard_id": 7}', '{"sources": {}, "shard_id": "x"}', "\0"])
+async def test_a_state_that_cannot_be_used_costs_no_more_than_ids(
+    name: str, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen = await frames(store(Memory({name: text})), range(3))
     assert None not in seen[-1][0]
-    assert ("begin anew" in caplog.text) == (text != '{"snapshots": []}')
+    assert ("begin anew" in caplog.text) == (text != '{"sources": {}, "shard_id": "x"}')
 
 
 async def test_another_threshold_keeps_the_tracks() -> None:
-    scenes = Scenes(None)
+    scenes = SceneStore(None, HERE)
     before = await frames(scenes, range(10))
-    scene = await scenes.of("cam", "x", (1010, 0), 0.7)
-    assert add(scene, shot(10))[0] == before[-1][0]
+    moment = Moment(shard_id=HERE, at=place(10), frame_id="cam/s/000000010", arrived=1.0)
+    assert (await scenes.add("cam", moment, shot(10), SETTINGS, 0.7))[0] == before[-1][0]
 
 
 def test_places_in_zones() -> None:
@@ -155,7 +285,7 @@ def test_places_in_zones() -> None:
 
 
 STEPS = [
-    ((0.4, 0.5), (0.6, 0.5), -1),  # the line goes down the picture, where the right-hand side is that of small x
+    ((0.4, 0.5), (0.6, 0.5), -1),  # the line goes down the picture, so small x is on its right-hand side
     ((0.6, 0.5), (0.4, 0.5), 1),
     ((0.6, 0.5), (0.9, 0.5), 0),
     ((0.4, 0.05), (0.6, 0.05), 0),  # past its end

@@ -49,6 +49,12 @@ def test_model_sizes_in_all_their_forms(monkeypatch: pytest.MonkeyPatch, size: s
         ("YOLO_MODEL_SIZE", "q", "'n', 's', 'm', 'l' or 'x'"),
         ("S3_BUCKET_NAME", "UPPER", "pattern"),
         ("SQS_QUEUE_URL", "queue", "pattern"),
+        (
+            "SQS_QUEUE_URL",
+            "https://sqs.eu-central-1.amazonaws.com/1/q.fifo",
+            "a FIFO queue; a standard queue is needed",
+        ),
+        ("QUARANTINE_QUEUE_URL", "http://127.0.0.1:1/1/q.fifo", "a FIFO queue; a standard queue is needed"),
         ("SHUTDOWN_GRACE_SECONDS", "600", "less than or equal to 110"),
         ("YOLO_IMAGE_SIZE", "100", "multiple of 32"),
     ],

@@ -1,4 +1,4 @@
-"""The simulation's own parts: metric math, alarms, and what Application Auto Scaling makes of them."""
+"""The simulation's parts: metric math, alarms, and Application Auto Scaling."""
 
 from __future__ import annotations
 

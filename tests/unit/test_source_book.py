@@ -1,19 +1,21 @@
-"""Settings of single sources: what operators put, and what a worker makes of it."""
+"""Settings of single sources: operators store them, and a worker applies them."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from contract.source_settings import DEFAULT
-from kcl_worker.aws import Caller
 from kcl_worker.errors import ServiceError
-from kcl_worker.source_book import SourceBook
+from kcl_worker.storing.caller import Caller
+from kcl_worker.tracking.source_book import SourceBook
 from local.resources import Resources
+from local.waiting import PATIENCE_SECONDS
 from stacks import sources
 from stacks.config import Config
 from stacks.errors import DeployError
@@ -43,7 +45,7 @@ async def test_they_are_applied_while_the_worker_runs_and_bad_ones_are_not(
     running = asyncio.create_task(mine.run(0.05))
 
     async def until(text: str, times: int = 1) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while caplog.text.count(text) < times:
                 await asyncio.sleep(0.02)
 
@@ -53,7 +55,7 @@ async def test_they_are_applied_while_the_worker_runs_and_bad_ones_are_not(
     assert mine.of("door").classes == ("cat",)
     resources.configure("yard", "{}")
     await until("applied")
-    assert caplog.text.count("horse") == 1  # once, though it was read again
+    assert caplog.text.count("horse") == 1  # once, although it was read again
     resources.configure("door", '{"classes": ["dog"]}')
     await until("applied", 2)
     assert mine.of("door").classes == ("dog",)
@@ -63,6 +65,21 @@ async def test_they_are_applied_while_the_worker_runs_and_bad_ones_are_not(
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
+
+
+async def test_tracking_without_its_extra_is_refused_when_it_is_read(
+    resources: Resources, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "trackers", None)  # as if it were not installed
+    resources.configure("door", '{"tracking": true}')
+    resources.configure("gate", '{"lines": [{"name": "gate", "start": [0, 0.5], "end": [1, 0.5]}]}')
+    resources.configure("yard", '{"classes": ["cat"]}')
+    mine = book(resources)
+    await mine.load()
+    assert (mine.of("door"), mine.of("gate")) == (DEFAULT, DEFAULT)
+    assert mine.of("yard").classes == ("cat",)
+    for source in ("door", "gate"):
+        assert f"{source}: tracking: the extra `tracking` is not installed here: " in caplog.text
 
 
 async def test_settings_that_are_closed_to_the_worker_end_it(resources: Resources) -> None:

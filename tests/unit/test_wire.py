@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kcl_worker import wire
-from kcl_worker.wire import Kind, Outcome, WireError
+from kcl_worker.kcl import wire
+from kcl_worker.kcl.wire import Kind, WireError
+from kcl_worker.record import Outcome
 
 
 def read_all(data: bytes) -> list[tuple[Kind, bytes]]:
@@ -36,14 +37,21 @@ def test_a_record_arrives_as_it_was_sent() -> None:
     assert wire.split_record(body) == ({"number": 3, "partition_key": "ü"}, b"\x00data")
 
 
-def test_an_outcome_arrives_as_it_was_sent() -> None:
+def test_answers_arrive_as_they_were_sent() -> None:
     here, there = socket.socketpair()
-    with here, there, there.makefile("rb") as stream:
-        here.sendall(wire.outcome(7, Outcome.QUARANTINED))
-        assert wire.read_outcome(stream) == (7, Outcome.QUARANTINED)
+    with here, there:
+        here.sendall(wire.outcome(7, Outcome.QUARANTINED) + wire.ready(("49", 3)) + wire.ready(None))
+        kind, body = wire.answer(there)
+        assert (kind, wire.read_outcome(body)) == (Kind.OUTCOME, (7, Outcome.QUARANTINED))
+        assert [wire.read_ready(wire.answer(there)[1]) for _ in range(2)] == [("49", 3), None]
+        here.sendall(wire.message(Kind.BATCH, {}))
+        with pytest.raises(WireError, match="where an answer was due"):
+            wire.answer(there)
+        here.sendall(wire.outcome(7, Outcome.DURABLE)[:7])
         here.close()
-        with pytest.raises(WireError, match="closed"):
-            wire.read_outcome(stream)
+        for _ in range(2):  # the rest of the batch, and an outcome that is cut
+            with pytest.raises(WireError):
+                wire.answer(there)
 
 
 @given(st.binary(max_size=200))
@@ -55,6 +63,10 @@ def test_any_bytes_are_messages_or_a_wire_error(data: bytes) -> None:
     for kind, body in messages:
         with suppress(WireError):
             wire.split_record(body) if kind is Kind.RECORD else wire.fields(body)
+        with suppress(WireError):
+            wire.read_outcome(body)
+        with suppress(WireError):
+            wire.read_ready(body)
 
 
 def test_a_length_beyond_the_limit_is_refused_before_it_is_read() -> None:

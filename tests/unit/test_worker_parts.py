@@ -1,4 +1,4 @@
-"""The small parts of the worker: board, health, metrics, logs, daemon's files, CPU quota, jars, leases."""
+"""The worker's small parts: board, health, metrics, logs, the daemon's files, CPU quota, jars, leases."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from typing import Any
 
 import pytest
 
-from kcl_worker import cpu, daemon, jars, leases, logs
 from kcl_worker.errors import SettingsError
-from kcl_worker.health import HealthServer, State
-from kcl_worker.leader import LeaderWatch
-from kcl_worker.metrics import Metrics
+from kcl_worker.kcl import daemon, jars, leases
+from kcl_worker.kcl.shards import ShardBoard
+from kcl_worker.operating import logs
+from kcl_worker.operating.health import HealthServer, State
+from kcl_worker.operating.metrics import Metrics
 from kcl_worker.settings import Settings
-from kcl_worker.shards import ShardBoard
+from kcl_worker.vision import cpu, memory
 from local.resources import Resources
+from local.waiting import PATIENCE_SECONDS
 
 ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_KINESIS", "AWS_ENDPOINT_URL_DYNAMODB")
 
@@ -65,7 +67,7 @@ async def get(server: HealthServer, path: str, method: str = "GET") -> tuple[int
     def ask() -> tuple[int, dict[str, Any]]:
         request = urllib.request.Request(f"http://127.0.0.1:{server.port}{path}", method=method)
         try:
-            with urllib.request.urlopen(request, timeout=5) as response:
+            with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as response:
                 return response.status, json.loads(response.read() or b"{}")
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read() or b"{}")
@@ -94,6 +96,7 @@ async def test_health_is_200_only_when_all_is_well() -> None:
         [held] = status["shards"]
         assert held["shard_id"] == "shardId-0"
         assert (held["pending"], held["millis_behind_latest"], held["checkpoint"]) == (3, 1500, "17")
+        assert held["reads"] == 1
         clock.now += 61
         code, body = await get(server, "/health")
         assert (code, body["reason"]) == (503, "no progress for 60 s on shardId-0")
@@ -148,6 +151,14 @@ def test_all_logs_have_one_form(capsys: pytest.CaptureFixture[str]) -> None:
         logs.relay('{"level": "info", "logger": "record_processor", "message": "a child\'s", "shard_id": "s"}')
         logs.relay("ERROR\tx.LineReaderTask\tReceived error line from subprocess [{...}] for shard s")
         logs.relay("Picked up JAVA_TOOL_OPTIONS")
+        for logger, text in (
+            ("lifecycle.ProcessTask", "Cannot get the shard for this ProcessTask, so duplicate KPL user records …"),
+            ("coordinator.assignment.LeaseAssignmentManager", "Not able to assign all expiredOrUnAssignedLeases"),
+            ("worker.WorkerMetricsSelector", "Did not find an operating range metadata provider."),
+        ):
+            logs.relay(f"WARN\tsoftware.amazon.kinesis.{logger}\t{text} ")
+        logs.relay("WARNING: A terminally deprecated method in sun.misc.Unsafe has been called")
+        logs.relay("WARNING: Please consider reporting this to the maintainers of class io.netty.util.Unsafe0")
         logs.relay("{not json")
     finally:
         logging.getLogger().handlers.clear()
@@ -157,8 +168,10 @@ def test_all_logs_have_one_form(capsys: pytest.CaptureFixture[str]) -> None:
         ("warning", "kcl.Scheduler", "theirs"),
         ("info", "record_processor", "a child's"),
         ("warning", "kcl", "Picked up JAVA_TOOL_OPTIONS"),
+        ("info", "kcl.WorkerMetricsSelector", lines[4]["message"]),
         ("warning", "kcl", "{not json"),
     ]
+    assert "leases are balanced by the shards' throughput alone" in lines[4]["message"]
     assert lines[0]["frame_id"] == "x"
     assert lines[2]["shard_id"] == "s"
 
@@ -170,7 +183,8 @@ def test_the_daemon_is_told_what_keeps_frames_safe(monkeypatch: pytest.MonkeyPat
         settings(shutdown_grace_seconds=30, kcl_properties="maxRecords=7; a = b"), Path("/x/p.sh")
     )
     assert 0 < int(values["shutdownGraceMillis"]) < 30_000
-    assert int(values["timeoutInSeconds"]) > 0
+    assert "timeoutInSeconds" not in values  # it would end the task while S3 is away
+    assert values["callProcessRecordsEvenForEmptyRecordList"] == "true"
     assert (values["maxRecords"], values["a"]) == ("7", "b")
     assert values["initialPositionInStream"] == "TRIM_HORIZON"
     assert not any("ndpoint" in name for name in values)
@@ -182,6 +196,13 @@ def test_endpoints_follow_the_sdks_variables(monkeypatch: pytest.MonkeyPatch) ->
     values = daemon.properties(settings(), Path("/x/p.sh"))
     assert values["kinesisEndpoint"] == "http://127.0.0.1:1"
     assert values["dynamoDBEndpoint"] == "http://127.0.0.1:2"
+
+
+def test_an_endpoint_does_not_turn_cbor_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_KINESIS", "https://vpce-0-0.kinesis.eu-central-1.vpce.amazonaws.com")
+    for asked, flag in (({}, "true"), ({"cbor_enabled": False}, "false")):
+        command = daemon.Daemon(settings(**asked), tmp_path, tmp_path, print)._command()
+        assert f"-Daws.cborEnabled={flag}" in command
 
 
 @pytest.mark.parametrize(
@@ -247,6 +268,9 @@ def test_leases_are_seeded_once_and_never_over_those_of_others(resources: Resour
     [lease] = dynamodb.scan(TableName=resources.stream)["Items"]
     assert lease["leaseKey"]["S"] == "shardId-000000000000"
     assert lease["checkpoint"]["S"] == "TRIM_HORIZON"
+    # KCL need not add it.
+    [index] = dynamodb.describe_table(TableName=resources.stream)["Table"]["GlobalSecondaryIndexes"]
+    assert index["IndexName"] == "LeaseOwnerToLeaseKeyIndex"
     moved = lease | {"checkpoint": {"S": "17"}, "leaseOwner": {"S": "other"}}
     dynamodb.put_item(TableName=resources.stream, Item=moved)
     leases.prepare(on_embedded_aws)
@@ -261,75 +285,51 @@ def test_a_stream_that_was_resharded_is_left_to_kcl(resources: Resources, on_emb
     assert resources.client("dynamodb").scan(TableName=resources.stream)["Items"] == []
 
 
-def test_only_our_own_leases_are_released(resources: Resources, on_embedded_aws: Settings) -> None:
-    dynamodb, reports = resources.client("dynamodb"), f"{resources.stream}-WorkerMetricStats"
-    leases.prepare(on_embedded_aws)
-    create_table(resources, reports, "wid")
-    create_table(resources, f"{resources.stream}-CoordinatorState", "key")
-    leases.prepare(on_embedded_aws)
-    assert dynamodb.scan(TableName=reports)["Count"] == 1
-    for key, owner in (("a", on_embedded_aws.worker_id), ("b", "other")):
-        item = {"leaseKey": {"S": key}, "leaseOwner": {"S": owner}, "leaseCounter": {"N": "5"}}
-        dynamodb.put_item(TableName=resources.stream, Item=item)
-    assert leases.release(on_embedded_aws) == 1
-    items = {item["leaseKey"]["S"]: item for item in dynamodb.scan(TableName=resources.stream)["Items"]}
-    assert items["a"] == {"leaseKey": {"S": "a"}, "leaseCounter": {"N": "6"}}
-    assert items["b"]["leaseOwner"]["S"] == "other"
-    assert dynamodb.scan(TableName=reports)["Count"] == 0
-
-
-def create_table(resources: Resources, name: str, key: str) -> None:
-    """As KCL creates its tables."""
-    resources.client("dynamodb").create_table(
-        TableName=name,
-        KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
-
-
-def test_the_lock_of_a_dead_leader_is_freed(resources: Resources, on_embedded_aws: Settings) -> None:
-    dynamodb, clock = resources.client("dynamodb"), Clock()
-    locks, reports = (f"{resources.stream}-{name}" for name in ("CoordinatorState", "WorkerMetricStats"))
-    create_table(resources, locks, "key")
-    create_table(resources, reports, "wid")
-    create_table(resources, resources.stream, "leaseKey")
-    for key, owner in (("shard-0", "other"), ("shard-1", "third")):
-        lease = {"leaseKey": {"S": key}, "leaseOwner": {"S": owner}, "leaseCounter": {"N": "3"}}
-        dynamodb.put_item(TableName=resources.stream, Item=lease)
-    watch = LeaderWatch(on_embedded_aws, dynamodb, clock)
-    assert not watch.check()  # there is no leader
-
-    def elect(owner: str) -> None:
-        dynamodb.put_item(TableName=locks, Item={"key": {"S": "Leader"}, "ownerName": {"S": owner}})
-
-    def report(owner: str, time: int) -> None:
-        dynamodb.put_item(TableName=reports, Item={"wid": {"S": owner}, "lut": {"N": str(time)}})
-
-    elect("other")
-    for second in range(30):  # it lives
-        report("other", second)
-        assert not watch.check()
-        clock.now += 2
-    for _ in range(4):  # and falls silent
-        assert not watch.check()
-        clock.now += 2
-    clock.now += 2
-    assert watch.check()
-    assert dynamodb.scan(TableName=locks)["Count"] == 0
-    # With it the leases that it held, and no others: the next leader need not wait for them.
-    owners = {i["leaseKey"]["S"]: i.get("leaseOwner") for i in dynamodb.scan(TableName=resources.stream)["Items"]}
-    assert owners == {"shard-0": None, "shard-1": {"S": "third"}}
-
-    elect(on_embedded_aws.worker_id)  # our own lock is not ours to judge
-    for _ in range(3):
-        assert not watch.check()
-        clock.now += 60
-
-
 def test_without_dynamodb_the_worker_starts_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
     leases.prepare(settings())
     assert leases.release(settings()) == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "mib"),
+    [
+        ("memory.max", "1073741824", 1024),
+        ("memory.max", "max", None),
+        ("memory/memory.limit_in_bytes", "536870912", 512),
+        ("memory/memory.limit_in_bytes", "9223372036854771712", None),
+    ],
+)
+def test_the_memory_of_a_cgroup(tmp_path: Path, file: str, text: str, mib: int | None) -> None:
+    machine = memory.available_memory(tmp_path / "none")
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(text + "\n")
+    assert memory.available_memory(tmp_path, tmp_path / "none") == (mib * 2**20 if mib else machine)
+
+
+def test_the_memory_of_our_own_group(tmp_path: Path) -> None:
+    membership = tmp_path / "membership"
+    membership.write_text("4:memory:/ours\n0::/\n")
+    (group := tmp_path / "memory" / "ours").mkdir(parents=True)
+    (group / "memory.limit_in_bytes").write_text(str(2**28))
+    assert memory.available_memory(tmp_path, membership) == 2**28
+
+
+def test_frames_get_what_is_left_of_the_tasks_memory() -> None:
+    small, large = (memory.frame_memory(settings(task_memory_mib=mib)) for mib in (64, 65536))
+    assert small == memory.LEAST_FRAME_MEMORY
+    assert large > 2**30
+    heap = memory.frame_memory(settings(task_memory_mib=65536, java_heap_mib=8192))
+    assert large - heap == pytest.approx(2 / 3 * (8192 - 2048) * 2**20, rel=0.05)
+
+
+def test_a_worker_takes_the_leases_that_its_heap_holds() -> None:
+    default, small, given = (
+        daemon.properties(memory.with_heap(settings(**given)), Path("/x/p.sh"))["maxLeasesForWorker"]
+        for given in ({"task_memory_mib": 2048}, {"task_memory_mib": 512}, {"kcl_max_leases": 3})
+    )
+    assert (default, small, given) == ("8", "4", "3")
+    assert memory.with_heap(settings(task_memory_mib=2048)).java_heap_mib == 512
+    assert memory.with_heap(settings(java_heap_mib=300)).java_heap_mib == 300

@@ -1,4 +1,4 @@
-"""GitHub's workflows: what they may do, and that what they call is there."""
+"""GitHub's workflows: their permissions, and the existence of what they call."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_what_they_run_is_in_the_makefile(name: str) -> None:
         assert done.returncode == 0, done.stderr
     for script in (step["run"] for step in steps(name) if "run" in step):
         assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
-        # What others write, such as a title, never becomes part of a script.
+        # Text from others, such as a title, never becomes part of a script.
         assert "${{" not in script
 
 

@@ -1,0 +1,82 @@
+"""The pipeline's bucket. Whoever may write to a queue chooses the bucket and the key in a message, so objects come from
+this one alone, and no more of them than is expected.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from botocore.exceptions import ClientError
+
+from cloud.errors import code_of
+from consumer.errors import GoneError, RefusedError
+from consumer.results import ATTEMPTS, call
+
+# An expired object is deleted, or archived where a lifecycle rule says so.
+_GONE: Final = frozenset({"NoSuchKey", "InvalidObjectState"})
+
+
+class Bucket:
+    """A bucket to read from, and to put things away in.
+
+    Args:
+        s3: A client that does not retry by itself.
+        attempts: Of each call, while S3 fails.
+    """
+
+    def __init__(self, s3: Any, name: str, *, attempts: int = ATTEMPTS) -> None:
+        self._s3, self._name, self._attempts = s3, name, attempts
+        self._has_read = False
+
+    def where(self, key: str) -> str:
+        """An object's address."""
+        return f"s3://{self._name}/{key}"
+
+    def check(self, frame_id: str, bucket: str) -> None:
+        """Checks the bucket that a message names.
+
+        Raises:
+            RefusedError: If it is another one.
+        """
+        if bucket != self._name:
+            raise RefusedError(f"frame {frame_id} is said to be in another bucket than {self._name}")
+
+    def read(self, key: str, limit: int) -> bytes:
+        """Gives an object of at most `limit` bytes.
+
+        Raises:
+            GoneError: If it has expired or was deleted.
+            RefusedError: If it is larger.
+            ConsumerError: If it cannot be read.
+        """
+        where = self.where(key)
+
+        def get() -> bytes:
+            try:
+                found: bytes = self._s3.get_object(Bucket=self._name, Key=key)["Body"].read(limit + 1)
+            except ClientError as error:
+                if self._means_gone(error):
+                    raise GoneError(f"{where}: {code_of(error)}") from None
+                raise
+            return found
+
+        content: bytes = call(where, get, self._attempts)
+        self._has_read = True
+        if len(content) > limit:
+            raise RefusedError(f"{where}: more than {limit} bytes")
+        return content
+
+    def copy(self, key: str, to: str) -> None:
+        """Copies an object within the bucket, with its metadata."""
+        source = {"Bucket": self._name, "Key": key}
+        call(self.where(to), lambda: self._s3.copy_object(Bucket=self._name, Key=to, CopySource=source))
+
+    def delete(self, key: str) -> None:
+        """Deletes an object."""
+        call(self.where(key), lambda: self._s3.delete_object(Bucket=self._name, Key=key))
+
+    def _means_gone(self, error: ClientError) -> bool:
+        """Whether an object is gone. To a caller who may not list the bucket, S3 says `AccessDenied` instead of
+        `NoSuchKey`; whoever has read another object of the bucket is not meant by it."""
+        code = code_of(error)
+        return code in _GONE or (code == "AccessDenied" and self._has_read)

@@ -1,0 +1,148 @@
+"""Metrics as lines of CloudWatch's embedded metric format, on standard output.
+
+CloudWatch Logs turns such a line into metrics without an API call:
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final
+
+from kcl_worker.kcl.shards import ShardBoard
+from kcl_worker.kcl.unowned import Unowned
+from kcl_worker.operating.outlet import Output
+from kcl_worker.operating.progress import Wait
+
+NAMESPACE: Final = "cv2kinesis"
+# The greatest number of values of one metric in a line.
+MAX_VALUES: Final = 100
+_UNITS: Final = {
+    "Frames": "Count",
+    "Detections": "Count",
+    "Quarantined": "Count",
+    "Skipped": "Count",
+    "InferenceTime": "Milliseconds",
+    "EndToEndLatency": "Milliseconds",
+    "MillisBehindLatest": "Milliseconds",
+    "UnownedShards": "Count",
+    "UnownedSeconds": "Seconds",
+    "SecondsSinceRead": "Seconds",
+    "WaitingSeconds": "Seconds",
+}
+# The number of frames whose times are kept for the rate on /status.
+_RATE_WINDOW_SECONDS: Final = 10.0
+
+
+class Metrics:
+    """Counts what the pipeline does and writes it out now and then.
+
+    Args:
+        unowned: Gives the stream's shards that nobody reads, None while that is not known.
+        waits: Gives what the worker waits for, the longest first.
+    """
+
+    def __init__(
+        self,
+        stream_name: str,
+        board: ShardBoard,
+        output: Output = sys.stdout,
+        unowned: Callable[[], Collection[Unowned] | None] = lambda: None,
+        waits: Callable[[], Sequence[Wait]] = tuple,
+    ) -> None:
+        self._stream_name, self._board, self._output = stream_name, board, output
+        self._unowned, self._waits = unowned, waits
+        self.frames = self.detections = self.quarantined = self.skipped = 0
+        self._written = (0, 0, 0, 0)
+        self._inference_ms: list[float] = []
+        self._latency_ms: list[float] = []
+        self._recent: deque[float] = deque()
+
+    def add_frame(self, detections: int, inference_ms: float, latency_ms: float) -> None:
+        """Counts a frame whose outcome is stored and announced."""
+        self.frames += 1
+        self.detections += detections
+        self._inference_ms.append(inference_ms)
+        self._latency_ms.append(latency_ms)
+        self._recent.append(time.monotonic())
+
+    def add_quarantined(self) -> None:
+        """Counts a record in quarantine."""
+        self.quarantined += 1
+
+    def add_skipped(self) -> None:
+        """Counts a frame that was too old."""
+        self.skipped += 1
+
+    def frames_per_second(self) -> float:
+        """The rate over the last ten seconds."""
+        since = time.monotonic() - _RATE_WINDOW_SECONDS
+        while self._recent and self._recent[0] < since:
+            self._recent.popleft()
+        return len(self._recent) / _RATE_WINDOW_SECONDS
+
+    async def run(self, every_seconds: float) -> None:
+        """Writes until cancelled, and a last time at the end."""
+        try:
+            while True:
+                await asyncio.sleep(every_seconds)
+                self.flush()
+        finally:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what has come since the last time; writes nothing if nothing has come."""
+        self.frames_per_second()  # drops old times
+        totals = self.frames, self.detections, self.quarantined, self.skipped
+        counts = dict(zip(_UNITS, (now - then for now, then in zip(totals, self._written, strict=True)), strict=False))
+        self._written = totals
+        inference, self._inference_ms = self._inference_ms, []
+        latency, self._latency_ms = self._latency_ms, []
+        held, now, waits = self._board.held(), self._board.clock(), self._waits()
+        lags = {shard.shard_id: lag for shard in held if (lag := shard.lag(now)) is not None}
+        values: dict[str, Any] = {name: count for name, count in counts.items() if count}
+        if lags:
+            values["MillisBehindLatest"] = [float(lag) for lag in lags.values()][:MAX_VALUES]
+        if held:
+            values["SecondsSinceRead"] = round(max(now - shard.last_read for shard in held), 1)
+        if waits:
+            values["WaitingSeconds"] = round(waits[0].seconds, 1)
+        if (unowned := self._unowned()) is not None:
+            values["UnownedShards"] = len(unowned)
+            values["UnownedSeconds"] = round(max((shard.seconds for shard in unowned), default=0.0), 1)
+        for start in range(0, max(len(inference), 1), MAX_VALUES):
+            if inference:
+                values["InferenceTime"] = inference[start : start + MAX_VALUES]
+                values["EndToEndLatency"] = latency[start : start + MAX_VALUES]
+            self._write(values)
+            values = {}
+        for shard_id, lag in lags.items():
+            self._write({"MillisBehindLatest": lag}, ShardId=shard_id)
+        for wait in waits:
+            self._write({"WaitingSeconds": round(wait.seconds, 1)}, Service=wait.service)
+
+    def _write(self, values: dict[str, Any], **dimensions: str) -> None:
+        """Writes a line of metrics of the stream, or of what further dimensions name."""
+        if not values:
+            return
+        dimensions = {"StreamName": self._stream_name, **dimensions}
+        line = {
+            "_aws": {
+                "Timestamp": int(time.time() * 1000),
+                "CloudWatchMetrics": [
+                    {
+                        "Namespace": NAMESPACE,
+                        "Dimensions": [list(dimensions)],
+                        "Metrics": [{"Name": name, "Unit": _UNITS[name]} for name in values],
+                    }
+                ],
+            },
+            **dimensions,
+            **values,
+        }
+        print(json.dumps(line, separators=(",", ":")), file=self._output, flush=True)

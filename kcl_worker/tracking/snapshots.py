@@ -1,0 +1,71 @@
+"""A scene at a moment, and which of two moments is the earlier one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pydantic import BaseModel
+
+from kcl_worker.tracking.scene import SceneState
+
+SequenceNumber = tuple[int, int]
+"""A sequence number and a sub-sequence number, which grow along a shard."""
+
+
+class Moment(BaseModel):
+    """A frame's place in time.
+
+    Attributes:
+        arrived: Kinesis's time of its arrival, in seconds.
+    """
+
+    shard_id: str
+    at: SequenceNumber
+    frame_id: str
+    arrived: float
+
+    @property
+    def series(self) -> str:
+        """Its source and session."""
+        return self.frame_id.rpartition("/")[0]
+
+    @property
+    def index(self) -> tuple[int, str]:
+        """Its place in the series; comparable, for indices are digits without a sign."""
+        number = self.frame_id.rpartition("/")[2]
+        return len(number), number
+
+    def precedes(self, other: Moment) -> bool:
+        """Whether it is earlier than another moment of its source.
+
+        Sequence numbers can be compared within a shard only, and indices within a session.
+        """
+        if self.shard_id == other.shard_id:
+            return self.at < other.at
+        if self.series == other.series:
+            return self.index < other.index
+        return self.arrived <= other.arrived
+
+
+class Snapshot(Moment):
+    """A scene after the frame of this moment."""
+
+    scene: SceneState
+
+
+class ShardScenes(BaseModel):
+    """What is stored of a shard: of each source one or two snapshots, the newest last."""
+
+    sources: dict[str, list[Snapshot]] = {}
+
+
+class Whereabouts(BaseModel):
+    """The shard that had a source last."""
+
+    shard_id: str
+
+
+def last_before(moment: Moment, snapshots: Iterable[Snapshot]) -> Snapshot | None:
+    """The newest snapshot from before a moment."""
+    before = [snapshot for snapshot in snapshots if snapshot.precedes(moment)]
+    return max(before, key=lambda snapshot: (snapshot.arrived, snapshot.at), default=None)

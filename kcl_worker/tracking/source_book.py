@@ -1,0 +1,90 @@
+"""The current settings of single sources in Parameter Store."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from cloud.errors import ERRORS, code_of
+from contract.source_settings import DEFAULT, SourceSettings
+from kcl_worker.storing.caller import Caller
+from kcl_worker.tracking.tracker import load_library
+
+logger = logging.getLogger(__name__)
+
+
+class SourceBook:
+    """The settings of all sources, read at intervals.
+
+    An unusable value is logged once, and the last good one stays. It also stays while Parameter Store is down.
+
+    Args:
+        ssm: A client of Systems Manager.
+        path: The parameters' common path, without a slash at its end.
+        class_names: The model's class names.
+    """
+
+    def __init__(self, ssm: Any, path: str, class_names: tuple[str, ...], caller: Caller) -> None:
+        self._ssm, self._path, self._class_names, self._call = ssm, path, class_names, caller
+        self._settings: dict[str, SourceSettings] = {}
+        self._texts: dict[str, str] = {}
+
+    def of(self, source: str) -> SourceSettings:
+        """A source's current settings."""
+        return self._settings.get(source, DEFAULT)
+
+    async def load(self) -> None:
+        """Reads all settings, however long that takes.
+
+        Raises:
+            ServiceError: If reading them is forbidden.
+        """
+        await self._take(await self._call(f"ssm read {self._path}", self._read))
+
+    async def run(self, seconds: float) -> None:
+        """Reads the settings again at this interval until cancelled."""
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await self._take(await asyncio.to_thread(self._read))
+            except ERRORS as error:
+                logger.warning("ssm read %s failed: %s; settings stay as they are", self._path, code_of(error))
+
+    def _read(self) -> dict[str, str]:
+        """The parameters' values by source."""
+        pages = self._ssm.get_paginator("get_parameters_by_path").paginate(Path=self._path)
+        return {
+            str(parameter["Name"]).removeprefix(f"{self._path}/"): str(parameter["Value"])
+            for page in pages
+            for parameter in page["Parameters"]
+        }
+
+    async def _take(self, texts: dict[str, str]) -> None:
+        for source in self._settings.keys() - texts.keys():
+            del self._settings[source]
+            logger.info("settings of a source removed", extra={"source": source})
+        for source, text in texts.items():
+            if self._texts.get(source) == text:
+                continue
+            try:
+                self._settings[source] = await self._parse(text)
+                logger.info("settings of a source applied", extra={"source": source})
+            except ValueError as error:
+                logger.error("%s/%s: %s; it stays as it was", self._path, source, error)
+        self._texts = texts
+
+    async def _parse(self, text: str) -> SourceSettings:
+        """Reads a parameter's value.
+
+        Raises:
+            ValueError: If it cannot be used, here or anywhere.
+        """
+        settings = SourceSettings.parse(text, self._class_names)
+        if settings.tracks:
+            # Now, not at the source's next frame, which could not be processed without it.
+            try:
+                await asyncio.to_thread(load_library)
+            except ImportError as error:
+                raise ValueError(f"tracking: the extra `tracking` is not installed here: {error}") from None
+        return settings

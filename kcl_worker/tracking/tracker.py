@@ -1,0 +1,171 @@
+"""Tracks objects from frame to frame with ByteTrack, with a state from which another worker can continue.
+
+ByteTrack: Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box", ECCV 2022.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from pydantic import BaseModel
+
+from kcl_worker.vision.detections import Detections
+
+if TYPE_CHECKING:
+    from trackers import ByteTrackTracker
+
+# An object that is out of sight for longer gets a new id.
+LOST_SECONDS: Final = 2.0
+# The frame rate for which ByteTrack's motion model was tuned; the model scales with the time between frames.
+REFERENCE_FPS: Final = 30.0
+_BOX_FIELDS: Final = 8  # x1 y1 x2 y2 and their velocities
+_importing = threading.Lock()
+
+
+class TrackState(BaseModel):
+    """One track's state in the Kalman filter."""
+
+    track_id: int
+    age: int
+    frames_lost: int
+    seconds_lost: float
+    hits: int
+    mean: list[float]
+    covariance: list[float]
+
+
+class TrackerState(BaseModel):
+    """All tracks of a source."""
+
+    epoch: str
+    next_id: int
+    last_time: float | None
+    tracks: list[TrackState]
+
+
+class Tracker:
+    """The tracks of one source.
+
+    An id is `EPOCH-NUMBER`: the epoch is made from the tracker's first frame, and numbers count from 0. So
+    ids are unique, and frames that are processed again from a saved state get the same ids again.
+
+    Args:
+        first_frame_id: The id of the first frame.
+        threshold: The least confidence at which a detection begins a track.
+    """
+
+    def __init__(self, first_frame_id: str, threshold: float) -> None:
+        self._threshold = threshold
+        self._begin(first_frame_id)
+
+    def _begin(self, frame_id: str) -> None:
+        self._epoch = hashlib.sha256(frame_id.encode()).hexdigest()[:10]
+        self._tracker = _bytetrack(self._threshold)
+        self._last_time: float | None = None
+
+    def update(self, frame_id: str, at: float, detections: Detections) -> list[str | None]:
+        """Follows the objects into the next frame.
+
+        Args:
+            at: Time of capture, in seconds.
+            detections: Detections down to `LOWEST_CONFIDENCE`.
+
+        Returns:
+            The id of each detection's track; None for a detection without one, such as an object's first.
+        """
+        if self._last_time is not None:
+            if abs(at - self._last_time) > LOST_SECONDS:
+                self._begin(frame_id)  # all tracks are lost, or the camera's clock was set
+            else:
+                at = max(at, self._last_time + 0.001)  # cameras' clocks may go back a little
+        self._last_time = at
+        import supervision
+
+        given = supervision.Detections(
+            xyxy=detections.xyxy.astype(np.float64),
+            confidence=detections.confidence,
+            class_id=detections.class_id.astype(int),
+            data={"place": np.arange(len(detections))},
+        )
+        found = self._tracker.update(given, timestamp=at)
+        ids: list[str | None] = [None] * len(detections)
+        if len(found) and found.tracker_id is not None:
+            for place, number in zip(found.data["place"], found.tracker_id, strict=True):
+                if number >= 0:
+                    ids[int(place)] = f"{self._epoch}-{number}"
+        return ids
+
+    def alive(self) -> set[str]:
+        """Ids of all current tracks, including those out of sight."""
+        return {f"{self._epoch}-{track.tracker_id}" for track in self._tracker.tracks if track.tracker_id >= 0}
+
+    # The state consists of the library's fields, some of them private. The library's version is pinned, and a test
+    # continues from states at every stage of a film.
+
+    def state(self) -> TrackerState:
+        """The state from which `from_state` continues exactly."""
+        return TrackerState(
+            epoch=self._epoch,
+            next_id=self._tracker._next_track_id,
+            last_time=self._last_time,
+            tracks=[
+                TrackState(
+                    track_id=track.tracker_id,
+                    age=track.age,
+                    frames_lost=track.time_since_update,
+                    seconds_lost=track.time_since_update_seconds,
+                    hits=track.number_of_successful_consecutive_updates,
+                    mean=track.state_estimator.kf.state.ravel().tolist(),
+                    covariance=track.state_estimator.kf.state_covariance.ravel().tolist(),
+                )
+                for track in self._tracker.tracks
+            ],
+        )
+
+    @classmethod
+    def from_state(cls, state: TrackerState, threshold: float) -> Tracker:
+        """Continues from another tracker's state.
+
+        Raises:
+            ValueError: If the state comes from another motion model.
+        """
+        from trackers.core.bytetrack.tracklet import ByteTrackTracklet
+
+        tracker = cls("", threshold)
+        tracker._epoch, tracker._last_time = state.epoch, state.last_time
+        inner = tracker._tracker
+        inner._next_track_id, inner._last_timestamp = state.next_id, state.last_time
+        for saved in state.tracks:
+            track = ByteTrackTracklet(np.zeros(4), inner.state_estimator_class)
+            filter_ = track.state_estimator.kf
+            filter_.state = np.array(saved.mean).reshape(_BOX_FIELDS, 1)
+            filter_.state_covariance = np.array(saved.covariance).reshape(_BOX_FIELDS, _BOX_FIELDS)
+            track.tracker_id, track.age = saved.track_id, saved.age
+            track.time_since_update, track.time_since_update_seconds = saved.frames_lost, saved.seconds_lost
+            track.number_of_successful_consecutive_updates = saved.hits
+            inner.tracks.append(track)
+        return tracker
+
+
+def load_library() -> None:
+    """Imports what tracking needs. Workers without tracked sources save its half a second and 70 MB."""
+    with _importing, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import supervision  # noqa: F401
+        import trackers  # noqa: F401
+
+
+def _bytetrack(threshold: float) -> ByteTrackTracker:
+    from trackers import ByteTrackTracker
+
+    arguments: dict[str, Any] = {
+        "lost_track_buffer": round(LOST_SECONDS * 30),
+        "frame_rate": REFERENCE_FPS,
+        "track_activation_threshold": threshold,
+        "high_conf_det_threshold": threshold,
+    }
+    return ByteTrackTracker(**arguments)

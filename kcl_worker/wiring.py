@@ -1,0 +1,135 @@
+"""Puts together the parts between the record processors and AWS."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final
+
+from cloud.clients import client
+from contract.source_settings import DEFAULT
+from kcl_worker.breaker import Breaker
+from kcl_worker.budget import Budget
+from kcl_worker.kcl.gateway import Gateway
+from kcl_worker.kcl.shards import ShardBoard
+from kcl_worker.operating.metrics import Metrics
+from kcl_worker.pipeline import Pipeline
+from kcl_worker.settings import Settings
+from kcl_worker.storing.caller import CALLS_IN_FLIGHT, Caller
+from kcl_worker.storing.sinks import FrameStore, MessageQueue, StateStore
+from kcl_worker.tracking.source_book import SourceBook
+from kcl_worker.vision.compute import Compute
+from kcl_worker.vision.detector import Detector
+from kcl_worker.vision.isolation import Isolation
+from kcl_worker.vision.memory import MIB, frame_memory
+from kcl_worker.vision.openvino_detector import OpenVinoDetector
+
+logger = logging.getLogger(__name__)
+
+# A seventh of the frames' memory is for their records. Two of the largest fit a seventh of the least.
+WAITING_SHARE: Final = 7
+# Of a shard's time without progress, what a suspicious frame gets: it is tried twice, with a start before each.
+PARTS_OF_PATIENCE: Final = 3
+
+
+def detector_of(settings: Settings) -> Callable[[], OpenVinoDetector]:
+    """What reads the configured model, here or in another process."""
+    return partial(
+        OpenVinoDetector,
+        settings.model_path,
+        confidence_threshold=settings.confidence_threshold,
+        max_detections=settings.max_detections,
+        image_size=settings.yolo_image_size,
+        precision=settings.yolo_precision,
+    )
+
+
+def load_detector(settings: Settings) -> OpenVinoDetector:
+    """Reads the model, runs it once for its preparation and once more for its speed.
+
+    Raises:
+        ModelError: If it cannot be read.
+    """
+    started = time.monotonic()
+    detector = detector_of(settings)()
+    read = time.monotonic()
+    detector.warm_up()
+    warm = time.monotonic()
+    detector.warm_up()
+    extra = {
+        "read_seconds": round(read - started, 2),
+        "first_inference_seconds": round(warm - read, 2),
+        "inference_ms": round((time.monotonic() - warm) * 1000, 1),
+    }
+    logger.info("model loaded", extra={"model": detector.name, **extra})
+    return detector
+
+
+async def load_sources(settings: Settings, class_names: tuple[str, ...]) -> SourceBook | None:
+    """Reads the settings of single sources; None if `SOURCES_PATH` is not set.
+
+    Raises:
+        ServiceError: If reading them is forbidden.
+    """
+    if not settings.sources_path:
+        return None
+    ssm = client("ssm", settings.aws_region)
+    book = SourceBook(ssm, settings.sources_path, class_names, Caller())
+    await book.load()
+    return book
+
+
+class Engine:
+    """Gateway, model and sinks of one task.
+
+    Attributes:
+        gateway: Where record processors connect.
+        isolation: Where frames are computed that a worker may have died of.
+        metrics: What the pipeline has done.
+        services: Coroutines that have to run while the engine does.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        detector: Detector,
+        listener: socket.socket,
+        board: ShardBoard,
+        metrics: Metrics,
+        sources: SourceBook | None = None,
+    ) -> None:
+        self.metrics = metrics
+        caller = Caller()
+        sqs = client("sqs", settings.aws_region, connections=CALLS_IN_FLIGHT)
+        s3 = client("s3", settings.aws_region, connections=CALLS_IN_FLIGHT)
+        frames = FrameStore(s3, settings.s3_bucket_name, caller)
+        results = MessageQueue(sqs, settings.sqs_queue_url, caller)
+        queues = [results]
+        quarantined = None
+        if settings.quarantine_queue_url:
+            quarantined = MessageQueue(sqs, settings.quarantine_queue_url, caller)
+            queues.append(quarantined)
+        drawing = settings.jpeg_quality, settings.confidence_threshold
+        compute = Compute(detector, *drawing)
+        patience = settings.stuck_shard_seconds / PARTS_OF_PATIENCE
+        self.isolation = Isolation(detector_of(settings), *drawing, patience)
+        states = StateStore(s3, settings.s3_bucket_name, settings.kcl_application_name, caller)
+        settings_of = sources.of if sources else lambda _: DEFAULT
+        memory = frame_memory(settings)
+        waiting = memory // WAITING_SHARE
+        logger.info("memory for frames", extra={"mib": memory // MIB, "of_them_for_waiting_records": waiting // MIB})
+        at_work = Budget(memory - waiting)
+        scenes = states if sources else None
+        pipeline = Pipeline(
+            settings, compute, frames, results, quarantined, metrics, settings_of, scenes, at_work, self.isolation
+        )
+        self.gateway = Gateway(listener, Breaker(states, pipeline.begin).begin, board, Budget(waiting))
+        self.services: list[Coroutine[Any, Any, None]] = [
+            self.gateway.serve(),
+            *(queue.run() for queue in queues),
+        ]
+        if sources:
+            self.services.append(sources.run(settings.sources_refresh_seconds))

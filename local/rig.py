@@ -1,0 +1,333 @@
+"""Cameras, a fleet of workers that is kept running as ECS keeps tasks, and an audit at the end: for tests of faults.
+
+with Rig(aws.url, folder, shards=4) as rig:
+    rig.fleet.scale(2)
+    rig.send(cameras=4, frames=50, fps=10)
+    …
+    assert rig.audit().clean
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Self
+from uuid import uuid4
+
+from audit import Accepted, Findings, examine, read_ledger, stored_objects
+from contract.message import QuarantineMessage, ResultMessage, SkippedMessage
+from kcl_worker.kcl.lease_table import Lease, LeaseTable
+from kcl_worker.kcl.unowned import list_shards, without_lease
+from local.faults import OBSERVER
+from local.processes import ROOT, Process, Worker
+from local.resources import Resources
+from local.services import Services
+from local.waiting import StoodStillError, wait_for
+
+# What tests wait for less than production does.
+QUICK = {
+    "KCL_FAILOVER_SECONDS": "3",
+    "CHECKPOINT_SECONDS": "1",
+    "SHUTDOWN_GRACE_SECONDS": "20",
+    "YOLO_MODEL_PATH": str(ROOT / "models" / "street.onnx"),
+}
+WATCH_SECONDS = 0.1
+
+
+class Fleet:
+    """Workers, each started again when it ends though it should not.
+
+    Attributes:
+        workers: Those that are wanted now.
+        exits: Exit statuses of workers that ended by themselves.
+    """
+
+    def __init__(self, environment: dict[str, str], folder: Path, module: str = "kcl_worker") -> None:
+        self._environment, self._folder, self._module = environment, folder, module
+        self.workers: list[Worker] = []
+        self.exits: list[int] = []
+        self.all: list[Worker] = []
+        self._lock = threading.RLock()
+        self._ending = threading.Event()
+        self._watch = threading.Thread(target=self._keep, daemon=True)
+        self._watch.start()
+
+    def scale(self, number: int) -> None:
+        """Starts workers, or stops the youngest in good order."""
+        with self._lock:
+            leaving = self.workers[number:]
+            del self.workers[number:]
+            while len(self.workers) < number:
+                self.workers.append(self._start())
+        stopping = [threading.Thread(target=worker.stop) for worker in leaving]
+        for thread in stopping:
+            thread.start()
+        for thread in stopping:
+            thread.join()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Has nobody started again for a while."""
+        with self._lock:
+            yield
+
+    def close(self) -> list[int]:
+        """Stops all; gives their exit statuses."""
+        self._ending.set()
+        self._watch.join()
+        with self._lock:
+            return [worker.stop() for worker in self.workers]
+
+    def living(self) -> dict[str, Worker]:
+        """Workers that run, by the names under which they hold leases."""
+        return {name_of(number): worker for number, worker in enumerate(self.all) if worker.alive}
+
+    def _start(self) -> Worker:
+        name = name_of(len(self.all))
+        worker = Worker(self._environment | {"WORKER_ID": name}, self._folder / f"{name}.log", self._module)
+        self.all.append(worker)
+        return worker
+
+    def _keep(self) -> None:
+        while not self._ending.wait(WATCH_SECONDS):
+            with self._lock:
+                for number, worker in enumerate(self.workers):
+                    if not worker.alive:
+                        self.exits.append(worker.process.returncode)
+                        worker.stop()
+                        self.workers[number] = self._start()
+
+
+class Rig:
+    """A stream with its cameras and its fleet.
+
+    Args:
+        services: Where AWS's services are; the address of the embedded AWS will do.
+        environment: Of the workers, over what is quick.
+        module: What the workers run; tests have workers that fail on purpose.
+    """
+
+    def __init__(
+        self,
+        services: str | Services,
+        folder: Path,
+        *,
+        shards: int = 2,
+        environment: dict[str, str] | None = None,
+        name: str = "",
+        module: str = "kcl_worker",
+    ) -> None:
+        self.resources = Resources.create(services, name or f"s{uuid4().hex[:12]}", shards=shards)
+        self.environment = self.resources.environment() | QUICK | (environment or {})
+        self.folder = folder
+        self.fleet = Fleet(self.environment, folder, module)
+        self.results: list[ResultMessage] = []
+        self.notices: list[QuarantineMessage] = []
+        self.skipped: list[SkippedMessage] = []
+        self._producers: list[Process] = []
+        self._ledger = folder / "ledger.jsonl"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop_sending()
+        self.fleet.close()
+
+    def send(
+        self, *, cameras: int, fps: float, frames: int = 1_000_000, width: int = 320, first: int | None = None
+    ) -> Process:
+        """Starts a producer; its ledger is the audit's. Without a number of frames it goes on until `stop_sending`.
+
+        Args:
+            first: The number before the first camera's; by default cameras that no producer before had.
+        """
+        first = 10 * len(self._producers) if first is None else first
+        sources = [f"demo:{first + number + 1}" for number in range(cameras)]
+        ids = [part for source in sources for part in ("--source-id", f"c{source.partition(':')[2]}")]
+        producer = Process(
+            "producer", "send", *sources, *ids, "--limit", str(frames), "--fps", str(fps), "--width", str(width),
+            "--ledger", str(self._ledger), "--json", env=self.environment, log=self.folder / "producer.log",
+        )  # fmt: skip
+        self._producers.append(producer)
+        return producer
+
+    def accept(self, record: bytes, shard_id: str, sequence_number: str) -> None:
+        """Has the audit expect a frame with metadata that a test has put on the stream by itself."""
+        with self._ledger.open("a") as file:
+            file.write(Accepted.of(record, shard_id, sequence_number).to_json() + "\n")
+
+    def stop_sending(self) -> None:
+        """Ends the producers, which send what they have queued."""
+        for producer in self._producers:
+            producer.stop()
+
+    def collect(self) -> None:
+        """Takes what is on the queues."""
+        for body in drain(self.resources, self.resources.queue_url):
+            if '"kind":"skipped"' in body:
+                self.skipped.append(SkippedMessage.model_validate_json(body))
+            else:
+                self.results.append(ResultMessage.model_validate_json(body))
+        for body in drain(self.resources, self.resources.quarantine_url):
+            self.notices.append(QuarantineMessage.model_validate_json(body))
+
+    @property
+    def outcomes(self) -> int:
+        """Frames that have come to an outcome, each once."""
+        self.collect()
+        return len(self._done())
+
+    def wait_for_outcomes(self, number: int | None = None) -> None:
+        """Waits for so many; by default for as many as the producers have been told were accepted.
+
+        Raises:
+            StoodStillError: If no more come.
+        """
+
+        def complete() -> bool:
+            outcomes = self.outcomes
+            if number is not None:
+                return outcomes >= number
+            done = all(not producer.alive for producer in self._producers)
+            return done and outcomes >= len(read_ledger(self._ledger))
+
+        self.wait_for(complete, f"{number or 'more'} outcomes", self.progress)
+
+    def wait_for(self, condition: Callable[[], Any], what: str, progress: Callable[[], object]) -> Any:
+        """Waits as `local.waiting.wait_for` does.
+
+        Raises:
+            StoodStillError: If nothing moves; it says how the stage is.
+        """
+        try:
+            return wait_for(condition, f"{what} (logs in {self.folder})", progress)
+        except StoodStillError as error:
+            raise StoodStillError(f"{error}\n{self.describe()}") from None
+
+    def describe(self) -> str:
+        """What is missing, and where it may be: for whoever reads that a test stood still."""
+        known = self._done()
+        missing = [frame.frame_id for frame in read_ledger(self._ledger) if frame.frame_id not in known]
+        lines = [f"{len(missing)} without an outcome: {', '.join(missing[:10])}"]
+        lines += [f"lease {lease}" for lease in self.lease_table()]
+        for name, worker in self.fleet.living().items():
+            with suppress(OSError):
+                lines.append(f"{name}: {json.dumps(worker.get('/status')[1])}")
+        return "\n".join(lines)
+
+    def _done(self) -> set[str]:
+        """Frames of which an outcome has been collected."""
+        names = {result.frame_id for result in self.results} | {notice.frame_id for notice in self.notices}
+        return names | {message.frame_id for message in self.skipped}
+
+    def progress(self) -> dict[str, int]:
+        """What moves while frames do: messages that came, bytes of the workers' logs."""
+        messages = len(self.results) + len(self.notices) + len(self.skipped)
+        return {
+            "messages": messages,
+            "log bytes": sum(path.stat().st_size for path in self.folder.glob("worker-*.log")),
+        }
+
+    def audit(self) -> Findings:
+        """What has become of every accepted frame."""
+        self.collect()
+        accepted = read_ledger(self._ledger)
+        sources = {frame.source for frame in accepted}
+        objects = stored_objects(observe(self.resources, "s3"), self.resources.bucket, sources)
+        return examine(accepted, objects, self.results, self.notices, self.skipped)
+
+    def leases(self) -> dict[str, str]:
+        """Owners by shard; none while there is no table yet."""
+        return {lease.key: lease.owner or "" for lease in self.lease_table()}
+
+    def lease_table(self) -> list[Lease]:
+        """All leases; none while there is no table yet."""
+        dynamodb = observe(self.resources, "dynamodb")
+        try:
+            return LeaseTable(dynamodb, self.resources.stream).leases(consistent=True)
+        except dynamodb.exceptions.ResourceNotFoundException:
+            return []
+
+    def unread(self) -> list[str]:
+        """Shards that no living worker holds; a shard whose parents are not finished is read through them."""
+        leases = self.lease_table()
+        shards = list_shards(observe(self.resources, "kinesis"), self.resources.stream)
+        living = self.fleet.living()
+        held = {lease.key for lease in leases if lease.holder in living}
+        return sorted(without_lease(shards, leases) | {lease.key for lease in leases if not lease.finished} - held)
+
+    def wait_until_read(self) -> float:
+        """Waits until every shard has a living owner; gives the seconds that it took.
+
+        Raises:
+            StoodStillError: If one gets none while no lease moves.
+        """
+        started = time.monotonic()
+        self.wait_for(lambda: not self.unread(), "living owners of all shards", self.leases)
+        return round(time.monotonic() - started, 1)
+
+
+def name_of(number: int) -> str:
+    """A worker's name, by its place among all that were started."""
+    return f"worker-{number}"
+
+
+def observe(resources: Resources, service: str) -> Any:
+    """A client that meets no fault."""
+    return resources.client(service, OBSERVER)
+
+
+def drain(resources: Resources, url: str) -> Iterator[str]:
+    """Bodies of all messages on a queue, which are deleted."""
+    sqs = observe(resources, "sqs")
+    while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        entries = [{"Id": str(n), "ReceiptHandle": m["ReceiptHandle"]} for n, m in enumerate(messages)]
+        sqs.delete_message_batch(QueueUrl=url, Entries=entries)
+        yield from (message["Body"] for message in messages)
+
+
+def parts(worker: Worker) -> dict[str, list[int]]:
+    """A worker's processes: itself, its daemon, its record processors, and others, such as for suspicious frames."""
+    found: dict[str, list[int]] = {"worker": [worker.process.pid], "daemon": [], "record processor": [], "other": []}
+    queue = [worker.process.pid]
+    while queue:
+        pid = queue.pop()
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            with suppress(OSError):
+                for child in map(int, children.read_text().split()):
+                    command = Path(f"/proc/{child}/cmdline").read_bytes()
+                    found[_kind(command)].append(child)
+                    queue.append(child)
+    return found
+
+
+def _kind(command: bytes) -> str:
+    if b"MultiLangDaemon" in command:
+        return "daemon"
+    return "record processor" if re.search(rb"record[-_]processor", command) else "other"
+
+
+def pids_of(worker: Worker) -> list[int]:
+    """All of a worker's processes."""
+    return [pid for pids in parts(worker).values() for pid in pids]
+
+
+def kill(pids: list[int], number: int = signal.SIGKILL) -> None:
+    """Sends a signal to whatever still runs of them."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def exit_statuses(log: Path) -> list[int]:
+    """What a worker's log says of its ends."""
+    entries = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    return [int(entry["exit_status"]) for entry in entries if "exit_status" in entry]
