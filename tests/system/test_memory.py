@@ -19,11 +19,13 @@ from local.rig import drain
 from local.waiting import wait_for
 from tests import pictures
 
-LIMIT_MIB = 1100
+LIMIT_MIB = 1250
 SHARDS = 4
-# Decoded in 206 MiB each; what the limit leaves for frames at work is about 250.
+# Decoded in HEAVY_MIB each. What the limit leaves for frames at work is 270 to 360, as the model varies in size
+# with the processor: one fits, two do not.
 HEAVY = (4500, 4000)
-# In 398 MiB.
+HEAVY_MIB = 208
+# In 400 MiB.
 TOO_LARGE = (6000, 5800)
 # The default task's.
 TASK_MIB = 2048
@@ -110,7 +112,7 @@ def test_heavy_frames_on_many_shards_fit_the_tasks_memory(
         peak = int(re.findall(r"VmHWM:\s+(\d+)", Path(f"/proc/{worker.process.pid}/status").read_text())[0]) // 1024
         [memory] = [entry for entry in worker.log() if entry["message"] == "memory for frames"]
     # So it was, in this task: three at once, one for each thread, would not have fit.
-    assert 206 < memory["mib"] - memory["of_them_for_waiting_records"] < 2 * 206
+    assert HEAVY_MIB < memory["mib"] - memory["of_them_for_waiting_records"] < 2 * HEAVY_MIB
     assert peak < LIMIT_MIB - 256  # the daemon's heap has its place too
     notices_by_id = {notice["frame_id"]: notice["reason"] for notice in map(json.loads, notices)}
     assert Counter(notices_by_id.values()) == {"undecodable": SHARDS, "too_large": SHARDS}
