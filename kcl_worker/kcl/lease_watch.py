@@ -25,7 +25,7 @@ from kcl_worker.kcl import leader
 from kcl_worker.kcl.daemon import properties
 from kcl_worker.kcl.lease_table import Lease, LeaseTable
 from kcl_worker.kcl.neglect import Neglect, hand_over_seconds
-from kcl_worker.kcl.repairs import Candidates, Change, Repair, repairs
+from kcl_worker.kcl.repairs import Candidates, Change, Repair, Seen, repairs
 from kcl_worker.kcl.signs import SignsOfLife, Standing
 from kcl_worker.kcl.unowned import Shard, Unowned, list_shards, unowned, without_lease
 from kcl_worker.settings import Settings
@@ -153,15 +153,8 @@ class LeaseWatch:
     def _repairs(self, leases: list[Lease], leaving: set[str], *, led: bool) -> list[Repair]:
         able = self._signs.lively() - leaving - ({self._settings.worker_id} if self._leaving else set())
         candidates = Candidates(able, leases, self._most)
-        return repairs(
-            leases,
-            self._signs,
-            self._still.seconds,
-            self._neglect.found(),
-            candidates,
-            patience=self._patience,
-            led=led,
-        )
+        seen = Seen(self._signs, self._still.seconds, self._neglect.found(), self._patience, led)
+        return repairs(leases, seen, candidates)
 
     def _make(self, repair: Repair) -> bool:
         match repair.change:

@@ -13,7 +13,7 @@ from typing import Final
 
 from kcl_worker.kcl.lease_table import Lease
 from kcl_worker.kcl.signs import Standing
-from kcl_worker.kcl.unowned import Shard, ancestors
+from kcl_worker.kcl.unowned import Shard, waiting_for_parents
 
 # The record processor of a shard that is handed over ends before the hand-over does, by a call of DynamoDB.
 AFTER_READING_SECONDS: Final = 5.0
@@ -45,10 +45,7 @@ class Neglect:
 
     def look(self, leases: Collection[Lease], reading: Collection[str], shards: Collection[Shard]) -> None:
         """Takes the leases, the shards that this worker reads, and all that there are."""
-        unfinished = {lease.key for lease in leases if not lease.finished}
-        # A shard is not read before its parents have been.
-        children = [shard for shard in shards if shard.parents]
-        waiting = {shard.shard_id for shard in children if not unfinished.isdisjoint(ancestors(shard, shards))}
+        waiting = waiting_for_parents(shards, leases)
         states = {lease.key: _State(lease, lease.key in reading, lease.key in waiting) for lease in leases}
         self._standing.look({key: state.standing for key, state in states.items()})
         self._found = {

@@ -78,59 +78,50 @@ class Candidates:
         return chosen
 
 
-def repairs(
-    leases: Collection[Lease],
-    signs: SignsOfLife,
-    still: Callable[[str], float],
-    neglected: Collection[str],
-    candidates: Candidates,
-    *,
-    patience: float,
-    led: bool,
-) -> list[Repair]:
-    """What is to be done.
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the looks at this application's tables have shown so far.
 
-    Args:
+    Attributes:
         still: Seconds for which a lease, by its key, has not changed.
         neglected: Leases, by their keys, that are renewed and not read.
         patience: Seconds after which whoever gives no sign counts as dead.
         led: Whether there is a leader.
     """
-    found = []
-    for lease in sorted(leases, key=lambda lease: (lease.finished, lease.key)):
-        repair = _repair(lease, signs, still(lease.key), lease.key in neglected, candidates, patience, led)
-        if repair:
-            found.append(repair)
-    return found
+
+    signs: SignsOfLife
+    still: Callable[[str], float]
+    neglected: Collection[str]
+    patience: float
+    led: bool
 
 
-def _repair(
-    lease: Lease,
-    signs: SignsOfLife,
-    still: float,
-    neglected: bool,
-    candidates: Candidates,
-    patience: float,
-    led: bool,
-) -> Repair | None:
+def repairs(leases: Collection[Lease], seen: Seen, candidates: Candidates) -> list[Repair]:
+    """What is to be done; finished leases come last."""
+    ordered = sorted(leases, key=lambda lease: (lease.finished, lease.key))
+    return [repair for lease in ordered if (repair := _repair(lease, seen, candidates))]
+
+
+def _repair(lease: Lease, seen: Seen, candidates: Candidates) -> Repair | None:
+    still, dead, neglected = seen.still(lease.key), seen.signs.dead, lease.key in seen.neglected
     why, but = None, None
     if lease.orphaned:
         why = "its hand-over has lost the new owner"
     elif lease.owner is None:
-        if still >= (LEADER_SECONDS if led else LEADERLESS_SECONDS):
+        if still >= (LEADER_SECONDS if seen.led else LEADERLESS_SECONDS):
             why = "it was free"
     elif lease.checkpoint_owner is None:
-        if signs.dead(lease.owner):
+        if dead(lease.owner):
             why, but = "its owner is dead", lease.owner
-        elif still >= patience + LEADER_SECONDS and not lease.finished:
+        elif still >= seen.patience + LEADER_SECONDS and not lease.finished:
             why, but = "its owner does not renew it", lease.owner
         elif neglected:
             why = "its owner does not read it"
-    elif still >= patience or signs.dead(lease.checkpoint_owner) or neglected:
-        if not signs.dead(lease.owner):
+    elif still >= seen.patience or dead(lease.checkpoint_owner) or neglected:
+        if not dead(lease.owner):
             return Repair(lease, Change.FINISH_HAND_OVER, lease.owner, "its old owner does not hand it over")
         why, but = "neither side of its hand-over lives and reads it", lease.owner
-    elif signs.dead(lease.owner):
+    elif dead(lease.owner):
         return Repair(lease, Change.CALL_OFF_HAND_OVER, lease.checkpoint_owner, "its new owner is dead")
     if why and (owner := candidates.take(but=but)):
         return Repair(lease, Change.ASSIGN, owner, why)

@@ -54,13 +54,15 @@ def without_lease(shards: Collection[Shard], leases: Collection[Lease]) -> set[s
 
     The lease of a shard is made when one of its parents has been read to its end (`ShutdownTask`).
     """
-    unfinished = {lease.key for lease in leases if not lease.finished}
     known = {lease.key for lease in leases}
-    return {
-        shard.shard_id
-        for shard in shards
-        if shard.open and shard.shard_id not in known and unfinished.isdisjoint(ancestors(shard, shards))
-    }
+    return {shard.shard_id for shard in shards if shard.open} - known - waiting_for_parents(shards, leases)
+
+
+def waiting_for_parents(shards: Collection[Shard], leases: Collection[Lease]) -> set[str]:
+    """Shards that are not read yet, because a parent of theirs is still being read, or one of its parents."""
+    unfinished = {lease.key for lease in leases if not lease.finished}
+    children = [shard for shard in shards if shard.parents]
+    return {shard.shard_id for shard in children if not unfinished.isdisjoint(_ancestors(shard, shards))}
 
 
 def unowned(
@@ -97,7 +99,7 @@ def unowned(
     return sorted(found, key=lambda shard: shard.shard_id)
 
 
-def ancestors(shard: Shard, shards: Collection[Shard]) -> set[str]:
+def _ancestors(shard: Shard, shards: Collection[Shard]) -> set[str]:
     """The ids of a shard's parents, their parents, and so on."""
     by_id = {known.shard_id: known for known in shards}
     found: set[str] = set()

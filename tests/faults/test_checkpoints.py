@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from audit import read_ledger
 from local.processes import Worker
 from local.rig import Rig, kill, observe, pids_of
@@ -11,6 +13,7 @@ STUCK = 4
 FRAMES = 56
 
 
+@pytest.mark.thorough
 def test_a_batch_may_take_longer_than_the_daemon_waits_and_its_end_needs_no_next_one(
     rig: MakeRig, report: Report
 ) -> None:

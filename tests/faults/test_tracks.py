@@ -16,6 +16,7 @@ LINE = {"name": "middle", "start": [0.5, 0], "end": [0.5, 1]}
 ZONE = {"name": "left", "polygon": [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]}
 
 
+@pytest.mark.thorough
 def test_ids_and_counts_outlive_killed_and_replaced_workers(rig: MakeRig, report: Report) -> None:
     stage = rig(shards=2, environment={"SOURCES_REFRESH_SECONDS": "1"})
     for camera in ("c1", "c2"):

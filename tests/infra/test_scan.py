@@ -29,6 +29,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.thorough
 def test_every_failed_check_has_its_reason_and_every_reason_its_check(synth: Synth, tmp_path: Path) -> None:
     if not CHECKOV.exists():
         pytest.skip("checkov is not installed: make setup-scan")

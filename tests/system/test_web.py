@@ -9,7 +9,9 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
 import jsonschema
 import pytest
@@ -19,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from consumer.web.board import HISTORY, MAX_CLASSES, MAX_SOURCES, Board
 from consumer.web.openapi import DESCRIPTION
 from contract.message import ResultMessage
-from local.processes import Process
+from local.processes import Aws, Process
 from local.resources import Resources
 from local.waiting import PATIENCE_SECONDS, wait_for
 from tests.pictures import street_jpeg
@@ -56,8 +58,8 @@ class Page:
         wait_for(lambda: len(self.json("/api/detections?limit=500")["detections"]) >= number, "frames")
 
 
-@pytest.fixture
-def page(resources: Resources) -> Iterator[Page]:
+@contextmanager
+def filled(resources: Resources) -> Iterator[Page]:
     """With three frames of two cameras, and one message that says it is elsewhere."""
     s3 = resources.client("s3")
     for number in range(3):
@@ -76,6 +78,19 @@ def page(resources: Resources) -> Iterator[Page]:
     made.wait_for_frames(4)
     yield made
     assert made.process.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def page(aws: Aws) -> Iterator[Page]:
+    """For tests that only read."""
+    with filled(Resources.create(aws.url, f"t{uuid4().hex[:12]}")) as made:
+        yield made
+
+
+@pytest.fixture
+def own_page(resources: Resources) -> Iterator[Page]:
+    with filled(resources) as made:
+        yield made
 
 
 def schema(name: str) -> dict[str, Any]:
@@ -148,8 +163,8 @@ def events(page: Page) -> Iterator[dict[str, Any]]:
             yield json.loads(line[6:])
 
 
-def test_events_begin_with_what_there_is_and_go_on_with_what_comes(page: Page, resources: Resources) -> None:
-    stream = events(page)
+def test_events_begin_with_what_there_is_and_go_on_with_what_comes(own_page: Page, resources: Resources) -> None:
+    stream = events(own_page)
     first = next(stream)
     assert first["type"] == "sources"
     assert {source["name"] for source in first["sources"]} == {"cam", "yard"}

@@ -12,7 +12,7 @@ import pytest
 from local.processes import ROOT
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_all_tests_can_be_collected(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
     environment = os.environ | {"PATH": str(tmp_path)}

@@ -17,7 +17,6 @@ KINDS = {
     "missing resource": "faults.test_missing",
     "hostile frames": "system.test_main_job",
     "stuck": "faults.test_stuck",
-    "tracks over a kill": "faults.test_tracks",
     "hostile HTTP": "faults.test_http",
 }
 
