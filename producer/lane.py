@@ -12,6 +12,7 @@ from typing import Final
 from uuid import uuid4
 
 from contract import Metadata
+from producer.clock import HostClock
 from producer.encoding import Encoder
 from producer.errors import PictureError, ProducerError
 from producer.motion import ChangeGate
@@ -154,7 +155,7 @@ class Lane:
             self._wake.set()
 
     def _capture_all(self) -> None:
-        index = 0
+        index, clock = 0, HostClock()
         while True:
             empty = True
             for picture in self._pictures():
@@ -175,7 +176,7 @@ class Lane:
                     self.counts.unchanged += 1
                     empty = False
                     continue
-                captured_at = picture.captured_at or datetime.now(UTC)
+                captured_at = picture.captured_at or datetime.fromtimestamp(clock.now(), UTC)
                 metadata = Metadata(self.source_id, self.session, index, captured_at)
                 try:
                     data = self._encoder.encode(picture, metadata)

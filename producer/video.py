@@ -6,12 +6,12 @@ import errno
 import random
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from producer.address import scheme, shown
+from producer.clock import HostClock, StreamClock
 from producer.errors import PictureError, SourceError, UnreachedError
 from producer.picture import Image, Picture, Source
 
@@ -26,10 +26,6 @@ RECONNECT_BASE_SECONDS: Final = 0.5
 RECONNECT_CAP_SECONDS: Final = 30.0
 # Over UDP, RTSP's default, a lost packet smears the picture until the next key frame.
 RTSP_OPTIONS: Final = {"rtsp_transport": "tcp"}
-# How far back the fastest picture is searched, which tells where the camera's clock stands.
-CLOCK_WINDOW_SECONDS: Final = 60.0
-# A stream whose time is off by more has started again.
-CLOCK_JUMP_SECONDS: Final = 5.0
 
 
 class VideoSource(Source):
@@ -79,13 +75,14 @@ class NetworkCamera(Source):
     def pictures(self) -> Iterator[Picture]:
         container, self._first = self._first, None
         attempt = 0
+        host, clock = HostClock(), StreamClock()
         while True:
             if container is not None:
-                clock = StreamClock()
+                clock.begin()
                 with container:
                     for frame in Reading(container, self._url).frames():
                         attempt, self.away = 0, False
-                        yield Picture(render=_pixels(frame), captured_at=clock.captured_at(frame.time, time.time()))
+                        yield Picture(render=_pixels(frame), captured_at=clock.captured_at(frame.time, host.now()))
             attempt, self.away = attempt + 1, True
             time.sleep(random.uniform(0, min(RECONNECT_CAP_SECONDS, RECONNECT_BASE_SECONDS * 2**attempt)))  # noqa: S311
             try:
@@ -153,39 +150,6 @@ class Reading:
     def _is_end(self, error: FFmpegError) -> bool:
         """Whether an error says that a server has closed the connection, which is how answers of unknown length end."""
         return error.errno == errno.EIO and self._container.size <= 0
-
-
-class StreamClock:
-    """Converts a stream's time stamps to this machine's clock.
-
-    A picture's delay on the network and in buffers varies; the camera's intervals do not. So the fastest picture of the
-    last minute shows where the camera's clock stands, and the other times are counted from it. The delay of the
-    fastest picture is not known, so all times are late by that delay.
-    """
-
-    def __init__(self) -> None:
-        self._offset: float | None = None
-        self._fastest = float("inf")
-        self._window_ends = 0.0
-
-    def captured_at(self, stamp: float | None, now: float) -> datetime:
-        """When a picture was taken.
-
-        Args:
-            stamp: Its time stamp, in seconds of the stream's own clock; None if it has none.
-            now: Seconds since the epoch.
-        """
-        if stamp is None:
-            return datetime.fromtimestamp(now, UTC)
-        offset = now - stamp
-        if self._offset is None or abs(offset - self._offset) > CLOCK_JUMP_SECONDS:
-            self._offset, self._fastest, self._window_ends = offset, offset, now + CLOCK_WINDOW_SECONDS
-        self._fastest = min(self._fastest, offset)
-        self._offset = min(self._offset, offset)
-        if now >= self._window_ends:
-            # Clocks drift, in either direction.
-            self._offset, self._fastest, self._window_ends = self._fastest, offset, now + CLOCK_WINDOW_SECONDS
-        return datetime.fromtimestamp(stamp + self._offset, UTC)
 
 
 def open_url(url: str) -> Source:

@@ -31,7 +31,7 @@ from producer.lane import Lane
 from producer.picture import Source
 from producer.progress import table
 from producer.sources import open_source
-from producer.video import NetworkCamera, StreamClock, VideoSource
+from producer.video import NetworkCamera, VideoSource
 from producer.webcam import Device, devices
 from tests import pictures, rtsp
 
@@ -341,25 +341,6 @@ def test_the_command_sends_what_a_cut_film_has(resources: Resources, cases: Path
     assert json.loads(done.stdout)["sent"] == 14
     line, _ = done.stderr.splitlines()
     assert "14 of 30 pictures" in line
-
-
-def test_times_of_a_stream_are_even_though_the_network_is_not() -> None:
-    clock, delays, epoch = StreamClock(), random.Random(2), 1_700_000_000.0
-    taken = [
-        clock.captured_at(5.0 + n / 10, epoch + n / 10 + 0.02 + delays.expovariate(20)).timestamp() - epoch - n / 10
-        for n in range(1200)
-    ]
-    assert 0.02 <= max(taken[100:]) < 0.05  # of delays that reach 0.3 s
-    assert max(taken[100:590]) - min(taken[100:590]) < 0.01
-
-
-def test_a_streams_clock_is_followed_when_it_drifts_and_when_it_jumps() -> None:
-    clock, epoch = StreamClock(), 1_700_000_000.0
-    late = [epoch + n - clock.captured_at(n * 0.9999, epoch + n).timestamp() for n in range(10_000)]
-    assert 0 <= max(late) < 0.02  # without following the drift, it would be a second in three hours
-    again = clock.captured_at(0.0, epoch + 20_000).timestamp()
-    assert again == pytest.approx(epoch + 20_000)
-    assert clock.captured_at(None, epoch + 20_001).timestamp() == epoch + 20_001
 
 
 def test_webcams_are_listed(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cloud.clients import client
+from cloud.clock import clock
 from cloud.errors import Kind, classify
-from cloud.renewal import clock
 from local.faults import Fault, FaultControl
 from local.processes import Aws
 from local.resources import REGION
