@@ -51,6 +51,7 @@ class Identity:
     Attributes:
         frame_id: `{source}/{session}/{index}`, or `{source}/{shard}/{sequence}` for a plain JPEG.
         source: The camera's name; for a plain JPEG made from its partition key.
+        session: The producer's run; empty for a plain JPEG.
         index: None for a plain JPEG.
         captured_at: Arrival time for a plain JPEG, which a replay repeats.
         key: Where the annotated frame goes.
@@ -59,6 +60,7 @@ class Identity:
 
     frame_id: str
     source: str
+    session: str
     index: int | None
     captured_at: datetime
     key: str
@@ -71,14 +73,14 @@ def identify(metadata: Metadata | None, position: Position) -> Identity:
         source = source_from_partition_key(position.partition_key)
         name = f"{position.shard_id}-{position.sequence}"
         frame_id = f"{source}/{position.shard_id}/{position.sequence}"
-        index, time = None, position.arrived_at
+        session, index, time = "", None, position.arrived_at
     else:
-        source, index, time = metadata.source, metadata.index, metadata.captured_at
-        name = f"{metadata.session}-{index:09d}"
-        frame_id = f"{source}/{metadata.session}/{index:09d}"
+        source, session, index, time = metadata.source, metadata.session, metadata.index, metadata.captured_at
+        name = f"{session}-{index:09d}"
+        frame_id = f"{source}/{session}/{index:09d}"
     day_and_hour = time.astimezone(UTC).isoformat()[:13].replace("T", "/")
     place = f"{source}/{day_and_hour}/{name}"
-    return Identity(frame_id, source, index, time, f"frames/{place}.jpg", f"quarantine/{place}.bin")
+    return Identity(frame_id, source, session, index, time, f"frames/{place}.jpg", f"quarantine/{place}.bin")
 
 
 def source_from_partition_key(partition_key: str) -> str:

@@ -245,7 +245,9 @@ class Pipeline:
         )
         shot = Shot(
             identity.frame_id,
+            identity.session,
             identity.captured_at.timestamp(),
+            moment.arrived,
             picture.candidates,
             picture.shown.tolist(),
             picture.width,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from pydantic import BaseModel
@@ -13,14 +14,23 @@ from contract.message import LineCount, ZoneCount
 from contract.source_settings import Line, SourceSettings, Zone
 from kcl_worker.tracking.geometry import Place, feet, inside
 from kcl_worker.tracking.lines import Standing, Step, follow
-from kcl_worker.tracking.tracker import Tracker, TrackerState
+from kcl_worker.tracking.tracker import LOST_SECONDS, Tracker, TrackerState
 from kcl_worker.vision.detections import Detections
+
+# Producers that may send under one name at a time and keep their tracks.
+MAX_SESSIONS: Final = 4
 
 
 class SceneState(BaseModel):
-    """A scene in its saved form. Counts of lines are (in, out); standings are those of each track at each line."""
+    """A scene in its saved form.
 
-    tracker: TrackerState
+    Attributes:
+        trackers: Those of its sessions, the one of the last frame last.
+        totals: Of each line, the crossings (in, out) of all sessions.
+        standings: Those of each track at each line.
+    """
+
+    trackers: dict[str, TrackerState] = {}
     places: dict[str, Place]
     totals: dict[str, tuple[int, int]]
     standings: dict[str, dict[str, Standing]] = {}
@@ -31,13 +41,17 @@ class Shot:
     """One frame of a scene, as the tracker needs it.
 
     Attributes:
+        session: The producer's run that it is of; empty for a plain JPEG.
         at: Time of capture, in seconds.
+        arrived: Time of arrival on the stream, in seconds.
         candidates: Detections down to the tracker's lowest confidence.
         shown: Indices into `candidates` of the detections that the message lists.
     """
 
     frame_id: str
+    session: str
     at: float
+    arrived: float
     candidates: Detections
     shown: Sequence[int]
     width: int
@@ -47,20 +61,23 @@ class Shot:
 class Scene:
     """One source's tracks and counts; frames must be added in their order.
 
+    Each session has tracks of its own: two producers that send under one name show different places. The totals of
+    lines are the source's.
+
     Args:
-        first_frame_id: The id of the first frame.
         threshold: The least confidence at which a detection begins a track.
     """
 
-    def __init__(self, first_frame_id: str, threshold: float) -> None:
-        self._tracker = Tracker(first_frame_id, threshold)
+    def __init__(self, threshold: float) -> None:
+        self._threshold = threshold
+        self._trackers: dict[str, Tracker] = {}
         self._places: dict[str, Place] = {}
         self._totals: dict[str, tuple[int, int]] = {}
         self._standings: dict[str, dict[str, Standing]] = {}
 
     def add(self, shot: Shot, settings: SourceSettings) -> tuple[list[str | None], tuple[LineCount, ...]]:
         """Adds a frame; gives the track of each shown detection, and the crossings of lines."""
-        ids = self._tracker.update(shot.frame_id, shot.at, shot.candidates)
+        ids = self._tracker(shot).update(shot.frame_id, shot.at, shot.arrived, shot.candidates)
         heights = (shot.candidates.xyxy[:, 3] - shot.candidates.xyxy[:, 1]).tolist()
         places = feet(shot.candidates, shot.width, shot.height)
         steps = {
@@ -79,11 +96,22 @@ class Scene:
                     {"name": line.name, "in": inward, "out": outward, "in_total": total[0], "out_total": total[1]}
                 )
             )
-        alive = self._tracker.alive()
+        alive = set[str]().union(*(tracker.alive() for tracker in self._trackers.values()))
         latest = self._places | {track: step.after for track, step in steps.items()}
         self._places = {track: place for track, place in latest.items() if track in alive}
         self._standings = {track: lines for track, lines in self._standings.items() if track in alive}
         return [ids[place] for place in shot.shown], tuple(counts)
+
+    def _tracker(self, shot: Shot) -> Tracker:
+        """The tracker of a frame's session. Those of sessions that have ended are dropped."""
+        tracker = self._trackers.pop(shot.session, None) or Tracker(shot.frame_id, self._threshold)
+        others = [
+            (session, other)
+            for session, other in self._trackers.items()
+            if shot.arrived - other.arrived <= LOST_SECONDS
+        ]
+        self._trackers = {**dict(others[1 - MAX_SESSIONS :]), shot.session: tracker}
+        return tracker
 
     def _cross(self, track: str, step: Step, line: Line, shot: Shot) -> int:
         standings = self._standings.setdefault(track, {})
@@ -95,7 +123,10 @@ class Scene:
     def state(self) -> SceneState:
         """The state from which `from_state` continues exactly."""
         return SceneState(
-            tracker=self._tracker.state(), places=self._places, totals=self._totals, standings=self._standings
+            trackers={session: tracker.state() for session, tracker in self._trackers.items()},
+            places=self._places,
+            totals=self._totals,
+            standings=self._standings,
         )
 
     @classmethod
@@ -105,8 +136,10 @@ class Scene:
         Raises:
             ValueError: If the state cannot be used.
         """
-        scene = cls("", threshold)
-        scene._tracker = Tracker.from_state(state.tracker, threshold)
+        scene = cls(threshold)
+        scene._trackers = {
+            session: Tracker.from_state(tracker, threshold) for session, tracker in state.trackers.items()
+        }
         scene._places, scene._totals = dict(state.places), dict(state.totals)
         scene._standings = {track: dict(lines) for track, lines in state.standings.items()}
         return scene

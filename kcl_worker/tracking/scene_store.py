@@ -16,6 +16,7 @@ import logging
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from contract.message import LineCount
 from contract.source_settings import SourceSettings
@@ -27,16 +28,18 @@ from kcl_worker.tracking.tracker import load_library
 
 logger = logging.getLogger(__name__)
 
+MAX_SERIES: Final = 16
+
 
 @dataclass(slots=True)
 class _Live:
-    """A source's scene, with its snapshots from the last durable frame on, and the series that it has seen."""
+    """A source's scene, with its snapshots from the last durable frame on, and the latest series that it has seen."""
 
     scene: Scene
     threshold: float
     trail: deque[Snapshot]
     saved: Snapshot | None
-    series: set[str] = field(default_factory=set)
+    series: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_SERIES))
 
 
 class SceneStore:
@@ -64,7 +67,7 @@ class SceneStore:
         live = self._live.get(source)
         if live is None or moment.series not in live.series:
             live = self._live[source] = await self._begin(source, moment, threshold, live)
-            live.series.add(moment.series)
+            live.series.append(moment.series)
         if live.threshold != threshold:
             live.scene, live.threshold = Scene.from_state(live.scene.state(), threshold), threshold
         seen = live.scene.add(shot, settings)
@@ -115,7 +118,7 @@ class SceneStore:
             except ValueError as error:
                 why = str(error).splitlines()[0]
                 logger.warning("state of %s cannot be used, its tracks begin anew: %s", source, why)
-        return _Live(Scene(moment.frame_id, threshold), threshold, deque(), None)
+        return _Live(Scene(threshold), threshold, deque(), None)
 
     async def _last_before(self, source: str, moment: Moment, live: _Live | None) -> Snapshot | None:
         """The newest snapshot from before a moment, wherever it is."""

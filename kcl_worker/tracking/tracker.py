@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # An object that is out of sight for longer gets a new id.
 LOST_SECONDS: Final = 2.0
+# Cameras' clocks may stand still or go back a little.
+LEAST_SECONDS: Final = 0.001
 # The frame rate for which ByteTrack's motion model was tuned; the model scales with the time between frames.
 REFERENCE_FPS: Final = 30.0
 _BOX_FIELDS: Final = 8  # x1 y1 x2 y2 and their velocities
@@ -39,16 +41,18 @@ class TrackState(BaseModel):
 
 
 class TrackerState(BaseModel):
-    """All tracks of a source."""
+    """All tracks of a source's session; the times are those of its last frame."""
 
     epoch: str
     next_id: int
-    last_time: float | None
+    time: float
+    at: float
+    arrived: float
     tracks: list[TrackState]
 
 
 class Tracker:
-    """The tracks of one source.
+    """The tracks of one session of a source.
 
     An id is `EPOCH-NUMBER`: the epoch is made from the tracker's first frame, and numbers count from 0. So
     ids are unique, and frames that are processed again from a saved state get the same ids again.
@@ -56,33 +60,39 @@ class Tracker:
     Args:
         first_frame_id: The id of the first frame.
         threshold: The least confidence at which a detection begins a track.
+
+    Attributes:
+        arrived: When its last frame arrived, in seconds.
     """
 
     def __init__(self, first_frame_id: str, threshold: float) -> None:
         self._threshold = threshold
+        self._at: float | None = None
+        self.arrived = 0.0
         self._begin(first_frame_id)
 
     def _begin(self, frame_id: str) -> None:
         self._epoch = hashlib.sha256(frame_id.encode()).hexdigest()[:10]
         self._tracker = _bytetrack(self._threshold)
-        self._last_time: float | None = None
+        self._time = 0.0
 
-    def update(self, frame_id: str, at: float, detections: Detections) -> list[str | None]:
+    def update(self, frame_id: str, at: float, arrived: float, detections: Detections) -> list[str | None]:
         """Follows the objects into the next frame.
 
         Args:
             at: Time of capture, in seconds.
+            arrived: Time of arrival on the stream, in seconds.
             detections: Detections down to `LOWEST_CONFIDENCE`.
 
         Returns:
             The id of each detection's track; None for a detection without one, such as an object's first.
         """
-        if self._last_time is not None:
-            if abs(at - self._last_time) > LOST_SECONDS:
-                self._begin(frame_id)  # all tracks are lost, or the camera's clock was set
-            else:
-                at = max(at, self._last_time + 0.001)  # cameras' clocks may go back a little
-        self._last_time = at
+        elapsed = self._elapsed(at, arrived)
+        if elapsed > LOST_SECONDS:
+            self._begin(frame_id)  # all tracks are lost
+        else:
+            self._time += max(elapsed, LEAST_SECONDS)
+        self._at, self.arrived = at, arrived
         import supervision
 
         given = supervision.Detections(
@@ -91,13 +101,22 @@ class Tracker:
             class_id=detections.class_id.astype(int),
             data={"place": np.arange(len(detections))},
         )
-        found = self._tracker.update(given, timestamp=at)
+        found = self._tracker.update(given, timestamp=self._time)
         ids: list[str | None] = [None] * len(detections)
         if len(found) and found.tracker_id is not None:
             for place, number in zip(found.data["place"], found.tracker_id, strict=True):
                 if number >= 0:
                     ids[int(place)] = f"{self._epoch}-{number}"
         return ids
+
+    def _elapsed(self, at: float, arrived: float) -> float:
+        """Seconds since the last frame. A time of capture is a claim: where it leaps, the stream's clock is asked."""
+        if self._at is None:
+            return 0.0
+        claimed, known = at - self._at, max(0.0, arrived - self.arrived)
+        if claimed < 0:
+            return known
+        return claimed if claimed <= LOST_SECONDS else min(claimed, known)
 
     def alive(self) -> set[str]:
         """Ids of all current tracks, including those out of sight."""
@@ -111,7 +130,9 @@ class Tracker:
         return TrackerState(
             epoch=self._epoch,
             next_id=self._tracker._next_track_id,
-            last_time=self._last_time,
+            time=self._time,
+            at=self._at or 0.0,
+            arrived=self.arrived,
             tracks=[
                 TrackState(
                     track_id=track.tracker_id,
@@ -136,9 +157,10 @@ class Tracker:
         from trackers.core.bytetrack.tracklet import ByteTrackTracklet
 
         tracker = cls("", threshold)
-        tracker._epoch, tracker._last_time = state.epoch, state.last_time
+        tracker._epoch, tracker._time = state.epoch, state.time
+        tracker._at, tracker.arrived = state.at, state.arrived
         inner = tracker._tracker
-        inner._next_track_id, inner._last_timestamp = state.next_id, state.last_time
+        inner._next_track_id, inner._last_timestamp = state.next_id, state.time
         for saved in state.tracks:
             track = ByteTrackTracklet(np.zeros(4), inner.state_estimator_class)
             filter_ = track.state_estimator.kf

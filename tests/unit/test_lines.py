@@ -114,12 +114,12 @@ def shot(number: int, x: float, *, seen: bool = True) -> Shot:
     """A person whose feet are at this x, in pixels."""
     boxes = np.array([[x - 20, 100, x + 20, 200]] if seen else np.zeros((0, 4)), np.float32)
     found = Detections(boxes, np.full(len(boxes), 0.9, np.float32), np.zeros(len(boxes), np.int32))
-    return Shot(f"cam/s/{number:09d}", number / 10, found, range(len(boxes)), WIDTH, HEIGHT)
+    return Shot(f"cam/s/{number:09d}", "s", number / 10, number / 10, found, range(len(boxes)), WIDTH, HEIGHT)
 
 
 def totals(xs: Sequence[float], hidden: Sequence[int] = (), saved: int | None = None) -> tuple[int, int]:
     """Totals at a path's end; in each frame they are the sum of what was announced until then."""
-    scene = Scene("cam/s/000000000", 0.5)
+    scene = Scene(0.5)
     announced = 0, 0
     for number, x in enumerate(xs):
         if number == saved:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from contract.source_settings import Line, SourceSettings, Zone
 from kcl_worker.tracking.geometry import crossing, inside
-from kcl_worker.tracking.scene import Scene, SceneState, Shot, count_zones
+from kcl_worker.tracking.scene import MAX_SESSIONS, Scene, SceneState, Shot, count_zones
 from kcl_worker.tracking.scene_archive import FORGET_SECONDS
 from kcl_worker.tracking.scene_store import SceneStore
 from kcl_worker.tracking.snapshots import Moment, ShardScenes
@@ -50,7 +50,8 @@ def shot(number: int, *, seconds: float | None = None) -> Shot:
     confidence = np.array([box[2] for box in boxes], np.float32)
     found = Detections(xyxy, confidence, np.zeros(len(boxes), np.int32))
     shown = [place for place, box in enumerate(boxes) if box[2] >= 0.5]
-    return Shot(f"cam/s/{number:09d}", number / FPS if seconds is None else seconds, found, shown, WIDTH, HEIGHT)
+    at = number / FPS if seconds is None else seconds
+    return Shot(f"cam/s/{number:09d}", "s", at, at, found, shown, WIDTH, HEIGHT)
 
 
 def add(scene: Scene, one: Shot) -> Seen:
@@ -63,7 +64,7 @@ def film(scene: Scene, numbers: range) -> list[Seen]:
 
 
 def test_objects_keep_their_ids_also_when_hidden_and_cross_the_line() -> None:
-    seen = film(Scene("cam/s/000000000", 0.5), range(100))
+    seen = film(Scene(0.5), range(100))
     assert seen[0] == ([None, None], (0, 0))  # a track begins with an object's second frame
     first, second = seen[5][0]
     assert first
@@ -75,9 +76,9 @@ def test_objects_keep_their_ids_also_when_hidden_and_cross_the_line() -> None:
 
 
 def test_a_scene_goes_on_from_its_state_as_if_nothing_had_been() -> None:
-    whole = film(Scene("cam/s/000000000", 0.5), range(100))
+    whole = film(Scene(0.5), range(100))
     for cut in (1, 2, 20, 33, 50, 57, 60, 62, 99):
-        scene = Scene("cam/s/000000000", 0.5)
+        scene = Scene(0.5)
         film(scene, range(cut))
         text = scene.state().model_dump_json()
         restored = Scene.from_state(SceneState.model_validate_json(text), 0.5)
@@ -86,19 +87,61 @@ def test_a_scene_goes_on_from_its_state_as_if_nothing_had_been() -> None:
 
 
 def test_after_a_long_gap_objects_are_others() -> None:
-    scene = Scene("a", 0.5)
+    scene = Scene(0.5)
     before = film(scene, range(10))[-1][0]
-    # First a later frame, then a camera whose clock was set back.
-    for number, seconds in ((11, 1.2 + LOST_SECONDS), (13, 1.0)):
-        add(scene, shot(number, seconds=seconds))
-        after, _ = add(scene, shot(number + 1, seconds=seconds + 0.1))
-        assert not set(after) & set(before)
-        assert None not in after
-        before = after
+    add(scene, shot(11, seconds=1.2 + LOST_SECONDS))
+    after, _ = add(scene, shot(12, seconds=1.3 + LOST_SECONDS))
+    assert not set(after) & set(before)
+    assert None not in after
+
+
+@pytest.mark.parametrize("leap", [-3600.0, -5.0, 5.0, 3600.0])
+def test_a_cameras_clock_that_leaps_is_not_believed(leap: float) -> None:
+    """Nobody was out of sight: the stream has had all frames in time."""
+    scene = Scene(0.5)
+    before = film(scene, range(10))[-1][0]
+    for number in range(10, 20):
+        one = shot(number)
+        assert add(scene, replace(one, at=one.at + leap))[0] == before
+    for number in range(20, 30):  # and back
+        assert add(scene, shot(number))[0] == before
+
+
+def test_frames_that_come_late_and_at_once_keep_their_tracks() -> None:
+    scene = Scene(0.5)
+    before = film(scene, range(10))[-1][0]
+    for number in range(10, 30):
+        assert add(scene, replace(shot(number), arrived=10.0))[0] == before
+
+
+def test_two_producers_of_one_name_do_not_mix() -> None:
+    """In turns, they show different places. Each has the tracks that it would have alone; the totals are the sum."""
+    alone, both = Scene(0.5), Scene(0.5)
+    for number in range(100):
+        one, other = shot(number), shot(99 - number)
+        other = replace(other, frame_id=f"cam/t/{number:09d}", session="t", at=one.at + 1e6, arrived=one.arrived + 0.05)
+        expected, totals = add(alone, one)
+        if number == 50:
+            both = Scene.from_state(SceneState.model_validate_json(both.state().model_dump_json()), 0.5)
+        assert add(both, one)[0] == expected
+        theirs, sums = add(both, other)
+        assert not (set(theirs) - {None}) & set(expected)
+    assert totals == (1, 1)
+    assert sums == (2, 2)
+
+
+def test_sessions_that_have_ended_are_dropped_and_those_at_a_time_are_few() -> None:
+    scene = Scene(0.5)
+    for number in range(50):
+        add(scene, replace(shot(number), session=str(number)))
+    assert len(scene.state().trackers) == MAX_SESSIONS
+    add(scene, replace(shot(100), session="later"))
+    assert set(scene.state().trackers) == {"later"}
+    assert not scene.state().places
 
 
 def test_times_that_do_not_grow_do_no_harm() -> None:
-    scene = Scene("a", 0.5)
+    scene = Scene(0.5)
     seen = [add(scene, shot(number, seconds=100.0))[0] for number in range(4)]
     assert seen[1] == seen[2] == seen[3]
     assert None not in seen[1]
@@ -133,7 +176,7 @@ async def save(scenes: SceneStore, number: int, shard_id: str = HERE) -> None:
 
 
 async def test_ids_outlive_a_lease() -> None:
-    whole = film(Scene("cam/s/000000000", 0.5), range(100))
+    whole = film(Scene(0.5), range(100))
     memory = Memory()
     scenes = store(memory)
     await frames(scenes, range(40))
@@ -152,7 +195,7 @@ async def test_ids_outlive_a_lease() -> None:
 
 
 async def test_what_is_stored_is_as_of_the_checkpoint_though_later_frames_were_seen() -> None:
-    whole = film(Scene("cam/s/000000000", 0.5), range(100))
+    whole = film(Scene(0.5), range(100))
     memory = Memory()
     scenes = store(memory)
     for first in range(0, 60, 20):
@@ -184,7 +227,7 @@ async def test_a_checkpoint_costs_one_request_whatever_the_number_of_sources() -
 
 
 async def test_a_source_that_moves_to_another_shard_takes_its_scene_along() -> None:
-    whole = film(Scene("cam/s/000000000", 0.5), range(100))
+    whole = film(Scene(0.5), range(100))
     memory = Memory()
     old, new = store(memory), store(memory, THERE)
     await frames(old, range(40))
@@ -200,7 +243,7 @@ async def test_a_source_that_moves_to_another_shard_takes_its_scene_along() -> N
 
 
 async def test_shards_of_one_task_hand_a_source_over_as_of_its_last_frame() -> None:
-    whole = film(Scene("cam/s/000000000", 0.5), range(100))
+    whole = film(Scene(0.5), range(100))
     memory, held = Memory(), dict[str, SceneStore]()
     for shard_id in (HERE, THERE):
         held[shard_id] = SceneStore(memory, shard_id, held)  # type: ignore[arg-type]
@@ -221,7 +264,8 @@ async def test_a_camera_that_was_elsewhere_comes_back_with_what_it_had_there() -
     for visit, shard_id in enumerate((HERE, THERE, HERE)):
         scenes = stores[shard_id]
         for number in range(100):
-            one = replace(shot(number), frame_id=f"cam/s{visit}/{number:09d}", at=visit * 100 + number / FPS)
+            seconds = visit * 100 + number / FPS
+            one = replace(shot(number, seconds=seconds), frame_id=f"cam/s{visit}/{number:09d}", session=f"s{visit}")
             at = visit * 100 + number, 0
             moment = Moment(shard_id=shard_id, at=at, frame_id=one.frame_id, arrived=one.at)
             _, [line] = await scenes.add("cam", moment, one, SETTINGS, 0.5)
