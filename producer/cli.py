@@ -177,7 +177,7 @@ def send(
                 raise reason
         if absent := [lane.source_id for lane in lanes if lane.absent]:
             _fail(f"{', '.join(absent)}: never reached", SourceError.exit_status)
-        if broken := sum(lane.counts.broken for lane in lanes):
+        if broken := sum(lane.counts.broken for lane in lanes if not lane.live):
             _fail(f"{broken} pictures cannot be read: they are named above", SourceError.exit_status)
         if any(lane.counts.refused for lane in lanes):
             _fail("frames were refused: too large for a record at any quality and size", 7)

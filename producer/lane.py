@@ -26,10 +26,15 @@ STOP_POLL_SECONDS: Final = 0.2
 
 @dataclass(slots=True)
 class Counts:
-    """Counts of a source's pictures by outcome; `broken` ones cannot be read, and `bytes` are those of sent records."""
+    """Counts of a source's pictures by outcome; `broken` ones cannot be read, and `bytes` are those of sent records.
+
+    Attributes:
+        reconnects: How often a camera was reached again.
+    """
 
     captured: int = 0
     broken: int = 0
+    reconnects: int = 0
     unchanged: int = 0
     dropped: int = 0
     refused: int = 0
@@ -50,7 +55,8 @@ class Lane:
         limit: The greatest number of pictures; None sets no limit.
         loop: Whether a source that ends starts again.
         gate: Decides which pictures become frames; None takes all.
-        tell: Called once for each picture that cannot be read, with one line that names it.
+        tell: Called with a line for each picture that cannot be read, of a live source for the first one, and when a
+            camera goes away and comes back.
         wake: Set when a frame is queued or the lane ends.
     """
 
@@ -79,6 +85,7 @@ class Lane:
         self._rate = rate or Rate(0, live=source.live)
         self._limit, self._loop, self._gate = limit, loop, gate
         self._tell, self._told = tell, set[str]()
+        source.tell = self._say
         self._queue: deque[bytes] = deque()
         self._room = threading.Condition()
         self._wake = wake
@@ -161,6 +168,7 @@ class Lane:
             for picture in self._pictures():
                 if self._stop.is_set():
                     return
+                self.counts.reconnects = self._source.reconnects
                 if self._limit is not None and index >= self._limit:
                     self.complete = True
                     return
@@ -204,9 +212,12 @@ class Lane:
     def _leave_out(self, error: PictureError) -> None:
         self.counts.broken += error.number
         self.broken = self.broken or error
-        if str(error) not in self._told:  # a loop meets it again
+        if str(error) not in self._told and not (self.live and self._told):  # a loop meets it again
             self._told.add(str(error))
-            self._tell(f"{self.source_id}: {error}")
+            self._say(str(error))
+
+    def _say(self, text: str) -> None:
+        self._tell(f"{self.source_id}: {text}")
 
     def _enqueue(self, data: bytes) -> bool:
         with self._room:

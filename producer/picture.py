@@ -58,11 +58,15 @@ class Source(ABC):
         live: Whether the source does not wait: pictures that nobody takes in time are lost.
         native_fps: The source's own rate in pictures a second; 0 if it has none.
         away: Whether a live source cannot be reached just now, and is tried again.
+        reconnects: How often it was reached again.
+        tell: Takes a line about what has become of it.
     """
 
     live: bool = False
     native_fps: float = 0.0
     away: bool = False
+    reconnects: int = 0
+    tell: Callable[[str], None] = staticmethod(lambda _: None)
 
     @abstractmethod
     def pictures(self) -> Iterator[Picture]:

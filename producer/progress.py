@@ -12,9 +12,20 @@ from rich.table import Table
 
 from producer.lane import Counts, Lane
 
-COLUMNS: Final = ("captured", "broken", "unchanged", "dropped", "refused", "sent", "fps", "MB/s", "throttled")
+COLUMNS: Final = (
+    "captured",
+    "broken",
+    "reconnects",
+    "unchanged",
+    "dropped",
+    "refused",
+    "sent",
+    "fps",
+    "MB/s",
+    "throttled",
+)
 # Shown where there are any.
-SELDOM: Final = frozenset({"broken"})
+SELDOM: Final = frozenset({"broken", "reconnects"})
 
 
 class Progress:

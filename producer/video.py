@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import errno
-import random
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from producer.address import scheme, shown
+from producer.camera import Camera
 from producer.clock import HostClock, StreamClock
 from producer.errors import PictureError, SourceError, UnreachedError
+from producer.mjpeg import MotionJpeg, open_motion_jpeg
 from producer.picture import Image, Picture, Source
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 OPEN_TIMEOUT_SECONDS: Final = 10.0
 READ_TIMEOUT_SECONDS: Final = 10.0
-RECONNECT_BASE_SECONDS: Final = 0.5
-RECONNECT_CAP_SECONDS: Final = 30.0
 # Over UDP, RTSP's default, a lost packet smears the picture until the next key frame.
 RTSP_OPTIONS: Final = {"rtsp_transport": "tcp"}
 
@@ -57,38 +55,32 @@ class VideoSource(Source):
             reading.check()
 
 
-class NetworkCamera(Source):
-    """A camera with a URL (RTSP, HTTP, RTMP, UDP); it is connected again when it fails.
+class NetworkCamera(Camera):
+    """A camera with a URL (RTSP, HTTP, RTMP, UDP).
 
     Args:
-        container: What `url` leads to; None if it could not be reached.
+        reached: What `url` leads to; None if it could not be reached, which was told.
     """
 
-    live = True
+    def __init__(self, url: str, reached: InputContainer | MotionJpeg | None) -> None:
+        super().__init__(away=reached is None)
+        self._url, self._first = url, reached
+        self.native_fps = 0.0 if reached is None or isinstance(reached, MotionJpeg) else _fps(reached)
+        self._host, self._clock = HostClock(), StreamClock()
 
-    def __init__(self, url: str, container: InputContainer | None) -> None:
-        self._url = url
-        self._first = container
-        self.native_fps = _fps(container) if container else 0.0
-        self.away = container is None
-
-    def pictures(self) -> Iterator[Picture]:
-        container, self._first = self._first, None
-        attempt = 0
-        host, clock = HostClock(), StreamClock()
-        while True:
-            if container is not None:
-                clock.begin()
-                with container:
-                    for frame in Reading(container, self._url).frames():
-                        attempt, self.away = 0, False
-                        yield Picture(render=_pixels(frame), captured_at=clock.captured_at(frame.time, host.now()))
-            attempt, self.away = attempt + 1, True
-            time.sleep(random.uniform(0, min(RECONNECT_CAP_SECONDS, RECONNECT_BASE_SECONDS * 2**attempt)))  # noqa: S311
-            try:
-                container = _open(self._url)
-            except SourceError:
-                container = None
+    def connection(self) -> Generator[Picture, None, None]:
+        reached, self._first = self._first or _reach(self._url), None
+        with reached:
+            if isinstance(reached, MotionJpeg):
+                yield from reached.pictures()
+                return
+            self._clock.begin()
+            reading = Reading(reached, self._url)
+            for frame in reading.frames():
+                captured_at = self._clock.captured_at(frame.time, self._host.now())
+                yield Picture(render=_pixels(frame), captured_at=captured_at)
+            if reading.broken_by:
+                raise UnreachedError(f"{shown(self._url)}: {reading.broken_by}")
 
 
 class Reading:
@@ -96,13 +88,16 @@ class Reading:
 
     Args:
         address: Names it in errors.
+
+    Attributes:
+        broken_by: Why it broke off; empty if it did not.
     """
 
     def __init__(self, container: InputContainer, address: str) -> None:
         self._container, self._address = container, address
         self._listed = _listed(container)
         self._read = self._decoded = self._damaged = 0
-        self._broken_by: FFmpegError | None = None
+        self.broken_by = ""
 
     def frames(self) -> Iterator[VideoFrame]:
         """Yields its pictures up to its end, or to where it breaks off."""
@@ -114,7 +109,9 @@ class Reading:
                 yield from self._decode(packet)
         except av.FFmpegError as error:
             if not self._is_end(error):
-                self._broken_by = error
+                self.broken_by = f"it breaks off: {error.strerror}"
+                if isinstance(error, av.ExitError):  # by which FFmpeg obeys the timeout
+                    self.broken_by = f"nothing comes for {READ_TIMEOUT_SECONDS:g} seconds"
             last: Packet[Any] = av.Packet()  # an empty one asks for the pictures that the decoder still holds
             last.stream = self._container.streams.video[0]
             last.time_base = last.stream.time_base
@@ -130,8 +127,8 @@ class Reading:
         there = max(self._listed, self._read)
         if not self._decoded:
             raise SourceError(f"{shown(self._address)}: none of its {there} pictures can be decoded")
-        if self._listed > self._read or self._damaged or self._broken_by:
-            why = f"it breaks off: {self._broken_by.strerror}" if self._broken_by else "the film is cut or damaged"
+        if self._listed > self._read or self._damaged or self.broken_by:
+            why = self.broken_by or "the film is cut or damaged"
             text = f"{self._decoded} of {there} pictures can be decoded; {why}"
             raise PictureError(f"{shown(self._address)}: {text}", max(1, there - self._decoded))
 
@@ -159,11 +156,22 @@ def open_url(url: str) -> Source:
         UnreachedError: If it cannot be reached, or there is no video.
         SourceError: If PyAV is not installed.
     """
+    reached = _reach(url)
+    if not isinstance(reached, MotionJpeg) and (reached.duration or 0) > 0:
+        return VideoSource(url, reached)
+    return NetworkCamera(url, reached)
+
+
+def _reach(url: str) -> InputContainer | MotionJpeg:
+    """Opens a URL."""
+    is_http = scheme(url) in ("http", "https")
+    if is_http and (camera := open_motion_jpeg(url)):
+        return camera
     container = _open(url)
-    # Motion JPEG has no times: FFmpeg guesses a duration where the camera claims a length.
-    if container.format.name != "mpjpeg" and (container.duration or 0) > 0:
-        return VideoSource(url, container)
-    return NetworkCamera(url, container)
+    if is_http and container.format.name in ("mpjpeg", "mjpeg"):  # what it is shows in its bytes alone
+        container.close()
+        return open_motion_jpeg(url, certain=True) or _open(url)
+    return container
 
 
 def _open(address: str) -> InputContainer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,30 +12,30 @@ from typing import Final
 import cv2
 import numpy as np
 
+from producer.camera import Camera
 from producer.errors import SourceError
-from producer.picture import Picture, Source
+from producer.picture import Picture
 
 LINUX_DEVICES: Final = Path("/sys/class/video4linux")
 # FFmpeg's names for the systems' camera interfaces; OpenCV numbers devices in the same order.
 INTERFACES: Final = {"darwin": "avfoundation", "win32": "dshow"}
 
 
-class Webcam(Source):
+class Webcam(Camera):
     """A webcam by its index.
 
     Uses OpenCV, because the FFmpeg in PyAV's wheels does not support webcams on Linux.
     """
 
-    live = True
-
     def __init__(self, index: int) -> None:
+        super().__init__()
         self._index = index
-        self._capture = self._open()
-        fps = float(self._capture.get(cv2.CAP_PROP_FPS))
+        self._first: cv2.VideoCapture | None = self._open()
+        fps = float(self._first.get(cv2.CAP_PROP_FPS))
         self.native_fps = fps if 0 < fps <= 1000 else 0.0
 
-    def pictures(self) -> Iterator[Picture]:
-        capture = self._capture if self._capture.isOpened() else self._open()
+    def connection(self) -> Generator[Picture, None, None]:
+        capture, self._first = self._first or self._open(), None
         try:
             while True:
                 ok, image = capture.read()

@@ -24,7 +24,7 @@ from rich.console import Console
 
 from local.processes import ROOT
 from local.resources import Resources
-from producer import video
+from producer import camera, mjpeg, video
 from producer.encoding import Encoder
 from producer.errors import PictureError, SourceError
 from producer.lane import Lane
@@ -41,8 +41,9 @@ LEVELS = range(0, 240, 10)
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(video, "RECONNECT_CAP_SECONDS", 0.05)
+    monkeypatch.setattr(camera, "RECONNECT_CAP_SECONDS", 0.05)
     monkeypatch.setattr(video, "READ_TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr(mjpeg, "TIMEOUT_SECONDS", 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -142,12 +143,12 @@ def test_an_away_camera_is_shown_as_such() -> None:
 
 
 def test_an_rtsp_camera_is_read_over_tcp_and_called_again_when_it_hangs_up(film: bytes) -> None:
-    with rtsp.camera(film) as camera:
-        source = open_source(camera.url)
+    with rtsp.camera(film) as served:
+        source = open_source(served.url)
         assert isinstance(source, NetworkCamera)
         assert source.native_fps == 25
         seen = levels(source, 2 * len(LEVELS) - 8)
-        assert camera.methods.count("PLAY") == 2
+        assert served.methods.count("PLAY") == 2
     first = seen[: seen.index(max(seen)) + 1]
     assert first == sorted(first)
     assert len(first) >= len(LEVELS) - 3  # a broken stream may lose its last pictures
@@ -238,12 +239,12 @@ def test_the_command_ends_with_a_film_over_http(resources: Resources, tmp_path: 
 
 @pytest.mark.slow
 def test_an_rtsp_camera_that_falls_silent_is_called_again(film: bytes) -> None:
-    with rtsp.camera(film) as camera:
-        camera.hang.set()
-        source = open_source(camera.url)
+    with rtsp.camera(film) as served:
+        served.hang.set()
+        source = open_source(served.url)
         assert isinstance(source, NetworkCamera)
         levels(source, len(LEVELS) + 5)
-        assert camera.methods.count("PLAY") == 2
+        assert served.methods.count("PLAY") == 2
 
 
 @pytest.mark.parametrize("url", ["http://user:secret@127.0.0.1:9/video.mjpg", "rtsp://user:secret@127.0.0.1:9/live"])
