@@ -16,7 +16,7 @@ from local.arrivals import Account, Arrivals, quarantined
 from local.interrupts import Interrupts
 from local.processes import Process
 from local.resources import Resources
-from producer.cli import INTERRUPTED
+from producer.stopping import INTERRUPTED, TERMINATED
 
 # For so long it goes on where somebody watches and does not end it.
 SECONDS: Final = 300.0
@@ -129,7 +129,7 @@ def report_of(producer: Process) -> int:
     """
     report = producer.line(1)
     status = producer.process.returncode
-    if status not in (0, INTERRUPTED) or not report:
+    if status not in (0, INTERRUPTED, TERMINATED) or not report:
         raise RuntimeError(f"the producer ended with status {status}")
     counts: dict[str, Any] = json.loads(report)
     return int(counts["sent"])

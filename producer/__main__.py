@@ -1,6 +1,15 @@
 """`python -m producer`."""
 
-from producer.cli import app
+from producer.stopping import signals
+
+
+def main() -> None:
+    """The command line. Signals are taken before the rest is loaded, which takes a while."""
+    signals.take()
+    from producer.cli import app
+
+    app(prog_name="producer")
+
 
 if __name__ == "__main__":
-    app(prog_name="producer")
+    main()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
@@ -23,7 +23,7 @@ from producer.address import is_url
 from producer.encoding import Encoder
 from producer.errors import ProducerError, SourceError, UnreachedError
 from producer.kinesis import connect, record_limit
-from producer.lane import Lane
+from producer.lane import Lane, describe
 from producer.ledger import Ledger
 from producer.motion import ChangeGate
 from producer.picture import Source
@@ -31,15 +31,15 @@ from producer.progress import Progress, summary, table
 from producer.rate import choose_rate
 from producer.sender import Sender
 from producer.sources import open_source, source_name
+from producer.stopping import DRAIN_SECONDS, INTERRUPTED, signals
 from producer.video import NetworkCamera
 from producer.webcam import devices
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
-INTERRUPTED = 130
 MAX_FPS = 1000
 # A camera that is read notices within a frame that it should stop.
-LEAVE_SECONDS = 1.0
+LEAVE_SECONDS = 0.6
 
 EPILOG = """
 [bold]Examples[/bold]
@@ -54,8 +54,9 @@ producer send demo --from-outputs outputs.json
 [bold]Exit status[/bold]
 
 0 all sent · 1 other error · 2 wrong usage · 3 no such stream · 4 no credentials or not allowed ·
-5 unreadable source, or pictures of one · 6 service out of reach · 7 frames refused as too large ·
-130 interrupted before a file's end
+5 unreadable source, or pictures of one, or a camera never reached or away at the end ·
+6 service out of reach · 7 frames refused as too large ·
+130 (Ctrl-C) or 143 (SIGTERM) before a file's end, or with frames that the stream did not take in a second
 """
 
 
@@ -81,6 +82,7 @@ FromOutputs = Annotated[
 @app.callback()
 def main() -> None:
     """Puts video frames on a Kinesis Data Stream."""
+    signals.take()
 
 
 @app.command(epilog=EPILOG, rich_help_panel=None)
@@ -131,7 +133,7 @@ def send(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and nothing else.")] = False,
 ) -> None:
-    """Sends each SOURCE's frames until it ends, or until Ctrl-C; then sends what is queued.
+    """Sends each SOURCE's frames until it ends, or until Ctrl-C or SIGTERM; then, for a second, what is queued.
 
     A file's frames are never dropped. When the stream is slower than a camera, the camera's oldest frame is dropped.
     """
@@ -155,34 +157,64 @@ def send(
         with ExitStack() as stack:
             accepted = stack.enter_context(Ledger(ledger, progress.tell)) if ledger else None
             sender = Sender(kinesis, stream, lanes, wake, accepted)
-            sender.connect()
-            stack.enter_context(_interruptible(lanes))
-            stack.callback(_leave, lanes)
+            stack.enter_context(signals.stopping(partial(_stop, sender, lanes)))
             started = time.monotonic()
-            for lane in lanes:
-                lane.start()
-            stack.enter_context(progress)
-            ended_by: ProducerError | None = None
-            try:
-                sender.run()
-            except ProducerError as error:
-                ended_by = error
+            ended_by = _run(sender, lanes, progress)
             seconds = time.monotonic() - started
-        if as_json:
-            print(json.dumps(summary(lanes, seconds, stream)))
-        else:
-            Console().print(table(lanes, seconds))
-        for reason in (ended_by, *(lane.error for lane in lanes)):
-            if reason:
-                raise reason
-        if absent := [lane.source_id for lane in lanes if lane.absent]:
-            _fail(f"{', '.join(absent)}: never reached", SourceError.exit_status)
-        if broken := sum(lane.counts.broken for lane in lanes if not lane.live):
-            _fail(f"{broken} pictures cannot be read: they are named above", SourceError.exit_status)
-        if any(lane.counts.refused for lane in lanes):
-            _fail("frames were refused: too large for a record at any quality and size", 7)
-        if not all(lane.complete or lane.live for lane in lanes):
-            raise typer.Exit(INTERRUPTED)
+            if as_json:
+                print(json.dumps(summary(lanes, seconds, stream)), flush=True)
+            else:
+                Console().print(table(lanes, seconds))
+            _end(lanes, ended_by)
+
+
+def _run(sender: Sender, lanes: list[Lane], progress: Progress) -> ProducerError | None:
+    """Sends until nothing is left; gives what has ended it before."""
+    try:
+        sender.connect()
+        for lane in lanes:
+            lane.start()
+        with progress:
+            sender.run()
+    except ProducerError as error:
+        return error
+    except Exception as error:
+        return ProducerError(describe(error))
+    finally:
+        _leave(lanes)
+        for lane in lanes:
+            lane.close()
+    return None
+
+
+def _end(lanes: list[Lane], ended_by: ProducerError | None) -> None:
+    """Ends the process with the status of what has become of the lanes."""
+    for reason in (ended_by, *(lane.error for lane in lanes)):
+        if reason:
+            raise reason
+    for word, cameras in (
+        ("never reached", [lane.source_id for lane in lanes if lane.absent]),
+        ("away at the end", [lane.source_id for lane in lanes if lane.away and not lane.absent]),
+    ):
+        if cameras:
+            _fail(f"{', '.join(cameras)}: {word}", SourceError.exit_status)
+    if broken := sum(lane.counts.broken for lane in lanes if not lane.live):
+        _fail(f"{broken} pictures cannot be read: they are named above", SourceError.exit_status)
+    if any(lane.counts.refused for lane in lanes):
+        _fail("frames were refused: too large for a record at any quality and size", 7)
+    unsent = sum(lane.counts.unsent for lane in lanes)
+    if unsent or not all(lane.complete or lane.live for lane in lanes):
+        status = 128 + signals.received if signals.received else INTERRUPTED
+        if unsent:
+            _fail(f"{unsent} frames were not sent: the stream did not take them in time", status)
+        raise typer.Exit(status)
+
+
+def _stop(sender: Sender, lanes: list[Lane]) -> None:
+    """Ends the captures, and soon the sending."""
+    for lane in lanes:
+        lane.request_stop()
+    sender.finish_within(DRAIN_SECONDS)
 
 
 def _leave(lanes: list[Lane]) -> None:
@@ -262,25 +294,6 @@ def list_devices(as_json: Annotated[bool, typer.Option("--json", help="Print a l
         print("no webcams found; files, folders, network cameras and `demo` need none")
     for device in found if not as_json else ():
         print(f"{device.index}  {device.name}")
-
-
-@contextmanager
-def _interruptible(lanes: list[Lane]) -> Iterator[None]:
-    """Has Ctrl-C or SIGTERM end the captures, and a second one of either end the process."""
-
-    def stop(_number: int, _frame: object) -> None:
-        # Both, before any lane takes a lock: a second signal must not call this handler within itself.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
-        for lane in lanes:
-            lane.request_stop()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -51,13 +51,10 @@ def explain(error: Exception, stream: str) -> ProducerError:
         return AccessError("no AWS credentials found: `aws configure`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID")
     if kind is Kind.MISSING:
         return StreamError(f"stream {stream}: no such stream in this account and region")
-    if kind in (Kind.FORBIDDEN, Kind.CREDENTIALS, Kind.EXPIRED):
+    if kind is Kind.EXPIRED:
+        return AccessError(f"{text}; log in again, or set this machine's clock")
+    if kind in (Kind.FORBIDDEN, Kind.CREDENTIALS):
         return AccessError(text)
     if isinstance(error, EndpointConnectionError):
         return UnreachableError(f"stream {stream}: {error}")
     return ProducerError(text) if isinstance(error, ClientError) or kind is Kind.WRONG else UnreachableError(text)
-
-
-def is_final(error: Exception) -> bool:
-    """Whether trying again cannot help."""
-    return classify(error) is not Kind.PASSING

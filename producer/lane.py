@@ -30,6 +30,7 @@ class Counts:
 
     Attributes:
         reconnects: How often a camera was reached again.
+        unsent: Those that were still queued when there was no more time; the stream may have taken the last of them.
     """
 
     captured: int = 0
@@ -38,6 +39,7 @@ class Counts:
     unchanged: int = 0
     dropped: int = 0
     refused: int = 0
+    unsent: int = 0
     sent: int = 0
     bytes: int = 0
     throttled: int = 0
@@ -97,8 +99,7 @@ class Lane:
         self._thread.start()
 
     def request_stop(self) -> None:
-        """Ends the capture soon; queued frames stay. A signal handler may call it if no other handler that calls it can
-        interrupt that one: setting the event takes a lock that is not reentrant."""
+        """Ends the capture soon; queued frames stay."""
         self._stop.set()
 
     def wait(self, seconds: float) -> None:
@@ -134,6 +135,10 @@ class Lane:
             with self._room:  # whatever is queued just now
                 return False
         return not self._ended
+
+    def close(self) -> None:
+        """Counts what is still queued, which nobody sends any more."""
+        self.counts.unsent = len(self._queue)
 
     def head(self) -> bytes | None:
         """The next frame to send; it stays in the queue until `accept`."""

@@ -25,7 +25,7 @@ COLUMNS: Final = (
     "throttled",
 )
 # Shown where there are any.
-SELDOM: Final = frozenset({"broken", "reconnects"})
+SELDOM: Final = frozenset({"broken", "reconnects", "unsent"})
 
 
 class Progress:

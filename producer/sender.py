@@ -14,10 +14,10 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
-from cloud.errors import ERRORS
+from cloud.errors import ERRORS, may_pass
 from cloud.retry import full_jitter
 from producer.errors import ProducerError
-from producer.kinesis import call, explain, is_final
+from producer.kinesis import call, explain
 from producer.lane import Lane
 from producer.pacing import Pacer, open_shards, spread
 
@@ -63,28 +63,40 @@ class Sender:
         self._connected = False
         self._failures = 0
         self._last_success: float | None = None
+        self._end_at = float("inf")
+
+    def finish_within(self, seconds: float) -> None:
+        """Has `run` return after so long, whatever is left; any thread may call it."""
+        self._end_at = time.monotonic() + seconds
+        self._wake.set()
 
     def run(self) -> None:
-        """Sends until nothing is left.
+        """Sends until nothing is left, or there is no more time. What has no answer by then may arrive, too.
 
         Raises:
             ProducerError: If the stream is missing, forbidden or out of reach.
         """
         if not self._connected:
             self.connect()
-        with ThreadPoolExecutor(REQUESTS, thread_name_prefix="put") as threads:
+        threads = ThreadPoolExecutor(REQUESTS, thread_name_prefix="put")
+        try:
             while True:
                 self._wake.clear()
                 self._settle()
-                batch, wait = self._choose(time.monotonic())
+                now = time.monotonic()
+                if now >= self._end_at:
+                    return
+                batch, wait = self._choose(now)
                 if batch:
                     request = threads.submit(self._put, batch)
                     self._away[request] = batch
                     request.add_done_callback(lambda _: self._wake.set())
                 elif self._away or any((lane.capturing and not lane.absent) or lane.head() for lane in self._lanes):
-                    self._wake.wait(wait)
+                    self._wake.wait(min(wait, self._end_at - now))
                 else:
                     return
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def connect(self) -> None:
         """Lists the stream's shards; `run` does it otherwise, while the first pictures wait.
@@ -102,7 +114,7 @@ class Sender:
         try:
             self._pacer = self._new_pacer()
         except ERRORS as error:
-            if is_final(error):
+            if not may_pass(error):
                 raise explain(error, self._stream) from None
 
     def _choose(self, now: float) -> tuple[Batch, float]:
@@ -148,7 +160,7 @@ class Sender:
                     results = request.result()["Records"]
                 except ERRORS as error:
                     self._failures += 1
-                    if is_final(error) or self._is_hopeless():
+                    if not may_pass(error) or self._is_hopeless():
                         fatal = explain(error, self._stream)
                     results = [{"ErrorCode": "RequestFailed"}] * len(batch)
                 else:

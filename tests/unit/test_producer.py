@@ -512,29 +512,6 @@ def test_the_summary_is_printed_whatever_ends_the_run(resources: Resources) -> N
     assert "no such stream" in errors
 
 
-SIGNALLED_WHILE_STOPPING = """
-import os, signal
-from producer import cli
-
-class Lane:
-    called = False
-
-    def request_stop(self):
-        if self.called:
-            os._exit(7)  # the handler ran within itself
-        self.called = True
-        os.kill(os.getpid(), signal.SIGINT)
-
-with cli._interruptible([Lane()]):
-    signal.raise_signal(signal.SIGTERM)
-"""
-
-
-def test_a_second_signal_ends_the_process_and_never_interrupts_the_handler_of_the_first() -> None:
-    done = subprocess.run([sys.executable, "-c", SIGNALLED_WHILE_STOPPING], cwd=ROOT, check=False)
-    assert done.returncode == -signal.SIGINT
-
-
 @pytest.mark.parametrize("shards", [1, 2, 3, 4, 8, 100])
 @pytest.mark.parametrize("cameras", [1, 3, 4, 8, 1000])
 def test_sources_are_spread_evenly_over_any_number_of_shards(cameras: int, shards: int) -> None:

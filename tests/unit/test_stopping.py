@@ -1,0 +1,172 @@
+"""Ctrl-C and SIGTERM end the producer in any state, with a status of its own and without a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from local.faults import Fault, FaultControl
+from local.processes import ROOT, Aws
+from local.resources import Resources
+from local.waiting import wait_for
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+SEND = [sys.executable, "-m", "producer", "send"]
+
+
+@contextmanager
+def silent_server() -> Iterator[tuple[str, threading.Event]]:
+    """Takes connections and says nothing; gives its address, and an event for the first connection."""
+    called, kept = threading.Event(), []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accept() -> None:
+            while True:
+                try:
+                    kept.append(server.accept()[0])
+                except OSError:
+                    return
+                called.set()
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"127.0.0.1:{server.getsockname()[1]}", called
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def start(command: list[str], resources: Resources, **variables: str) -> subprocess.Popen[str]:
+    environment = resources.environment() | variables
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=environment, cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
+
+
+def ended(producer: subprocess.Popen[str], number: int) -> tuple[int, str, str]:
+    """Sends a signal; gives status, output and errors."""
+    os.kill(producer.pid, number)
+    output, errors = producer.communicate()
+    assert "Traceback" not in errors
+    return producer.returncode, output, errors
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "http"])
+@pytest.mark.parametrize("number", SIGNALS)
+def test_while_a_camera_is_opened(resources: Resources, scheme: str, number: int) -> None:
+    with silent_server() as (address, called):
+        producer = start([*SEND, f"{scheme}://{address}/live", "--json"], resources)
+        assert called.wait(300)
+        assert ended(producer, number) == (128 + number, "", "")
+
+
+HANGING_LOOK_UP = """
+import ctypes, sys
+from producer import cli
+from producer.__main__ import main
+
+def hang(*_):
+    print("looking up", flush=True)
+    while True:
+        ctypes.CDLL(None).sleep(60)  # native code, as the look-up of a name
+
+cli.open_source = hang
+sys.argv = ["producer", "send", "rtsp://camera.invalid/"]
+main()
+"""
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_while_native_code_hangs(resources: Resources, number: int) -> None:
+    producer = start([sys.executable, "-c", HANGING_LOOK_UP], resources)
+    assert producer.stdout
+    assert producer.stdout.readline() == "looking up\n"
+    assert ended(producer, number) == (128 + number, "", "")
+
+
+def test_while_the_stream_is_out_of_reach_at_the_start(resources: Resources) -> None:
+    with silent_server() as (address, called):
+        producer = start([*SEND, "demo", "--endpoint-url", f"http://{address}"], resources)
+        assert called.wait(300)
+        assert ended(producer, signal.SIGTERM) == (143, "", "")
+
+
+@contextmanager
+def met(aws: Aws, fault: Fault) -> Iterator[FaultControl]:
+    control = FaultControl(aws.url)
+    control.add(fault)
+    try:
+        yield control
+    finally:
+        control.clear()
+
+
+def put_requests(control: FaultControl) -> int:
+    return control.requests().get("kinesis:PutRecords", 0)
+
+
+@pytest.mark.parametrize("kind", ["throttle", "partial", "slow", "reset"])
+def test_while_the_stream_takes_nothing(aws: Aws, resources: Resources, kind: str) -> None:
+    with met(aws, Fault(kind, "kinesis", "PutRecords", delay=60)) as control:
+        before = put_requests(control)
+        producer = start([*SEND, "demo", "--fps", "100", "--json"], resources)
+        wait_for(lambda: put_requests(control) > before or producer.poll() is not None, "request")
+        status, output, errors = ended(producer, signal.SIGTERM)
+    counts = json.loads(output)["sources"]["demo"]
+    assert counts["captured"] == counts["sent"] + counts["unsent"]
+    if kind != "partial":
+        assert status == 143
+        assert errors == f"error: {counts['unsent']} frames were not sent: the stream did not take them in time\n"
+
+
+def test_while_a_camera_is_away(aws: Aws, resources: Resources) -> None:
+    with silent_server() as (address, _):
+        control = FaultControl(aws.url)
+        before = put_requests(control)
+        producer = start([*SEND, "http://127.0.0.1:9/", f"rtsp://{address}/", "demo", "--json"], resources)
+        wait_for(lambda: put_requests(control) > before or producer.poll() is not None, "frame")
+        status, output, errors = ended(producer, signal.SIGTERM)
+    assert status == 5
+    assert json.loads(output)["sent"] > 0
+    assert errors.splitlines()[-1].endswith(": never reached")
+
+
+def test_a_second_signal_ends_it_at_once(aws: Aws, resources: Resources) -> None:
+    with met(aws, Fault("slow", "kinesis", "PutRecords", delay=60)) as control:
+        before = put_requests(control)
+        producer = start([*SEND, "demo"], resources)
+        wait_for(lambda: put_requests(control) > before or producer.poll() is not None, "request")
+        producer.send_signal(signal.SIGTERM)
+        assert ended(producer, signal.SIGINT)[0] in (130, 143)
+
+
+def unshare() -> list[str]:
+    """A command that runs another as the first process of a container; empty where that is not allowed."""
+    command = [shutil.which("unshare") or "false", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    return command if subprocess.run([*command, "true"], check=False, capture_output=True).returncode == 0 else []
+
+
+@pytest.mark.skipif(not unshare(), reason="unshare is not here or not allowed")
+@pytest.mark.parametrize("command", [["demo", "--json"], ["rtsp://{address}/"]], ids=["sending", "opening"])
+def test_as_the_first_process_of_a_container(aws: Aws, resources: Resources, command: list[str]) -> None:
+    """To which the kernel passes no signal that has no handler; `docker stop` sends SIGTERM."""
+    with silent_server() as (address, called):
+        control = FaultControl(aws.url)
+        before = put_requests(control)
+        words = [word.format(address=address) for word in command]
+        contained = start([*unshare(), *SEND, *words], resources)
+        wait_for(lambda: called.is_set() or put_requests(control) > before, "request")
+        children = f"/proc/{contained.pid}/task/{contained.pid}/children"
+        with open(children) as file:
+            [first] = file.read().split()
+        os.kill(int(first), signal.SIGTERM)
+        output, errors = contained.communicate()
+    assert contained.returncode == 143, errors
+    assert not output or json.loads(output)["sent"] > 0
+    assert "Traceback" not in errors
