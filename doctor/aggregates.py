@@ -9,35 +9,25 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from doctor.finding import Finding
-from doctor.place import Place, ask
+from doctor.latest import RECENT_MINUTES, latest
+from doctor.place import Place
 
 # https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md
 MAGIC: Final = b"\xf3\x89\x9a\xc2"
 DIGEST_BYTES: Final = 16
-RECENT_MINUTES: Final = 5
-# A frame is large: the first few of a shard say how its producers aggregate.
-LOOKED_AT: Final = 10
-READS: Final = 5
 ADVICE: Final = "one partition key, or one explicit hash key, in each record: docs/messages.md"
 
 
 def aggregates(place: Place) -> Finding:
     """Whether the latest aggregated records are such as KCL takes."""
-    kinesis, since = place.client("kinesis"), datetime.now(UTC) - timedelta(minutes=RECENT_MINUTES)
-    shards = ask(
-        "aggregates", "kinesis:ListShards", lambda: kinesis.list_shards(StreamName=place.stream)["Shards"], "no stream"
-    )
     seen, dropped = 0, 0
-    for shard in shards:
+    for shard, records in latest(place, "aggregates"):
         hashes = range(int(shard["HashKeyRange"]["StartingHashKey"]), int(shard["HashKeyRange"]["EndingHashKey"]) + 1)
-        look = partial(_latest, kinesis, place, shard, since)
-        for record in ask("aggregates", "kinesis:GetRecords", look, "no shard"):
-            inside = list(hash_keys(record))
+        for record in records:
+            inside = list(hash_keys(record["Data"]))
             seen += bool(inside)
             dropped += any(key not in hashes for key in inside)
     if not seen:
@@ -97,18 +87,3 @@ def _varint(message: bytes, place: int) -> tuple[int, int]:
         place, shift = place + 1, shift + 7
         if byte < 128:
             return value, place
-
-
-def _latest(kinesis: Any, place: Place, shard: dict[str, Any], since: datetime) -> list[bytes]:
-    iterator = kinesis.get_shard_iterator(
-        StreamName=place.stream, ShardId=shard["ShardId"], ShardIteratorType="AT_TIMESTAMP", Timestamp=since
-    )["ShardIterator"]
-    found: list[bytes] = []
-    # A read may return nothing although more records follow.
-    for _ in range(READS):
-        answer = kinesis.get_records(ShardIterator=iterator, Limit=LOOKED_AT)
-        found += [record["Data"] for record in answer["Records"]]
-        iterator = answer.get("NextShardIterator")
-        if len(found) >= LOOKED_AT or not iterator or not answer.get("MillisBehindLatest"):
-            break
-    return found

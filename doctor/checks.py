@@ -14,6 +14,7 @@ from doctor.aggregates import aggregates
 from doctor.finding import Finding
 from doctor.leases import leases
 from doctor.place import HopError, Place, ask
+from doctor.sources import sources
 
 RECENT_MINUTES: Final = 5
 MUCH_LAG_SECONDS: Final = 60.0
@@ -28,6 +29,7 @@ def all_checks(place: Place, worker_url: str | None) -> Iterator[Finding]:
         lambda: stream(place),
         lambda: records(place),
         lambda: aggregates(place),
+        lambda: sources(place),
         lambda: tasks(place),
         lambda: leases(place),
         lambda: worker(worker_url),

@@ -26,6 +26,10 @@ MAX_SOURCES: Final = 256
 MAX_CLASSES: Final = 200
 # A source's rate is that of so many seconds.
 RATE_SECONDS: Final = 10.0
+# Producers send under one name at a time where their frames come side by side for longer than a queue mixes them up, or
+# than a producer takes to start again. Of the sessions of a source, the latest are kept.
+OVERLAP_SECONDS: Final = 5.0
+MAX_SESSIONS: Final = 8
 # Events that wait for a browser that does not keep up, in number and in bytes; then it misses some.
 BACKLOG: Final = 200
 BACKLOG_BYTES: Final = 8 * 1024 * 1024
@@ -46,6 +50,7 @@ class Source:
     frames: int = 0
     arrivals: deque[float] = field(default_factory=deque)
     classes: Counter[str] = field(default_factory=Counter)
+    sessions: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def rate(self, now: float) -> float:
         """Frames a second of late."""
@@ -59,15 +64,28 @@ class Source:
         self.latency = (datetime.now(UTC) - parse_time(result.captured_at)).total_seconds()
         self.frames += 1
         self.arrivals.append(now)
+        session = result.frame_id.rpartition("/")[0]
+        self.sessions[session] = self.sessions.pop(session, (now, now))[0], now
+        if len(self.sessions) > MAX_SESSIONS:
+            del self.sessions[next(iter(self.sessions))]
         self.classes.update(item.class_name for item in result.summary)
         if len(self.classes) > MAX_CLASSES:
             self.classes = Counter(dict(self.classes.most_common(MAX_CLASSES)))
+
+    def senders(self, now: float) -> int:
+        """How many producers send under its name at a time."""
+        recent = [(first, last) for first, last in self.sessions.values() if last > now - RATE_SECONDS]
+        if not recent:
+            return 0
+        newest = max(first for first, _ in recent)
+        return max(1, sum(first < newest and last - newest > OVERLAP_SECONDS for first, last in recent) + 1)
 
     def status(self, now: float) -> dict[str, Any]:
         """As the page and the API give it."""
         return {
             "name": self.name,
             "frames": self.frames,
+            "senders": self.senders(now),
             "fps": round(self.rate(now), 2),
             "latency_seconds": round(self.latency, 3),
             "lag_seconds": None if self.lag_ms is None else self.lag_ms / 1000,

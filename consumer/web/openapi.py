@@ -48,10 +48,20 @@ _SCHEMAS: Final = {
     },
     "Source": {
         "type": "object",
-        "required": ["name", "frames", "fps", "latency_seconds", "silent_seconds", "classes", "latest_frame_id"],
+        "required": [
+            "name",
+            "frames",
+            "senders",
+            "fps",
+            "latency_seconds",
+            "silent_seconds",
+            "classes",
+            "latest_frame_id",
+        ],
         "properties": {
             "name": _TEXT,
             "frames": _COUNT,
+            "senders": {"description": "producers that send under its name at a time; one is right", **_COUNT},
             "fps": {"type": "number", "minimum": 0},
             "latency_seconds": {"description": "from capture to this server", **_NUMBER},
             "lag_seconds": {"description": "of the worker behind the stream", "type": ["number", "null"], "minimum": 0},

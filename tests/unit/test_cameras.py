@@ -10,8 +10,8 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,17 +22,21 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from contract import Frame
 from local.processes import ROOT
 from local.resources import Resources
+from local.waiting import wait_for
 from producer import camera, mjpeg, video
+from producer.camera import Camera
+from producer.clock import HostClock
 from producer.encoding import Encoder
 from producer.errors import PictureError, SourceError
 from producer.lane import Lane
-from producer.picture import Source
+from producer.picture import Image, Picture, Source
 from producer.progress import table
 from producer.sources import open_source
 from producer.video import NetworkCamera, VideoSource
-from producer.webcam import Device, devices
+from producer.webcam import Device, Webcam, devices
 from tests import pictures, rtsp
 
 FRAMES_EACH = 12
@@ -51,7 +55,7 @@ def film() -> bytes:
     return rtsp.film([rtsp.grey(level) for level in LEVELS], [Fraction(n, 25) for n in range(len(LEVELS))])
 
 
-class Camera(BaseHTTPRequestHandler):
+class Served(BaseHTTPRequestHandler):
     """Sends some pictures as Motion JPEG and closes the connection."""
 
     visits: ClassVar[list[str]] = []
@@ -62,9 +66,13 @@ class Camera(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.end_headers()
         for number in range(FRAMES_EACH):
+            self.wait()
             jpeg = pictures.street_jpeg(64, 64, seed=number)
             head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
             self.wfile.write(head + jpeg + b"\r\n")
+
+    def wait(self) -> None:
+        """Lets the next picture go."""
 
     def log_message(self, *_: object) -> None:
         pass
@@ -83,8 +91,8 @@ def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
 
 @pytest.fixture
 def http_camera() -> Iterator[str]:
-    Camera.visits.clear()
-    with serving(Camera) as address:
+    Served.visits.clear()
+    with serving(Served) as address:
         yield f"{address}/video.mjpg"
 
 
@@ -101,7 +109,7 @@ def test_an_http_camera_that_hangs_up_is_called_again(http_camera: str) -> None:
     assert isinstance(source, NetworkCamera)
     assert source.live
     levels(source, 3 * FRAMES_EACH - 6)
-    assert len(Camera.visits) >= 3
+    assert len(Served.visits) >= 3
 
 
 def test_a_camera_that_is_away_at_first_is_called_again(http_camera: str) -> None:
@@ -133,6 +141,92 @@ def test_a_film_that_is_none_ends_the_command_before_anything_is_sent(resources:
     assert done.returncode == 5
     [line] = done.stderr.splitlines()
     assert "film.mp4: cannot be opened as a video" in line
+
+
+class Hiccups(Camera):
+    """A camera whose connections end as they are told to; after the last one it is gone."""
+
+    def __init__(self, ends: list[str]) -> None:
+        super().__init__()
+        self._ends = iter(ends)
+
+    def connection(self) -> Generator[Picture, None, None]:
+        end = next(self._ends, "gone")
+        if end == "gone":
+            raise SourceError("no more")
+        yield Picture(jpeg=pictures.street_jpeg(64, 64))
+        if end == "breaks":
+            raise SourceError("broken")
+
+
+def test_a_camera_that_goes_and_comes_is_told_in_two_lines_and_hiccups_are_counted() -> None:
+    told: list[str] = []
+    source = Hiccups(["ends", "ends", "breaks", "gone", "gone", "ends", "breaks", "ends", "end"])
+    source.tell = told.append
+    with closing(source.pictures()) as film:  # type: ignore[type-var]
+        for _ in range(7):
+            next(film)
+    assert source.reconnects == 6
+    assert told == ["broken; it is tried again", told[-1]]
+    assert re.fullmatch(r"it is back after \d+ s", told[-1])
+
+
+def test_a_webcam_is_opened_again_after_a_hiccup(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Capture:
+        """Gives two pictures each time that it is opened; the second time it is not there."""
+
+        opened = 0
+
+        def __init__(self, index: int) -> None:
+            Capture.opened += 1
+            self._here, self._left = Capture.opened != 2, 2
+
+        def isOpened(self) -> bool:  # noqa: N802
+            return self._here
+
+        def get(self, _: int) -> float:
+            return 30.0
+
+        def read(self) -> tuple[bool, Image | None]:
+            self._left -= 1
+            return (True, rtsp.grey(9)) if self._left >= 0 else (False, None)
+
+        def release(self) -> None:
+            pass
+
+    monkeypatch.setattr("cv2.VideoCapture", Capture)
+    told: list[str] = []
+    source = Webcam(0)
+    source.tell = told.append
+    with closing(source.pictures()) as film:  # type: ignore[type-var]
+        assert len([next(film) for _ in range(5)]) == 5
+    assert source.reconnects == 2
+    assert told == ["webcam 0: no more pictures; it is tried again", told[1]]
+
+
+def test_an_mjpeg_camera_is_stamped_as_its_pictures_come() -> None:
+    """FFmpeg would count 25 a second of a camera that says no rate."""
+    allowed = threading.Semaphore(0)
+
+    class Slow(Served):
+        def wait(self) -> None:
+            allowed.acquire()
+
+    lane_clock = HostClock()
+    with serving(Slow) as address:
+        source = open_source(f"{address}/video.mjpg")
+        lane = Lane("door", source, Encoder(), wake=threading.Event(), limit=FRAMES_EACH)
+        lane.start()
+        for _ in range(FRAMES_EACH):
+            before = lane_clock.now()
+            allowed.release()
+            wait_for(lane.head, "picture")
+            data = lane.head()
+            assert data
+            metadata = Frame.parse(data).metadata
+            assert metadata
+            assert before - 0.01 <= metadata.captured_at.timestamp() <= lane_clock.now() + 0.01
+            lane.accept(len(data))
 
 
 def test_an_away_camera_is_shown_as_such() -> None:

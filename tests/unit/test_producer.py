@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract import Frame, Metadata
-from local.processes import ROOT
+from local.faults import Fault, FaultControl
+from local.processes import ROOT, Aws
 from local.resources import REGION, Resources
 from local.waiting import PATIENCE_SECONDS, wait_for
 from producer import Producer, sender
@@ -498,8 +499,9 @@ def test_ctrl_c_sends_what_is_queued_and_says_that_the_file_is_not_finished(reso
     output, errors = producer.communicate()
     assert producer.returncode == 130, errors
     summary = json.loads(output)
-    assert summary["sent"] == len(frames_on(resources)) > 0
-    assert summary["sources"]["demo"]["captured"] == summary["sent"]
+    counts = summary["sources"]["demo"]
+    assert 0 < summary["sent"] <= len(frames_on(resources)) <= counts["captured"]
+    assert counts["captured"] == counts["sent"] + counts["unsent"]
     assert "Traceback" not in errors
 
 
@@ -510,6 +512,26 @@ def test_the_summary_is_printed_whatever_ends_the_run(resources: Resources) -> N
     assert producer.returncode == 3, errors
     assert json.loads(output)["sent"] > 0
     assert "no such stream" in errors
+
+
+def test_a_wrong_clock_neither_ends_the_run_nor_shows_in_the_frames(aws: Aws, resources: Resources) -> None:
+    """As of a Pi after a power cut: the service says what time it is."""
+    control, producer = FaultControl(aws.url), sending(resources)
+    try:
+        control.add(Fault("skewed", "kinesis", "PutRecords", delay=3600))
+        later = datetime.now(UTC) + timedelta(minutes=59)
+
+        def corrected() -> bool:
+            return any(frame.metadata and frame.metadata.captured_at > later for frame in frames_on(resources))
+
+        wait_for(lambda: corrected() or producer.poll() is not None, "frame with the service's time")
+        producer.send_signal(signal.SIGINT)
+        output, errors = producer.communicate()
+    finally:
+        control.clear()
+    assert producer.returncode == 130, errors
+    assert json.loads(output)["sent"] > 0
+    assert "this machine's clock is off by -3600 s" in errors
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 4, 8, 100])

@@ -105,6 +105,8 @@ function showSource(status) {
     frames: status.frames,
   };
   for (const [name, value] of Object.entries(fields)) made.article.querySelector(`[data-field=${name}]`).textContent = value;
+  const shared = `${status.senders} producers send under this name: give each a --source-id of its own`;
+  made.article.querySelector(".shared").textContent = status.senders > 1 ? shared : "";
   for (const name of Object.keys(status.classes)) know(name);
   return made;
 }

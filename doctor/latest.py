@@ -1,0 +1,39 @@
+"""The latest records of each shard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Final
+
+from doctor.place import Place, ask
+
+RECENT_MINUTES: Final = 5
+# A frame is large: some of a shard say how its producers work.
+LOOKED_AT: Final = 40
+READS: Final = 5
+
+
+def latest(place: Place, hop: str) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Each shard with its first records of the last minutes."""
+    kinesis, since = place.client("kinesis"), datetime.now(UTC) - timedelta(minutes=RECENT_MINUTES)
+    shards = ask(hop, "kinesis:ListShards", lambda: kinesis.list_shards(StreamName=place.stream)["Shards"], "no stream")
+    for shard in shards:
+        look = partial(_records, kinesis, place, shard, since)
+        yield shard, ask(hop, "kinesis:GetRecords", look, "no shard")
+
+
+def _records(kinesis: Any, place: Place, shard: dict[str, Any], since: datetime) -> list[dict[str, Any]]:
+    iterator = kinesis.get_shard_iterator(
+        StreamName=place.stream, ShardId=shard["ShardId"], ShardIteratorType="AT_TIMESTAMP", Timestamp=since
+    )["ShardIterator"]
+    found: list[dict[str, Any]] = []
+    # A read may return nothing although more records follow.
+    for _ in range(READS):
+        answer = kinesis.get_records(ShardIterator=iterator, Limit=LOOKED_AT)
+        found += answer["Records"]
+        iterator = answer.get("NextShardIterator")
+        if len(found) >= LOOKED_AT or not iterator or not answer.get("MillisBehindLatest"):
+            break
+    return found
