@@ -6,10 +6,15 @@ import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contract.source_settings import SourceSettings
+from kcl_worker.tracking.scene import Scene
+from kcl_worker.tracking.scene import Shot as SceneShot
+from kcl_worker.vision.detections import Detections
 from producer.clock import LEAP_SECONDS, WINDOW_SECONDS, HostClock, StreamClock
 
 EPOCH = 1_700_000_000.0
@@ -148,6 +153,21 @@ def test_whatever_a_stream_says_times_never_run_backwards_or_ahead(claims: list[
         shots.append(Shot(arrived, stamp, arrived))
     for _ in stamped(shots):
         pass
+
+
+@pytest.mark.parametrize("fps", [5, 12.5, 25])
+def test_a_walker_before_a_camera_whose_stamps_are_invented_is_one_person(fps: float) -> None:
+    shots = [Shot(shot.taken, n / 25, shot.arrived) for n, shot in enumerate(film(fps, 22, 0.05))]
+    scene, ids = Scene(0.5), set[str | None]()
+    for number, (shot, error) in enumerate(stamped(shots)):
+        x = 20 + 25 * shot.taken
+        walker = Detections(
+            np.array([[x, 100, x + 40, 200]], np.float32), np.array([0.9], np.float32), np.zeros(1, np.int32)
+        )
+        frame = SceneShot(f"a/s/{number}", "s", shot.taken + error, shot.arrived, walker, [0], 640, 360)
+        found, _ = scene.add(frame, SourceSettings(tracking=True))
+        ids.update(found)
+    assert len(ids - {None}) == 1
 
 
 def test_a_stream_that_begins_again_is_measured_again() -> None:

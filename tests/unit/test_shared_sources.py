@@ -46,7 +46,8 @@ def result(session: str, index: int) -> ResultMessage:
     now = "2026-01-01T00:00:00.000000Z"
     return ResultMessage(
         bucket="b", key="frames/door/2026-01-01/00/k.jpg", frame_index=index, detections_count=0, summary=(),
-        timestamp=now, stream_name="s", frame_id=f"door/{session}/{index:09d}", source="door", captured_at=now, processed_at=now,
+        timestamp=now, stream_name="s", frame_id=f"door/{session}/{index:09d}", source="door", captured_at=now,
+        processed_at=now,
         shard_id="shardId-000000000000", sequence_number="1", image_width=1, image_height=1, model="m",
         inference_ms=1.0, lag_ms=0, zones=None, lines=None,
     )  # fmt: skip
