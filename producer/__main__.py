@@ -8,7 +8,11 @@ def main() -> None:
     signals.take()
     from producer.cli import app
 
-    app(prog_name="producer")
+    try:
+        app(prog_name="producer")
+    except SystemExit as end:
+        signals.leave(end.code)
+        raise
 
 
 if __name__ == "__main__":
