@@ -56,15 +56,15 @@ class Camera(Source):
                 failed = error
             since = since if attempt else time.monotonic()
             attempt += 1
-            if failed and not self.away:
+            if failed:
                 self._is_away(failed)
             time.sleep(full_jitter(attempt, RECONNECT_BASE_SECONDS, RECONNECT_CAP_SECONDS))
 
     def _is_away(self, error: SourceError) -> None:
         self.away = True
         # One that comes and goes is told once in a while.
-        self._told = time.monotonic() >= self._quiet_until
-        if self._told:
+        if not self._told and time.monotonic() >= self._quiet_until:
+            self._told = True
             self.tell(f"{error}; it is tried again")
 
     def _is_back(self, seconds: float) -> None:

@@ -172,6 +172,18 @@ def test_a_camera_that_goes_and_comes_is_told_in_two_lines_and_hiccups_are_count
     assert re.fullmatch(r"it is back after \d+ s", told[-1])
 
 
+def test_a_camera_that_stays_away_soon_after_it_was_back_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(camera, "QUIET_SECONDS", 0.2)
+    source = Hiccups(["breaks", "breaks", *["gone"] * 50, "ends"])
+    source.tell = told.append
+    with closing(source.pictures()) as film:  # type: ignore[type-var]
+        for _ in range(3):
+            next(film)
+    assert [line.partition(";")[0] for line in told[::2]] == ["broken", "no more"]
+    assert [line[:10] for line in told[1::2]] == ["it is back"] * 2
+
+
 def test_a_camera_that_is_away_at_the_end_is_said_by_the_status(capsys: pytest.CaptureFixture[str]) -> None:
     lane = Lane("door", Hiccups(["breaks"]), Encoder(), wake=threading.Event())
     lane.start()
