@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from producer.address import scheme, shown
+from producer.address import is_url, scheme, shown
 from producer.camera import Camera
 from producer.clock import HostClock, StreamClock
 from producer.errors import PictureError, SourceError, UnreachedError
@@ -109,9 +109,7 @@ class Reading:
                 yield from self._decode(packet)
         except av.FFmpegError as error:
             if not self._is_end(error):
-                self.broken_by = f"it breaks off: {error.strerror}"
-                if isinstance(error, av.ExitError):  # by which FFmpeg obeys the timeout
-                    self.broken_by = f"nothing comes for {READ_TIMEOUT_SECONDS:g} seconds"
+                self.broken_by = f"it breaks off: {_why(error, READ_TIMEOUT_SECONDS)}"
             last: Packet[Any] = av.Packet()  # an empty one asks for the pictures that the decoder still holds
             last.stream = self._container.streams.video[0]
             last.time_base = last.stream.time_base
@@ -184,13 +182,25 @@ def _open(address: str) -> InputContainer:
     try:
         container = av.open(address, options=options, timeout=(OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS))
     except av.ProtocolNotFoundError:
-        raise SourceError(f"{shown(address)}: the FFmpeg in this PyAV was built without {scheme(address)}") from None
+        raise SourceError(
+            f"{shown(address)}: the FFmpeg in this PyAV has no {scheme(address)}; use RTSP or HTTP"
+        ) from None
     except av.FFmpegError as error:
-        raise UnreachedError(f"{shown(address)}: cannot be opened as a video: {error.strerror}") from None
+        # Of a name without an address, and of a camera that says nothing, FFmpeg knows no better words.
+        hint = "; is the address right, and the camera on?" if is_url(address) else ""
+        why = _why(error, OPEN_TIMEOUT_SECONDS) + hint
+        raise UnreachedError(f"{shown(address)}: cannot be opened as a video: {why}") from None
     if not container.streams.video:
         container.close()
         raise UnreachedError(f"{shown(address)}: there is no video in it")
     return container
+
+
+def _why(error: FFmpegError, seconds: float) -> str:
+    import av
+
+    # So FFmpeg obeys a timeout.
+    return f"nothing comes for {seconds:g} seconds" if isinstance(error, av.ExitError) else str(error.strerror)
 
 
 def _pixels(frame: VideoFrame) -> Callable[[], Image]:
