@@ -51,6 +51,7 @@ from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import CloudwatchMetricAla
 
 from stacks.config import Config
 from stacks.metrics import Metric, query, result
+from stacks.names import Names
 from stacks.service import Service
 
 MINUTE: Final = 60
@@ -93,7 +94,7 @@ class Autoscaling:
             min_capacity=config.service.min_tasks,
             max_capacity=config.max_tasks,
         )
-        of_stream = {"StreamName": config.name(config.stream.name)}
+        of_stream = {"StreamName": Names(config).stream}
         of_service = {"ClusterName": service.cluster.name, "ServiceName": service.service.name}
         self._incoming = Metric("AWS/Kinesis", "IncomingRecords", of_stream)
         self._lag = Metric("AWS/Kinesis", "GetRecords.IteratorAgeMilliseconds", of_stream, "Maximum")
@@ -127,7 +128,7 @@ class Autoscaling:
             AppautoscalingScheduledAction(
                 self._stack,
                 f"scaling-{name}",
-                name=self._config.name(f"cv2kinesis-{name}"),
+                name=Names(self._config).own(name),
                 service_namespace=self._target.service_namespace,
                 scalable_dimension=self._target.scalable_dimension,
                 resource_id=self._target.resource_id,
@@ -221,7 +222,7 @@ class Autoscaling:
         return AppautoscalingPolicy(
             self._stack,
             f"scaling-{id_}",
-            name=self._config.name(f"cv2kinesis-{id_}"),
+            name=Names(self._config).own(id_),
             service_namespace=self._target.service_namespace,
             scalable_dimension=self._target.scalable_dimension,
             resource_id=self._target.resource_id,
@@ -244,7 +245,7 @@ class Autoscaling:
         CloudwatchMetricAlarm(
             self._stack,
             f"scaling-alarm-{id_}",
-            alarm_name=self._config.name(f"cv2kinesis-scaling-{id_}"),
+            alarm_name=Names(self._config).own(f"scaling-{id_}"),
             alarm_description=description,
             comparison_operator="GreaterThanThreshold",
             threshold=threshold,

@@ -24,6 +24,7 @@ from cloud.errors import ERRORS, Kind, classify, code_of
 from stacks import image, operate, replay, smoke, sources
 from stacks.config import Config, ConfigError
 from stacks.errors import DeployError
+from stacks.names import Names
 from stacks.terraform import Terraform
 
 ROOT = Path(__file__).parent.parent
@@ -115,7 +116,7 @@ class Operator:
 
     def image(self) -> int:
         """Builds the worker's image and pushes it, if the registry does not hold it yet."""
-        ecr, repository = self._client("ecr"), self._config.name(self._config.stream.name)
+        ecr, repository = self._client("ecr"), Names(self._config).stream
         tag = image.tag(self._config)
         if image.is_pushed(ecr, repository, tag):
             print(f"{repository}:{tag} is in the registry already")
@@ -133,7 +134,7 @@ class Operator:
         """Deploys registry, image and everything else; waits until the service is stable and prints the outputs."""
         terraform = self._terraform()
         if not self._args.no_image:
-            ecr, repository = self._client("ecr"), self._config.name(self._config.stream.name)
+            ecr, repository = self._client("ecr"), Names(self._config).stream
             if not image.is_pushed(ecr, repository, image.tag(self._config)):
                 target = "-target=aws_ecr_repository.repository"
                 if status := terraform("apply", "-auto-approve", target):  # an empty registry: nothing to ask
@@ -203,7 +204,7 @@ class Operator:
     # -- what the commands need
 
     def _frames_bucket(self) -> str:
-        return self._config.name(self._config.storage.bucket_name(self._account(), self._config.region))
+        return Names(self._config).bucket(self._account())
 
     def _terraform(self) -> Terraform:
         folder, bucket = self._synthesise(), self._state_bucket()

@@ -224,6 +224,9 @@ class GithubConfig(_Section):
     repository: str = Field(
         default="", pattern=r"^([\w.-]+/[\w.-]+)?$", description="OWNER/NAME on GitHub; empty: none"
     )
+    branch: str = Field(
+        default="main", pattern=r"^[\w./-]+$", description="branch whose workflow deploys, beside tags `v*`"
+    )
     create_provider: bool = Field(
         default=True,
         description="an account has one provider of GitHub's identities: set false in all environments but one",

@@ -19,6 +19,7 @@ from cdktf_cdktf_provider_aws.data_aws_iam_policy_document import (
 
 from stacks.config import Config
 from stacks.metrics import Metric
+from stacks.names import Names
 from stacks.service import Service
 
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_task_events.html
@@ -47,14 +48,14 @@ class TaskFailures:
         rule = CloudwatchEventRule(
             stack,
             "failures",
-            name=config.name("cv2kinesis-task-failures"),
+            name=Names(config).own("task-failures"),
             description="tasks of the worker that failed",
             event_pattern=Fn.jsonencode(pattern),
         )
         logs = CloudwatchLogGroup(
             stack,
             "failures-log",
-            name=config.name("/aws/events/cv2kinesis-task-failures"),  # where the AWS console looks for them
+            name=Names(config).failures_log,
             retention_in_days=config.service.log_retention_days,
         )
         policy = DataAwsIamPolicyDocument(
@@ -75,7 +76,7 @@ class TaskFailures:
         CloudwatchLogResourcePolicy(
             stack,
             "failures-log-policy",
-            policy_name=config.name("cv2kinesis-task-failures"),
+            policy_name=Names(config).own("task-failures"),
             policy_document=policy.json,
         )
         CloudwatchEventTarget(stack, "failures-target", rule=rule.name, arn=logs.arn)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from cdktf import TerraformOutput, TerraformStack
 from cdktf_cdktf_provider_aws.data_aws_iam_policy_document import (
     DataAwsIamPolicyDocument,
-    DataAwsIamPolicyDocumentStatementCondition,
     DataAwsIamPolicyDocumentStatementPrincipals,
 )
 from cdktf_cdktf_provider_aws.iam_openid_connect_provider import IamOpenidConnectProvider
@@ -24,7 +23,8 @@ from constructs import Construct
 
 from stacks.config import Config
 from stacks.iam import boundary_arn
-from stacks.policies import Statement, allow, document
+from stacks.names import Names
+from stacks.policies import Statement, allow, condition, document
 from stacks.state import keep_state, state_bucket_name
 
 ISSUER = "token.actions.githubusercontent.com"
@@ -47,6 +47,12 @@ class Service:
     reads: tuple[str, ...]
     resources: tuple[str, ...]
 
+
+# Services that need a role of their own in the account:
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_create-service-linked-role.html
+SERVICES_WITH_ROLES = (
+    "elasticloadbalancing.amazonaws.com", "ecs.amazonaws.com", "ecs.application-autoscaling.amazonaws.com",
+)  # fmt: skip
 
 # Services whose reading actions cannot be limited to resources, or whose resources do not carry this project's names.
 # These actions read the setup of a network, a balancer, alarms and log groups, never their content.
@@ -79,23 +85,18 @@ UNNAMED_WRITES = (
 
 def services(config: Config, account: str) -> list[Service]:
     """The pipeline's services with their resources' ARNs."""
-    region = config.region
+    names = Names(config)
+    buckets = sorted({names.bucket(account), names.bucket(account, config.storage.replica_region or None)})
 
-    def arn(service: str, resource: str) -> str:
-        return f"arn:aws:{service}:{region}:{account}:{resource}"
+    def arns(service: str, *resources: str) -> tuple[str, ...]:
+        return tuple(names.arn(account, service, resource) for resource in resources)
 
-    own, stream = config.name("cv2kinesis"), config.name(config.stream.name)
-    queues = [config.name(config.storage.queue + kind) for kind in ("", "-dlq", "-quarantine")]
-    regions = [region, config.storage.replica_region or region]
-    buckets = sorted({config.name(config.storage.bucket_name(account, where)) for where in regions})
-    tables = [stream, f"{stream}-WorkerMetricStats", f"{stream}-CoordinatorState"]
-    groups = [config.name(name) for name in ("/ecs/videoPipeline", "/aws/events/cv2kinesis-task-failures")]
-    cluster, service = config.name("VideoPipelineStack-Cluster"), config.name("VideoPipelineStack-Service")
     tags = "ListTagsForResource"
     return [
-        Service("kinesis", ("Describe*", "ListTagsForStream", tags), (arn("kinesis", f"stream/{stream}"),)),
+        Service("kinesis", ("Describe*", "ListTagsForStream", tags), arns("kinesis", f"stream/{names.stream}")),
         Service(
-            "dynamodb", ("Describe*", "ListTagsOfResource"), tuple(arn("dynamodb", f"table/{name}") for name in tables)
+            "dynamodb", ("Describe*", "ListTagsOfResource"),
+            arns("dynamodb", *(f"table/{table}" for table in names.tables)),
         ),
         Service(
             "s3",
@@ -104,29 +105,39 @@ def services(config: Config, account: str) -> list[Service]:
             tuple(f"arn:aws:s3:::{name}" for name in buckets),
         ),
         Service(
-            "sqs", ("GetQueueAttributes", "GetQueueUrl", "ListQueueTags"), tuple(arn("sqs", name) for name in queues)
+            "sqs", ("GetQueueAttributes", "GetQueueUrl", "ListQueueTags"),
+            arns("sqs", names.results, names.dead_letters, names.quarantine),
         ),
         Service(
             "ecr",
             ("DescribeRepositories", "DescribeImages", "GetLifecyclePolicy", "GetRepositoryPolicy", tags),
-            (arn("ecr", f"repository/{stream}"),),
+            arns("ecr", f"repository/{names.stream}"),
         ),
-        Service("ssm", ("GetParameter", "GetParameters", tags), (arn("ssm", f"parameter/{own}/*"),)),
-        Service("logs", (tags,), tuple(arn("logs", f"log-group:{name}{end}") for name in groups for end in ("", ":*"))),
-        Service("sns", ("GetTopicAttributes", "GetSubscriptionAttributes", tags), (arn("sns", f"{own}-alarms"),)),
+        Service("ssm", ("GetParameter", "GetParameters", tags), arns("ssm", f"parameter{names.parameter('*')}")),
         Service(
-            "events", ("DescribeRule", "ListTargetsByRule", tags), (arn("events", f"rule/{own}-task-failures"),)
+            "logs", (tags,),
+            arns("logs", *(f"log-group:{name}{end}" for name in (names.log, names.failures_log) for end in ("", ":*"))),
+        ),
+        Service(
+            "sns", ("GetTopicAttributes", "GetSubscriptionAttributes", tags),
+            arns("sns", names.own("alarms"), f"{names.own('alarms')}:*"),
+        ),
+        Service(
+            "events", ("DescribeRule", "ListTargetsByRule", tags), arns("events", f"rule/{names.own('task-failures')}")
         ),
         Service(
             "cloudwatch",
             ("GetDashboard", tags),
-            (arn("cloudwatch", f"alarm:{own}-*"),
-             f"arn:aws:cloudwatch::{account}:dashboard/{config.name('VideoPipeline')}"),
+            (*arns("cloudwatch", *(f"alarm:{name}" for name in names.alarms)),
+             # Target tracking makes and removes its own.
+             *arns("cloudwatch", f"alarm:TargetTracking-service/{names.cluster}/{names.service}-*"),
+             f"arn:aws:cloudwatch::{account}:dashboard/{names.dashboard}"),
         ),
         Service(
             "ecs",
             ("DescribeClusters", "DescribeServices", tags),
-            (arn("ecs", f"cluster/{cluster}"), arn("ecs", f"service/{cluster}/{service}")),
+            arns("ecs", f"cluster/{names.cluster}", f"service/{names.cluster}/{names.service}",
+                 f"task-definition/{names.task_family}:*"),
         ),
     ]  # fmt: skip
 
@@ -161,6 +172,16 @@ class GithubStack(TerraformStack):
             *common,
             *(allow(f"Change{s.name.title()}", [f"{s.name}:*"], s.resources) for s in used),
             allow("ChangeUnnamed", UNNAMED_WRITES, ["*"], aws__RequestedRegion=config.region),
+            _leave_others(environment),
+            # `make smoke` counts the frames that it has sent, and looks at them.
+            allow("ReadFrames", ["s3:GetObject"], [f"{bucket}/frames/*" for bucket in _frames(used)]),
+            # The first balancer, service and scaling of an account make a role that AWS itself takes.
+            allow(
+                "MakeServicesRoles",
+                ["iam:CreateServiceLinkedRole"],
+                [f"arn:aws:iam::{account}:role/aws-service-role/*"],
+                iam__AWSServiceName=list(SERVICES_WITH_ROLES),
+            ),
             allow("ChangeRoles", [f"iam:{action}" for action in ROLE_WRITES], roles),
             allow(
                 "ChangeRolesWithinBoundary",
@@ -171,11 +192,13 @@ class GithubStack(TerraformStack):
             allow("PassRoles", ["iam:PassRole"], roles),
             allow("WriteState", ["s3:PutObject"], [f"{state}/{key}"]),
         ]
-        self._role("plan", "pull_request", plan)
-        self._role("deploy", f"environment:{environment}", deploy)
+        self._role("plan", "pull_request", ["plan.yml@*"], plan)
+        # A branch that nobody has reviewed may hold another `deploy.yml`.
+        reviewed = [f"deploy.yml@refs/{ref}" for ref in (f"heads/{config.github.branch}", "tags/v*")]
+        self._role("deploy", f"environment:{environment}", reviewed, deploy)
 
     def _role_arns(self) -> list[str]:
-        names = (self._config.name(f"cv2kinesis-{role}") for role in PIPELINE_ROLES)
+        names = (Names(self._config).own(role) for role in PIPELINE_ROLES)
         return [f"arn:aws:iam::{self._account}:role/{name}" for name in names]
 
     def _boundary(self) -> None:
@@ -199,27 +222,55 @@ class GithubStack(TerraformStack):
             allow("Others", ["cloudwatch:PutMetricData", "ecr:GetAuthorizationToken"], ["*"]),
         ]  # fmt: skip
         policy = document(self, "boundary-permissions", statements)
-        IamPolicy(self, "boundary", name=config.name("cv2kinesis-boundary"), policy=policy.json)
+        IamPolicy(self, "boundary", name=Names(config).own("boundary"), policy=policy.json)
 
-    def _role(self, id_: str, subject: str, statements: list[Statement]) -> None:
+    def _role(self, id_: str, subject: str, workflows: list[str], statements: list[Statement]) -> None:
+        """A role for jobs of this repository.
+
+        Args:
+            subject: The end of the identity's subject, after the repository.
+            workflows: The workflows' files and refs that take it.
+        """
         repository = self._config.github.repository
-        conditions = {f"{ISSUER}:aud": "sts.amazonaws.com", f"{ISSUER}:sub": f"repo:{repository}:{subject}"}
+        # Repositories made or renamed since July 2026 bear the numbers of owner and repository as well:
+        # https://github.com/github/docs/pull/45221
+        numbered = "/".join(f"{part}@*" for part in repository.split("/"))
+        files = [f"{repository}/.github/workflows/{workflow}" for workflow in workflows]
         provider = f"arn:aws:iam::{self._account}:oidc-provider/{ISSUER}"
         trust = Statement(
             actions=["sts:AssumeRoleWithWebIdentity"],
             principals=[DataAwsIamPolicyDocumentStatementPrincipals(type="Federated", identifiers=[provider])],
             condition=[
-                DataAwsIamPolicyDocumentStatementCondition(test="StringEquals", variable=name, values=[value])
-                for name, value in conditions.items()
+                condition("StringEquals", f"{ISSUER}:aud", "sts.amazonaws.com"),
+                condition("StringLike", f"{ISSUER}:sub", [f"repo:{name}:{subject}" for name in (repository, numbered)]),
+                condition("StringLike", f"{ISSUER}:job_workflow_ref", files),
             ],
         )
         role = IamRole(
             self,
             id_,
-            name=self._config.name(f"cv2kinesis-{id_}"),
+            name=Names(self._config).own(id_),
             assume_role_policy=DataAwsIamPolicyDocument(self, f"{id_}-trust", statement=[trust]).json,
             max_session_duration=3600,
         )
         policy = document(self, f"{id_}-permissions", statements)
         IamRolePolicy(self, f"{id_}-policy", name="permissions", role=role.id, policy=policy.json)
         TerraformOutput(self, f"{id_.title()}RoleArn", value=role.arn)
+
+
+def _frames(used: list[Service]) -> list[str]:
+    return [resource for service in used if service.name == "s3" for resource in service.resources]
+
+
+def _leave_others(environment: str) -> Statement:
+    """Denies what cannot be limited by names for whatever is tagged as another environment's."""
+    return Statement(
+        sid="LeaveOtherEnvironments",
+        effect="Deny",
+        actions=list(UNNAMED_WRITES),
+        resources=["*"],
+        condition=[
+            condition("StringEquals", "aws:ResourceTag/project", "cv2kinesis"),
+            condition("StringNotEquals", "aws:ResourceTag/environment", environment),
+        ],
+    )

@@ -8,6 +8,7 @@ from cdktf_cdktf_provider_aws.iam_role_policy import IamRolePolicy
 
 from stacks.config import Config
 from stacks.leases import INDEX, LeaseTables
+from stacks.names import Names
 from stacks.policies import Statement, allow, document, trust
 from stacks.registry import Registry
 from stacks.sources import sources_path
@@ -27,7 +28,7 @@ def role(
     made = IamRole(
         stack,
         id_,
-        name=config.name(f"cv2kinesis-{id_}"),
+        name=Names(config).own(id_),
         assume_role_policy=trust(stack, f"{id_}-trust", service, aws__SourceAccount=account).json,
         # A pull request could change these roles, so they stay within the boundary that the operator has set.
         permissions_boundary=boundary_arn(config, account) if config.github.repository else None,
@@ -39,7 +40,7 @@ def role(
 
 def boundary_arn(config: Config, account: str) -> str:
     """The permissions boundary of the pipeline's roles; `stacks/github.py` makes it."""
-    return f"arn:aws:iam::{account}:policy/{config.name('cv2kinesis-boundary')}"
+    return f"arn:aws:iam::{account}:policy/{Names(config).own('boundary')}"
 
 
 def task_role(stack: TerraformStack, config: Config, account: str, tables: LeaseTables, storage: Storage) -> IamRole:

@@ -17,6 +17,7 @@ from cdktf_cdktf_provider_aws.dynamodb_table import (
 )
 
 from stacks.config import Config
+from stacks.names import Names
 
 INDEX = "LeaseOwnerToLeaseKeyIndex"
 
@@ -29,7 +30,7 @@ class LeaseTables:
     """
 
     def __init__(self, stack: TerraformStack, config: Config) -> None:
-        self.application = config.name(config.stream.name)
+        self.application = Names(config).stream
         # Checkpoints cannot be rebuilt from anything else, so only this table has point-in-time recovery.
         self.leases = self._table(stack, "leases", self.application, "leaseKey", restorable=True)
         self.reports = self._table(stack, "worker-metric-stats", f"{self.application}-WorkerMetricStats", "wid")

@@ -19,6 +19,7 @@ from cdktf_cdktf_provider_aws.vpc_security_group_egress_rule import VpcSecurityG
 from cdktf_cdktf_provider_aws.vpc_security_group_ingress_rule import VpcSecurityGroupIngressRule
 
 from stacks.config import Config
+from stacks.names import Names
 
 ANYWHERE = "0.0.0.0/0"
 WORKER_PORT = 8080
@@ -44,7 +45,7 @@ class Network:
             cidr_block=network.cidr,
             enable_dns_support=True,
             enable_dns_hostnames=True,
-            tags={"Name": config.name("cv2kinesis")},
+            tags={"Name": Names(config).own()},
         )
         DefaultSecurityGroup(stack, "default-group", vpc_id=self.vpc.id)  # no rules, so that nothing can use it
         zones = DataAwsAvailabilityZones(stack, "zones", state="available")
@@ -74,7 +75,7 @@ class Network:
             vpc_id=self.vpc.id,
             cidr_block=block,
             availability_zone=zone,
-            tags={"Name": self._config.name(f"cv2kinesis-{id_}")},
+            tags={"Name": Names(self._config).own(id_)},
         )
         RouteTableAssociation(self._stack, f"{id_}-routes", subnet_id=subnet.id, route_table_id=routes.id)
         return subnet
@@ -143,7 +144,7 @@ class Network:
         group = SecurityGroup(
             self._stack,
             f"{id_}-group",
-            name=self._config.name(f"cv2kinesis-{id_}"),
+            name=Names(self._config).own(id_),
             description=what,
             vpc_id=self.vpc.id,
         )

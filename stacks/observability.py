@@ -15,6 +15,7 @@ from stacks.config import Config
 from stacks.failures import TaskFailures
 from stacks.leases import LeaseTables
 from stacks.metrics import Metric, query, result
+from stacks.names import Names
 from stacks.service import Service
 from stacks.storage import Storage
 
@@ -51,7 +52,7 @@ class Observability:
     ) -> None:
         self._stack, self._config = stack, config
         self.topic = SnsTopic(
-            stack, "alarms", name=config.name("cv2kinesis-alarms"), kms_master_key_id=self._key(account).arn
+            stack, "alarms", name=Names(config).own("alarms"), kms_master_key_id=self._key(account).arn
         )
         if config.alarms.email:
             SnsTopicSubscription(
@@ -62,7 +63,7 @@ class Observability:
         CloudwatchDashboard(
             stack,
             "dashboard",
-            dashboard_name=config.name("VideoPipeline"),
+            dashboard_name=Names(config).dashboard,
             dashboard_body=Fn.jsonencode({"widgets": self._widgets(metrics)}),
         )
 
@@ -88,7 +89,7 @@ class Observability:
         return KmsKey(
             self._stack,
             "alarms-key",
-            description=self._config.name("cv2kinesis-alarms"),
+            description=Names(self._config).own("alarms"),
             enable_key_rotation=True,
             deletion_window_in_days=7,
             policy=Fn.jsonencode({"Version": "2012-10-17", "Statement": statements}),
@@ -96,7 +97,7 @@ class Observability:
 
     @staticmethod
     def _metrics(config: Config, storage: Storage, tables: LeaseTables, service: Service) -> dict[str, Metric]:
-        of_stream = {"StreamName": config.name(config.stream.name)}
+        of_stream = {"StreamName": Names(config).stream}
         of_service = {"ClusterName": service.cluster.name, "ServiceName": service.service.name}
         of_target = {
             "LoadBalancer": service.balancer.arn_suffix,
@@ -165,7 +166,7 @@ class Observability:
         CloudwatchMetricAlarm(
             self._stack,
             "alarm-frames-stopped",
-            alarm_name=self._config.name("cv2kinesis-frames-stopped"),
+            alarm_name=Names(self._config).own("frames-stopped"),
             alarm_description="Records arrive and no frame is processed",
             comparison_operator="GreaterThanThreshold",
             threshold=0,
@@ -182,7 +183,7 @@ class Observability:
         CloudwatchMetricAlarm(
             self._stack,
             f"alarm-{id_}",
-            alarm_name=self._config.name(f"cv2kinesis-{id_}"),
+            alarm_name=Names(self._config).own(id_),
             alarm_description=description,
             namespace=metric.namespace,
             metric_name=metric.name,
@@ -215,7 +216,7 @@ class Observability:
         }
         rows = {title: [metrics[name].widget_row() for name in names] for title, names in titles.items()}
         # Text without quotes, because quotes would have to be escaped twice.
-        stream = self._config.name(self._config.stream.name)
+        stream = Names(self._config).stream
         search = f"SEARCH('{{{NAMESPACE},StreamName,ShardId}} MillisBehindLatest {stream}', 'Maximum', {MINUTE})"
         rows["Lag by shard"] = [[{"expression": search, "id": "shards"}]]
         return [

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from stacks.config import Config
 from stacks.errors import DeployError
+from stacks.names import Names
 
 Client = Callable[[str], Any]
 
@@ -58,7 +59,8 @@ def describe_service(ecs: Any, config: Config) -> dict[str, Any]:
     Raises:
         DeployError: If there is none.
     """
-    cluster, service = config.name("VideoPipelineStack-Cluster"), config.name("VideoPipelineStack-Service")
+    names = Names(config)
+    cluster, service = names.cluster, names.service
     try:
         found = ecs.describe_services(cluster=cluster, services=[service])["services"]
     except ecs.exceptions.ClusterNotFoundException:
@@ -115,7 +117,7 @@ def logs(client: Client, config: Config, since: timedelta, follow: bool) -> Iter
     Raises:
         DeployError: If there is no log.
     """
-    cloudwatch, group = client("logs"), config.name("/ecs/videoPipeline")
+    cloudwatch, group = client("logs"), Names(config).log
     start, seen = int((datetime.now(UTC) - since).timestamp() * 1000), dict[str, int]()
     while True:
         try:
@@ -146,7 +148,7 @@ def status(client: Client, config: Config) -> Status:
         "containerDefinitions"
     ]
     primary = next(d for d in service["deployments"] if d["status"] == "PRIMARY")
-    stream = config.name(config.stream.name)
+    stream = Names(config).stream
     return Status(
         service=service["serviceName"],
         desired=service["desiredCount"],
@@ -190,8 +192,8 @@ def _leases(dynamodb: Any, table: str) -> dict[str, str]:
 
 def _queues(sqs: Any, config: Config) -> dict[str, int]:
     found = {}
-    for kind in ("", "-dlq", "-quarantine"):
-        name, attribute = config.name(config.storage.queue + kind), "ApproximateNumberOfMessages"
+    names, attribute = Names(config), "ApproximateNumberOfMessages"
+    for name in (names.results, names.dead_letters, names.quarantine):
         url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
         attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[attribute])["Attributes"]
         found[name] = int(attributes[attribute])

@@ -15,13 +15,20 @@ from cdktf_cdktf_provider_aws.data_aws_iam_policy_document import (
 Statement = DataAwsIamPolicyDocumentStatement
 
 
-def allow(sid: str, actions: Sequence[str], resources: Sequence[str], **conditions: str) -> Statement:
-    """Allows actions on resources; `conditions` are keys, with `__` for `:`, that must equal a value."""
+def allow(sid: str, actions: Sequence[str], resources: Sequence[str], **conditions: str | list[str]) -> Statement:
+    """Allows actions on resources; `conditions` are keys, with `__` for `:`, that must equal a value or one of some."""
     return Statement(
         sid=sid,
         actions=list(actions),
         resources=list(resources),
-        condition=_equal(conditions),
+        condition=[condition("StringEquals", key.replace("__", ":"), value) for key, value in conditions.items()],
+    )
+
+
+def condition(test: str, variable: str, values: str | list[str]) -> DataAwsIamPolicyDocumentStatementCondition:
+    """A condition on one of the request's keys."""
+    return DataAwsIamPolicyDocumentStatementCondition(
+        test=test, variable=variable, values=[values] if isinstance(values, str) else values
     )
 
 
@@ -33,7 +40,8 @@ def document(stack: TerraformStack, id_: str, statements: Sequence[Statement]) -
 def trust(stack: TerraformStack, id_: str, service: str, **conditions: str) -> DataAwsIamPolicyDocument:
     """Lets a service take a role."""
     principal = DataAwsIamPolicyDocumentStatementPrincipals(type="Service", identifiers=[service])
-    statement = Statement(actions=["sts:AssumeRole"], principals=[principal], condition=_equal(conditions))
+    equal = [condition("StringEquals", key.replace("__", ":"), value) for key, value in conditions.items()]
+    statement = Statement(actions=["sts:AssumeRole"], principals=[principal], condition=equal)
     return DataAwsIamPolicyDocument(stack, id_, statement=[statement])
 
 
@@ -45,15 +53,6 @@ def deny_insecure(stack: TerraformStack, id_: str, actions: str, resources: Sequ
         actions=[actions],
         resources=list(resources),
         principals=[DataAwsIamPolicyDocumentStatementPrincipals(type="*", identifiers=["*"])],
-        condition=[
-            DataAwsIamPolicyDocumentStatementCondition(test="Bool", variable="aws:SecureTransport", values=["false"])
-        ],
+        condition=[condition("Bool", "aws:SecureTransport", "false")],
     )
     return DataAwsIamPolicyDocument(stack, id_, statement=[statement])
-
-
-def _equal(conditions: dict[str, str]) -> list[DataAwsIamPolicyDocumentStatementCondition]:
-    return [
-        DataAwsIamPolicyDocumentStatementCondition(test="StringEquals", variable=key.replace("__", ":"), values=[value])
-        for key, value in conditions.items()
-    ]

@@ -11,6 +11,7 @@ from cdktf_cdktf_provider_aws.ecr_repository import (
 )
 
 from stacks.config import Config
+from stacks.names import Names
 
 KEPT_IMAGES = 10
 
@@ -22,7 +23,7 @@ class Registry:
         self.repository = EcrRepository(
             stack,
             "repository",
-            name=config.name(config.stream.name),
+            name=Names(config).stream,
             image_tag_mutability="IMMUTABLE",
             image_scanning_configuration=EcrRepositoryImageScanningConfiguration(scan_on_push=True),
             encryption_configuration=[EcrRepositoryEncryptionConfiguration(encryption_type="AES256")],

@@ -24,6 +24,7 @@ from uuid import uuid4
 
 from stacks.config import Config
 from stacks.errors import DeployError
+from stacks.names import Names
 
 # How long nothing new must come before the replay has reached the end.
 QUIET_SECONDS: Final = 10.0
@@ -50,8 +51,8 @@ def run(client: Callable[[str], Any], config: Config, live_bucket: str, since: d
     Raises:
         DeployError: If the worker fails; its log says why.
     """
-    stream = config.name(config.stream.name)
-    bucket, queue = f"{live_bucket}-replay", _queue(client("sqs"), f"{config.name(config.storage.queue)}-replay")
+    stream = Names(config).stream
+    bucket, queue = f"{live_bucket}-replay", _queue(client("sqs"), f"{Names(config).results}-replay")
     _bucket(client("s3"), bucket, config.region)
     shards = client("kinesis").describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]["OpenShardCount"]
     application = f"{stream}-replay-{datetime.now(UTC):%Y%m%d-%H%M}-{uuid4().hex[:4]}"

@@ -17,6 +17,7 @@ from cdktf_cdktf_provider_aws.s3_bucket_replication_configuration import (
 
 from stacks.config import Config
 from stacks.iam import role
+from stacks.names import Names
 from stacks.policies import allow
 from stacks.storage import expire, private_bucket
 
@@ -27,7 +28,7 @@ def replicate(
     """Copies every new object to a bucket of the same kind in the configured region."""
     storage, region = config.storage, config.storage.replica_region
     provider = AwsProvider(stack, "aws-replica", alias="replica", region=region, default_tags=[tags])
-    name = config.name(storage.bucket_name(account, region))
+    name = Names(config).bucket(account, region)
     copy = private_bucket(stack, "replica", name, versioning=True, provider=provider)
     expire(stack, "replica", copy, storage.expiry_days, provider=provider)
     reads = ("GetReplicationConfiguration", "ListBucket")

@@ -37,6 +37,7 @@ from cdktf_cdktf_provider_aws.ssm_parameter import SsmParameter
 from stacks import iam, image
 from stacks.config import Config
 from stacks.leases import LeaseTables
+from stacks.names import Names
 from stacks.network import WORKER_PORT, Network
 from stacks.registry import Registry
 from stacks.sources import sources_path
@@ -68,7 +69,7 @@ class Service:
         logs = CloudwatchLogGroup(
             stack,
             "logs",
-            name=config.name("/ecs/videoPipeline"),
+            name=Names(config).log,
             retention_in_days=config.service.log_retention_days,
         )
         self.log_group = logs.name
@@ -80,14 +81,14 @@ class Service:
         self.cluster = EcsCluster(
             stack,
             "cluster",
-            name=config.name("VideoPipelineStack-Cluster"),
+            name=Names(config).cluster,
             setting=[EcsClusterSetting(name="containerInsights", value="enabled")],
         )
         service = config.service
         self.definition = EcsTaskDefinition(
             stack,
             "task-definition",
-            family=config.name("videoPipeline"),
+            family=Names(config).task_family,
             cpu=str(service.cpu),
             memory=str(service.memory),
             network_mode="awsvpc",
@@ -105,7 +106,7 @@ class Service:
         self.service = EcsService(
             stack,
             "service",
-            name=config.name("VideoPipelineStack-Service"),
+            name=Names(config).service,
             cluster=self.cluster.arn,
             task_definition=self.definition.arn,
             launch_type="FARGATE",
@@ -158,7 +159,7 @@ class Service:
 
     def _parameter(self, name: str) -> str:
         """The name of a variable's parameter."""
-        return f"/{self._config.name('cv2kinesis')}/{name}"
+        return Names(self._config).parameter(name)
 
     def _container(self, registry: Registry, parameters: dict[str, SsmParameter]) -> dict[str, Any]:
         config = self._config
@@ -196,7 +197,7 @@ class Service:
         self.balancer = Lb(
             stack,
             "balancer",
-            name=self._config.name("cv2kinesis"),
+            name=Names(self._config).own(),
             load_balancer_type="application",
             internal=False,
             security_groups=[network.balancer_group],
@@ -206,7 +207,7 @@ class Service:
         target = LbTargetGroup(
             stack,
             "target",
-            name=self._config.name("cv2kinesis"),
+            name=Names(self._config).own(),
             port=WORKER_PORT,
             protocol="HTTP",
             target_type="ip",

@@ -17,6 +17,7 @@ from audit import Accepted, Findings, Inbox, examine, read_ledger, stored_object
 from contract.message import ResultMessage
 from stacks.config import Config
 from stacks.errors import DeployError
+from stacks.names import Names
 
 # A task that has to be started needs some minutes.
 WAIT_SECONDS: Final = 600
@@ -55,7 +56,7 @@ def run(client: Callable[[str], Any], config: Config, bucket: str, frames: int, 
     source = f"smoke-{uuid4().hex[:8]}"
     accepted = _send(config, source, frames)
     sqs, s3 = client("sqs"), client("s3")
-    queue = sqs.get_queue_url(QueueName=config.name(config.storage.queue))["QueueUrl"]
+    queue = sqs.get_queue_url(QueueName=Names(config).results)["QueueUrl"]
     results: list[ResultMessage] = []
     with Inbox(sqs, queue, source) as inbox:
         while True:
@@ -72,7 +73,7 @@ def _send(config: Config, source: str, frames: int) -> list[Accepted]:
         ledger = Path(folder) / "ledger.jsonl"
         command = [
             sys.executable, "-m", "producer", "send", "demo", "--source-id", source, "--limit", str(frames),
-            "--fps", "5", "--stream", config.name(config.stream.name), "--region", config.region,
+            "--fps", "5", "--stream", Names(config).stream, "--region", config.region,
             "--ledger", str(ledger), "--json",
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)

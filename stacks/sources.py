@@ -10,6 +10,7 @@ from contract.frame import check_source
 from contract.source_settings import SourceSettings
 from stacks.config import Config
 from stacks.errors import DeployError
+from stacks.names import Names
 
 # The size of a standard parameter in bytes; larger parameters cost money.
 MAX_BYTES: Final = 4096
@@ -17,7 +18,7 @@ MAX_BYTES: Final = 4096
 
 def sources_path(config: Config) -> str:
     """The common path of the parameters."""
-    return f"/{config.name('cv2kinesis')}/sources"
+    return Names(config).parameter("sources")
 
 
 def show(ssm: Any, config: Config) -> list[str]:

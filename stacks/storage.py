@@ -27,6 +27,7 @@ from cdktf_cdktf_provider_aws.sqs_queue import SqsQueue
 from cdktf_cdktf_provider_aws.sqs_queue_policy import SqsQueuePolicy
 
 from stacks.config import Config
+from stacks.names import Names
 from stacks.policies import deny_insecure
 
 DAY_SECONDS = 24 * 3600
@@ -114,19 +115,19 @@ class Storage:
 
     def __init__(self, stack: TerraformStack, config: Config, account: str) -> None:
         storage = config.storage
-        name = config.name(storage.bucket_name(account, config.region))
+        name = Names(config).bucket(account)
         self.bucket = private_bucket(stack, "frames", name, versioning=storage.versioning)
         expire(stack, "frames", self.bucket, storage.expiry_days)
-        self.dead_letters = self._queue(stack, "dead-letters", config.name(f"{storage.queue}-dlq"))
+        self.dead_letters = self._queue(stack, "dead-letters", Names(config).dead_letters)
         self.results = self._queue(
             stack,
             "results",
-            config.name(storage.queue),
+            Names(config).results,
             redrive_policy=Fn.jsonencode(
                 {"deadLetterTargetArn": self.dead_letters.arn, "maxReceiveCount": storage.max_receives}
             ),
         )
-        self.quarantine = self._queue(stack, "quarantine", config.name(f"{storage.queue}-quarantine"))
+        self.quarantine = self._queue(stack, "quarantine", Names(config).quarantine)
 
     @staticmethod
     def _queue(stack: TerraformStack, id_: str, name: str, redrive_policy: str | None = None) -> SqsQueue:

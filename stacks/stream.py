@@ -6,6 +6,7 @@ from cdktf import TerraformStack
 from cdktf_cdktf_provider_aws.kinesis_stream import KinesisStream, KinesisStreamStreamModeDetails
 
 from stacks.config import Config
+from stacks.names import Names
 
 
 class Stream:
@@ -16,7 +17,7 @@ class Stream:
         self.resource = KinesisStream(
             stack,
             "stream",
-            name=config.name(stream.name),
+            name=Names(config).stream,
             shard_count=stream.shards if stream.mode == "PROVISIONED" else None,
             stream_mode_details=KinesisStreamStreamModeDetails(stream_mode=stream.mode),
             retention_period=stream.retention_hours,

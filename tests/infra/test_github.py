@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from fnmatch import fnmatch
+from fnmatch import fnmatch, fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from stacks.config import Config
 from tests.infra.conftest import ACCOUNT, Synth, Terraform
 
 GITHUB = {"github": {"repository": "owner/cv2kinesis"}, "suffix": "-gh"}
+REPLICA = {"versioning": True, "replica_region": "eu-south-2"}
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html, without white space
 MAX_ROLE_POLICY, MAX_MANAGED_POLICY = 10_240, 6_144
 
@@ -32,13 +33,128 @@ def statements(stack: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
     return {s["sid"]: s for s in stack["data"]["aws_iam_policy_document"][name]["statement"]}
 
 
-def test_only_this_repositorys_workflows_take_the_roles(stack: dict[str, Any]) -> None:
-    for role, subject in (("plan", "pull_request"), ("deploy", "environment:test")):
-        [trust] = stack["data"]["aws_iam_policy_document"][f"{role}-trust"]["statement"]
-        assert {c["variable"].partition(":")[2]: (c["test"], c["values"]) for c in trust["condition"]} == {
-            "aud": ("StringEquals", ["sts.amazonaws.com"]),
-            "sub": ("StringEquals", [f"repo:owner/cv2kinesis:{subject}"]),
-        }
+SUBJECTS = {
+    "repo:owner/cv2kinesis:pull_request": "plan",
+    "repo:owner@77/cv2kinesis@123456:pull_request": "plan",
+    "repo:owner/cv2kinesis:environment:test": "deploy",
+    "repo:owner@77/cv2kinesis@123456:environment:test": "deploy",
+    "repo:owner/cv2kinesis:ref:refs/heads/main": None,
+    "repo:owner/cv2kinesis:environment:prod": None,
+    "repo:another/cv2kinesis:environment:test": None,
+    "repo:owner-2/cv2kinesis:environment:test": None,
+    "repo:owner/cv2kinesis-2:pull_request": None,
+    "repo:owner@77/another@5:pull_request": None,
+}
+WORKFLOWS = {
+    "plan.yml@refs/pull/7/merge": "plan",
+    "deploy.yml@refs/heads/main": "deploy",
+    "deploy.yml@refs/tags/v1.2.0": "deploy",
+    "deploy.yml@refs/heads/mine": None,
+    "deploy.yml@refs/pull/7/merge": None,
+    "mine.yml@refs/heads/main": None,
+}
+
+
+@pytest.mark.parametrize("role", ["plan", "deploy"])
+def test_only_this_repositorys_reviewed_workflows_take_the_roles(stack: dict[str, Any], role: str) -> None:
+    [trust] = stack["data"]["aws_iam_policy_document"][f"{role}-trust"]["statement"]
+    conditions = {c["variable"].partition(":")[2]: (c["test"], c["values"]) for c in trust["condition"]}
+    assert conditions.keys() == {"aud", "sub", "job_workflow_ref"}
+    assert conditions["aud"] == ("StringEquals", ["sts.amazonaws.com"])
+    for claim, known in (("sub", SUBJECTS), ("job_workflow_ref", WORKFLOWS)):
+        test, patterns = conditions[claim]
+        assert test == "StringLike"
+        for value, taker in known.items():
+            text = value if claim == "sub" else f"owner/cv2kinesis/.github/workflows/{value}"
+            assert (value, any(fnmatchcase(text, pattern) for pattern in patterns)) == (value, taker == role)
+    workflow = f"owner/another/.github/workflows/{role}.yml@refs/heads/main"
+    assert not any(fnmatchcase(workflow, pattern) for pattern in conditions["job_workflow_ref"][1])
+
+
+def test_a_deploy_leaves_other_environments_alone(stack: dict[str, Any]) -> None:
+    statement = statements(stack, "deploy-permissions")["LeaveOtherEnvironments"]
+    from stacks.github import UNNAMED_WRITES
+
+    assert (statement["effect"], statement["actions"]) == ("Deny", list(UNNAMED_WRITES))
+    assert {(c["test"], c["variable"], *c["values"]) for c in statement["condition"]} == {
+        ("StringEquals", "aws:ResourceTag/project", "cv2kinesis"),
+        ("StringNotEquals", "aws:ResourceTag/environment", "test"),
+    }
+
+
+# The ARN of a resource, from what the synthesised resource says.
+# https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
+ARNS = {
+    "aws_kinesis_stream": "arn:aws:kinesis:{region}:{account}:stream/{name}",
+    "aws_dynamodb_table": "arn:aws:dynamodb:{region}:{account}:table/{name}",
+    "aws_s3_bucket": "arn:aws:s3:::{bucket}",
+    "aws_sqs_queue": "arn:aws:sqs:{region}:{account}:{name}",
+    "aws_ecr_repository": "arn:aws:ecr:{region}:{account}:repository/{name}",
+    "aws_ssm_parameter": "arn:aws:ssm:{region}:{account}:parameter{name}",
+    "aws_cloudwatch_log_group": "arn:aws:logs:{region}:{account}:log-group:{name}",
+    "aws_sns_topic": "arn:aws:sns:{region}:{account}:{name}",
+    "aws_cloudwatch_event_rule": "arn:aws:events:{region}:{account}:rule/{name}",
+    "aws_cloudwatch_metric_alarm": "arn:aws:cloudwatch:{region}:{account}:alarm:{alarm_name}",
+    "aws_cloudwatch_dashboard": "arn:aws:cloudwatch::{account}:dashboard/{dashboard_name}",
+    "aws_ecs_cluster": "arn:aws:ecs:{region}:{account}:cluster/{name}",
+    "aws_ecs_task_definition": "arn:aws:ecs:{region}:{account}:task-definition/{family}:1",
+    "aws_iam_role": "arn:aws:iam::{account}:role/{name}",
+}
+# What services offer no condition on names for, or is inside what is named: `UNNAMED_WRITES` allows their changes.
+UNNAMED = {
+    "aws_appautoscaling_policy", "aws_appautoscaling_scheduled_action", "aws_appautoscaling_target", "aws_lb",
+    "aws_lb_target_group", "aws_security_group", "aws_iam_role_policy", "aws_cloudwatch_log_resource_policy",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", ["", "-gh"])
+def test_every_name_is_within_reach_of_the_roles(synth: Synth, tmp_path: Path, suffix: str) -> None:
+    values = GITHUB | {"suffix": suffix, "stream": {"shards": 4}, "storage": REPLICA}
+    resources = synth(values, account=ACCOUNT)["resource"]
+    github = json.loads((tmp_path / "cdktf.out/stacks/github/cdk.tf.json").read_text())
+    region = Config.of(values).region
+    account = "${data.aws_caller_identity.caller.account_id}"
+    named = 0
+    for kind, made in resources.items():
+        for id_, resource in made.items():
+            if kind == "aws_ecs_service":
+                cluster = f"VideoPipelineStack-Cluster{suffix}"
+                arn = f"arn:aws:ecs:{region}:{ACCOUNT}:service/{cluster}/{resource['name']}"
+            elif kind in ARNS:
+                arn = ARNS[kind].format(region=region, account=ACCOUNT, **resource).replace(account, ACCOUNT)
+            else:
+                assert kind in UNNAMED or not {"name", "family", "bucket_prefix"} & resource.keys(), f"{kind}.{id_}"
+                continue
+            named += 1
+            service = arn.split(":")[2]
+            for role, prefix in (("plan", "Read"), ("deploy", "Change")):
+                reach = [
+                    pattern
+                    for sid, statement in statements(github, f"{role}-permissions").items()
+                    if sid.startswith((prefix, "ReadRoles"))
+                    and any(action.startswith(f"{service}:") for action in statement["actions"])
+                    for pattern in statement["resources"]
+                    if pattern != "*"
+                ]
+                assert any(fnmatchcase(arn, pattern) for pattern in reach), f"{role}: {arn}"
+    assert named > 40
+
+
+def test_one_environments_role_reaches_nothing_of_another(synth: Synth, tmp_path: Path) -> None:
+    synth(GITHUB | {"suffix": ""}, account=ACCOUNT)
+    github = json.loads((tmp_path / "cdktf.out/stacks/github/cdk.tf.json").read_text())
+    reach = {
+        pattern
+        for statement in statements(github, "deploy-permissions").values()
+        for pattern in statement["resources"]
+        if pattern != "*" and statement.get("effect") != "Deny"
+    }
+    resources = synth(GITHUB | {"suffix": "-prod"}, account=ACCOUNT)["resource"]
+    account = "${data.aws_caller_identity.caller.account_id}"
+    for kind, pattern in ARNS.items():
+        for resource in resources.get(kind, {}).values():
+            arn = pattern.format(region="eu-central-1", account=ACCOUNT, **resource).replace(account, ACCOUNT)
+            assert not any(fnmatchcase(arn, reached) for reached in reach), arn
 
 
 def test_the_plan_reads_and_writes_nothing_but_the_lock(stack: dict[str, Any]) -> None:
@@ -64,6 +180,8 @@ def test_the_deploy_cannot_make_itself_mightier(stack: dict[str, Any]) -> None:
 
     found = statements(stack, "deploy-permissions")
     roles = [f"arn:aws:iam::{ACCOUNT}:role/cv2kinesis-{role}-gh" for role in PIPELINE_ROLES]
+    [services] = found.pop("MakeServicesRoles")["condition"]
+    assert services["variable"] == "iam:AWSServiceName"
     for statement in found.values():
         if any(action.startswith("iam:") for action in statement["actions"]):
             assert statement["resources"] == roles
@@ -96,7 +214,7 @@ def test_the_boundary_leaves_the_pipelines_roles_what_they_need(synth: Synth, st
 
 def test_iam_takes_the_policies(synth: Synth, terraform: Callable[[str], Terraform], aws: Aws, tmp_path: Path) -> None:
     # With everything turned on and the longest names.
-    values = GITHUB | {"suffix": "-" + "x" * 16, "storage": {"versioning": True, "replica_region": "eu-south-2"}}
+    values = GITHUB | {"suffix": "-" + "x" * 16, "storage": REPLICA}
     synth()  # skips without node
     from stacks.app import synthesise
 
