@@ -5,12 +5,14 @@ environments/dev.toml, environments/prod.toml; ENVIRONMENT=dev python main.py
 
 from __future__ import annotations
 
+import re
 import tomllib
+from functools import lru_cache
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from kcl_worker.heap import heap_mib, leases_in
 
@@ -50,11 +52,31 @@ LOG_RETENTIONS: Final = (
     3288,
     3653,
 )
-MAX_TASKS: Final = 20
+# ECS runs at most 5 000 tasks of a service, Kinesis gives most accounts 500 shards at first.
+MAX_TASKS: Final = 500
 DEFAULT_MAX_TASKS: Final = 10
-REGION: Final = r"[a-z]{2}(-[a-z]+)+-\d"
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
+
+@lru_cache
+def _regions(partition: str) -> frozenset[str]:
+    """The regions of a partition that have Kinesis, as far as the SDK knows."""
+    import boto3  # takes a quarter of a second, and only who deploys needs it
+
+    return frozenset(boto3.Session().get_available_regions("kinesis", partition))
+
+
+def _region(name: str) -> str:
+    if not name or name in _regions("aws"):
+        return name
+    for partition in ("aws-cn", "aws-us-gov"):
+        if name in _regions(partition):
+            raise ValueError(
+                f"{name} is in the partition {partition}, whose names differ: regions of `aws` are allowed"
+            )
+    raise ValueError(f"{name}: the AWS SDK knows no such region with Kinesis; a newer SDK may: eu-central-1 is one")
+
+
+Region = Annotated[str, AfterValidator(_region)]
 
 
 class ConfigError(Exception):
@@ -68,7 +90,11 @@ class _Section(BaseModel):
 class StreamConfig(_Section):
     """The Kinesis Data Stream."""
 
-    name: Name = Field(default="cv2kinesis", description="name of the stream, the registry and the lease tables")
+    name: str = Field(
+        default="cv2kinesis",
+        description="name of the stream, the registry and the lease tables; all three allow lowercase letters, digits "
+        "and single `.`, `_`, `-` between them",
+    )
     mode: Literal["PROVISIONED", "ON_DEMAND"] = Field(
         default="PROVISIONED", description="`ON_DEMAND`: AWS chooses the number of shards, four at first"
     )
@@ -189,11 +215,11 @@ class StorageConfig(_Section):
     )
     expiry_days: int = Field(default=7, ge=1, le=3650, description="days after which frames are deleted")
     versioning: bool = Field(default=False, description="keeps overwritten and deleted objects for `expiry_days`")
-    replica_region: str = Field(
-        default="", pattern=rf"^({REGION})?$", description="a region to which every frame is copied; needs versioning"
-    )
-    queue: Name = Field(
-        default="processing-results", description="name of the queue of results; two more are named after it"
+    replica_region: Region = Field(default="", description="a region to which every frame is copied; needs versioning")
+    queue: str = Field(
+        default="processing-results",
+        pattern=r"^[A-Za-z0-9_-]+$",
+        description="name of the queue of results; two more are named after it",
     )
     max_receives: int = Field(
         default=5, ge=1, le=1000, description="attempts after which a message goes to the dead-letter queue"
@@ -236,7 +262,7 @@ class GithubConfig(_Section):
 class Config(_Section):
     """One environment. An account can hold several, which differ by their suffixes."""
 
-    region: str = Field(default="eu-central-1", pattern=rf"^{REGION}$", description="region of every resource")
+    region: Region = Field(default="eu-central-1", description="region of every resource")
     suffix: str = Field(
         default="",
         pattern=r"^(-[a-z0-9]{1,16})?$",
@@ -253,7 +279,9 @@ class Config(_Section):
     @model_validator(mode="after")
     def _check_parts(self) -> Self:
         least, most, shards = self.service.min_tasks, self.max_tasks, self.stream.least_shards
-        if most > shards:
+        self._check_names()
+        # An on-demand stream begins with four shards and gets more.
+        if most > shards and self.stream.mode == "PROVISIONED":
             raise ValueError(
                 f"service.max_tasks {most}: more than the {shards} shards of the stream, of which a task needs at "
                 "least one"
@@ -270,6 +298,21 @@ class Config(_Section):
         if least > most:
             raise ValueError(f"service.min_tasks {least}: more than max_tasks {most}")
         return self
+
+    def _check_names(self) -> None:
+        """Refuses names that AWS refuses, some of them after it has made half of the resources."""
+        # Longest of what the suffix and the services' own ends leave: Kinesis' 128 characters, SQS' 80.
+        stream, queue = self.name(self.stream.name), self.name(f"{self.storage.queue}-quarantine")
+        if not re.fullmatch(r"[a-z0-9]+([._-][a-z0-9]+)*", stream) or not 3 <= len(stream) <= 128:
+            raise ValueError(
+                f"stream.name {stream!r}: 3 to 128 lowercase letters, digits and single . _ - between them are "
+                "allowed, as it names the registry and tables too"
+            )
+        if len(queue) > 80:
+            raise ValueError(f"storage.queue: {queue!r} is longer than the 80 characters that SQS allows")
+        for region in filter(None, (self.region, self.storage.replica_region)):
+            if problem := bucket_problem(self.name(self.storage.bucket_name("123456789012", region))):
+                raise ValueError(f"storage.bucket {self.storage.bucket!r}: {problem}")
 
     @property
     def max_tasks(self) -> int:
@@ -311,6 +354,23 @@ class Config(_Section):
     def name(self, base: str) -> str:
         """A resource's name in this environment."""
         return base + self.suffix
+
+
+def bucket_problem(name: str) -> str | None:
+    """What S3 has against a bucket's name, if anything.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+    """
+    if not 3 <= len(name) <= 63:
+        return f"{name} has {len(name)} characters; S3 allows 3 to 63"
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", name):
+        return f"{name}: S3 allows lowercase letters, digits, - and single dots, with a letter or digit beside each"
+    reserved = name.startswith(("xn--", "sthree-", "amzn-s3-demo-")) or name.endswith(
+        ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
+    )
+    if reserved or re.fullmatch(r"[\d.]+", name):
+        return f"{name}: S3 reserves such names, or takes it for an address"
+    return None
 
 
 def _explain(problem: Any, where: str) -> str:

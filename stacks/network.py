@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from cdktf import Fn, TerraformStack
-from cdktf_cdktf_provider_aws.data_aws_availability_zones import DataAwsAvailabilityZones
+from cdktf import Fn, Postcondition, TerraformResourceLifecycle, TerraformStack
+from cdktf_cdktf_provider_aws.data_aws_availability_zones import (
+    DataAwsAvailabilityZones,
+    DataAwsAvailabilityZonesFilter,
+)
 from cdktf_cdktf_provider_aws.default_security_group import DefaultSecurityGroup
 from cdktf_cdktf_provider_aws.eip import Eip
 from cdktf_cdktf_provider_aws.internet_gateway import InternetGateway
@@ -34,6 +37,7 @@ class Network:
     Attributes:
         public, private: Ids of the subnets.
         balancer_group, task_group: Ids of the security groups.
+        gateway: To the internet; what has a public address needs it first.
     """
 
     def __init__(self, stack: TerraformStack, config: Config) -> None:
@@ -48,8 +52,24 @@ class Network:
             tags={"Name": Names(config).own()},
         )
         DefaultSecurityGroup(stack, "default-group", vpc_id=self.vpc.id)  # no rules, so that nothing can use it
-        zones = DataAwsAvailabilityZones(stack, "zones", state="available")
-        gateway = InternetGateway(stack, "internet-gateway", vpc_id=self.vpc.id)
+        # Local Zones have neither NAT gateways nor the services' endpoints.
+        real = DataAwsAvailabilityZonesFilter(name="zone-type", values=["availability-zone"])
+        zones = DataAwsAvailabilityZones(
+            stack,
+            "zones",
+            state="available",
+            filter=[real],
+            lifecycle=TerraformResourceLifecycle(
+                postcondition=[
+                    Postcondition(
+                        condition=f"${{length(self.names) >= {network.zones}}}",
+                        error_message=f'network.zones {network.zones}: ${{join(", ", self.names)}} is all that '
+                        f"{config.region} has for this account.",
+                    )
+                ]
+            ),
+        )
+        self.gateway = gateway = InternetGateway(stack, "internet-gateway", vpc_id=self.vpc.id)
         outward = RouteTable(stack, "public-routes", vpc_id=self.vpc.id)
         Route(
             stack, "public-default", route_table_id=outward.id, destination_cidr_block=ANYWHERE, gateway_id=gateway.id

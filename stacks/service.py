@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
-from cdktf import Fn, TerraformResourceLifecycle, TerraformStack
+from cdktf import Fn, ITerraformDependable, TerraformResourceLifecycle, TerraformStack
 from cdktf_cdktf_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
 from cdktf_cdktf_provider_aws.ecs_cluster import EcsCluster, EcsClusterSetting
 from cdktf_cdktf_provider_aws.ecs_service import (
@@ -89,6 +89,7 @@ class Service:
             stack,
             "task-definition",
             family=Names(config).task_family,
+            skip_destroy=True,  # a deployment that fails is rolled back to the definition before it
             cpu=str(service.cpu),
             memory=str(service.memory),
             network_mode="awsvpc",
@@ -103,6 +104,7 @@ class Service:
             container_definitions=Fn.jsonencode([self._container(registry, parameters)]),
         )
         self.target = self._balancer(network)
+        policies = [cast(ITerraformDependable, stack.node.find_child(f"{id_}-policy")) for id_ in ("task", "execution")]
         self.service = EcsService(
             stack,
             "service",
@@ -113,7 +115,7 @@ class Service:
             desired_count=service.min_tasks,  # at the start; then autoscaling sets it
             lifecycle=TerraformResourceLifecycle(ignore_changes=["desired_count"]),
             health_check_grace_period_seconds=120,
-            deployment_minimum_healthy_percent=0,
+            deployment_minimum_healthy_percent=100,
             deployment_maximum_percent=200,
             deployment_circuit_breaker=EcsServiceDeploymentCircuitBreaker(enable=True, rollback=True),
             propagate_tags="SERVICE",
@@ -125,7 +127,8 @@ class Service:
                     target_group_arn=self.target.arn, container_name=CONTAINER, container_port=WORKER_PORT
                 )
             ],
-            depends_on=[self.listener],
+            # Tasks that start before their role may do anything fail, and count against the deployment.
+            depends_on=[self.listener, *policies],
         )
 
     def _parameters(self, stream: Stream, storage: Storage, tables: LeaseTables) -> dict[str, SsmParameter]:
@@ -203,6 +206,7 @@ class Service:
             security_groups=[network.balancer_group],
             subnets=network.public,
             drop_invalid_header_fields=True,
+            depends_on=[network.gateway],
         )
         target = LbTargetGroup(
             stack,

@@ -23,5 +23,6 @@ class Stream:
             retention_period=stream.retention_hours,
             encryption_type="KMS",
             kms_key_id="alias/aws/kinesis",
+            enforce_consumer_deletion=True,  # KCL registers one for fan-out, and Kinesis deletes no stream that has any
         )
         self.name = self.resource.name

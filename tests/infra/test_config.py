@@ -28,7 +28,7 @@ def test_the_defaults_are_the_names_that_users_know() -> None:
         ({"stream": {"shard": 2}}, "stream.shard: no such key"),
         ({"stream": {"shards": 0}}, "stream.shards: 0: input should be greater than or equal to 1"),
         ({"service": {"max_tasks": 2}}, "service.max_tasks 2: more than the 1 shards"),
-        ({"service": {"max_tasks": 21}, "stream": {"shards": 30}}, "service.max_tasks: 21"),
+        ({"service": {"max_tasks": 501}, "stream": {"shards": 500}}, "service.max_tasks: 501"),
         (
             {"service": {"max_tasks": 2}, "stream": {"shards": 17}},
             "service.max_tasks 2: a task of 2048 MiB reads at most 8 shards, so 17 shards take 3 tasks",
@@ -39,7 +39,23 @@ def test_the_defaults_are_the_names_that_users_know() -> None:
         ({"service": {"model_size": "q"}}, "service.model_size: 'q'"),
         ({"network": {"cidr": "10.0.0.0/33"}}, "network: cidr 10.0.0.0/33: '33' is not a valid netmask"),
         ({"network": {"cidr": "10.0.0.0/28"}}, "a block of /16 to /24"),
-        ({"region": "europe"}, "region: 'europe'"),
+        ({"region": "europe"}, "region: europe: the AWS SDK knows no such region"),
+        ({"region": "eu-central-9"}, "region: eu-central-9: the AWS SDK knows no such region"),
+        ({"region": "cn-north-1"}, "region: cn-north-1 is in the partition aws-cn"),
+        ({"storage": {"replica_region": "us-gov-west-1", "versioning": True}}, "in the partition aws-us-gov"),
+        ({"stream": {"name": "Cameras"}}, "stream.name 'Cameras': 3 to 128 lowercase letters"),
+        ({"stream": {"name": "x"}}, "stream.name 'x': 3 to 128"),
+        ({"stream": {"name": "a--b"}}, "stream.name 'a--b'"),
+        ({"stream": {"name": "a" * 120}, "suffix": "-production"}, "stream.name"),
+        ({"storage": {"queue": "processing.results"}}, "storage.queue: 'processing.results'"),
+        ({"storage": {"queue": "q" * 70}}, "is longer than the 80 characters that SQS allows"),
+        ({"storage": {"bucket": "frames.{account}.{region}.{account}{account}{account}"}}, "S3 allows 3 to 63"),
+        (
+            {"storage": {"bucket": "frames-{zone}"}},
+            "storage.bucket 'frames-{zone}': frames-{zone}: S3 allows lowercase",
+        ),
+        ({"storage": {"bucket": "a..b"}}, "a..b: S3 allows lowercase"),
+        ({"storage": {"bucket": "192.168.1.1"}}, "192.168.1.1: S3 reserves"),
         ({"storage": {"replica_region": "eu-west-1"}}, "replica_region: S3 copies only versioned buckets"),
         ({"storage": {"replica_region": "eu-central-1", "versioning": True}}, "another region than the pipeline's"),
         ({"github": {"repository": "nobody"}}, "github.repository: 'nobody'"),
@@ -66,6 +82,16 @@ def test_subnets_do_not_overlap() -> None:
     for zones in (2, 3, 4):
         blocks = Config.of({"network": {"zones": zones, "cidr": "10.1.0.0/20"}}).network.subnets()
         assert len(set(blocks)) == 2 * zones
+
+
+@pytest.mark.parametrize("name", ["on_demand_8_tasks", "provisioned_40_shards_30_tasks"])
+def test_as_many_tasks_as_are_asked_for(cases: Path, name: str) -> None:
+    assert Config.read(cases / f"{name}.toml").max_tasks in (8, 30)
+
+
+def test_another_partition_is_refused(cases: Path) -> None:
+    with pytest.raises(ConfigError, match="partition aws-cn"):
+        Config.read(cases / "china_region.toml")
 
 
 def test_an_on_demand_stream_begins_with_four_shards() -> None:

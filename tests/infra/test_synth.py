@@ -101,6 +101,32 @@ def test_the_service(synth: Synth) -> None:
     assert (logs["name"], logs["retention_in_days"]) == ("/ecs/videoPipeline", 30)
 
 
+def test_what_aws_takes_only_in_order(synth: Synth) -> None:
+    stack = synth()
+    assert only(stack, "aws_lb")["depends_on"] == ["aws_internet_gateway.internet-gateway"]
+    assert set(only(stack, "aws_ecs_service")["depends_on"]) == {
+        "aws_lb_listener.listener", "aws_iam_role_policy.task-policy", "aws_iam_role_policy.execution-policy",
+    }  # fmt: skip
+    # Kinesis deletes no stream with consumers, and KCL leaves its own registered.
+    assert only(stack, "aws_kinesis_stream")["enforce_consumer_deletion"] is True
+
+
+def test_zones_are_real_ones_and_enough(synth: Synth) -> None:
+    zones = synth({"network": {"zones": 3}})["data"]["aws_availability_zones"]["zones"]
+    assert zones["filter"] == [{"name": "zone-type", "values": ["availability-zone"]}]
+    [condition] = zones["lifecycle"]["postcondition"]
+    assert condition["condition"] == "${length(self.names) >= 3}"
+
+
+def test_old_tasks_stay_until_new_ones_are_healthy(synth: Synth) -> None:
+    stack = synth()
+    service = only(stack, "aws_ecs_service")
+    assert service["deployment_minimum_healthy_percent"] == 100
+    assert service["deployment_maximum_percent"] == 200
+    # What a rollback goes back to.
+    assert only(stack, "aws_ecs_task_definition")["skip_destroy"] is True
+
+
 def test_storage_and_queues(synth: Synth) -> None:
     stack = synth()
     resources = stack["resource"]
