@@ -90,8 +90,8 @@ plan: $(INFRA) ## show what deploying ENVIRONMENT (dev) would change; OUT=plan s
 summary: $(INFRA) ## a saved PLAN=plan in a few lines of Markdown; fails where data would be lost
 	@terraform -chdir=cdktf.out/stacks/$(ENVIRONMENT) show -json '$(or $(PLAN),plan)' | $(BIN)/python -m stacks.summary --title '$(ENVIRONMENT)'
 
-deploy: $(INFRA) ## image, infrastructure, wait, outputs; YES=yes does not ask, IMAGE=no leaves the image out
-	@$(STACKS) deploy $(APPROVE) $(if $(filter no,$(IMAGE)),--no-image) $(if $(BASE),--base '$(BASE)')
+deploy: $(INFRA) ## image, infrastructure, wait, outputs; PLAN=plan applies a saved one, YES=yes does not ask, IMAGE=no leaves the image out
+	@$(STACKS) deploy $(APPROVE) $(if $(PLAN),--plan '$(PLAN)') $(if $(filter no,$(IMAGE)),--no-image) $(if $(BASE),--base '$(BASE)')
 
 image: $(INFRA) ## build the worker's image and push it (needs docker, podman or buildah)
 	@$(STACKS) image $(if $(BASE),--base '$(BASE)')

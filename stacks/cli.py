@@ -49,6 +49,7 @@ def main() -> int:
     parser.add_argument("--environment", default=os.environ.get("ENVIRONMENT", "dev"), help="default: dev")
     parser.add_argument("--auto-approve", action="store_true", help="bootstrap, deploy, destroy: do not ask")
     parser.add_argument("--out", default="", help="plan: save it to this file in the stack's folder")
+    parser.add_argument("--plan", default="", help="deploy: the plan that `plan --out` has saved, and nothing else")
     parser.add_argument("--base", default=os.environ.get("BASE", ""), help="image, deploy: the image to build on")
     parser.add_argument("--no-image", action="store_true", help="deploy: only the infrastructure")
     parser.add_argument("--frames", type=int, default=20, help="smoke: how many (default: 20)")
@@ -84,14 +85,19 @@ class Operator:
 
     def bootstrap(self) -> int:
         """Makes the bucket of the state, once for each account and region; then the roles of GitHub's workflows."""
+        from stacks.state import STATE_BUCKET_ADDRESS
+
         folder, bucket = self._synthesise(), self._state_bucket()
         if self._bucket_exists(bucket):
             print(f"{bucket} is there already")
         else:
-            state = Terraform(folder.parent / "state")
-            state.init()
-            if status := state("apply", *self._approve):
-                return status
+            self._make_bucket(bucket)
+        state = Terraform(folder.parent / "state")
+        state.init()
+        if not state.has(STATE_BUCKET_ADDRESS) and (status := state("import", STATE_BUCKET_ADDRESS, bucket)):
+            return status
+        if status := state("apply", *self._approve):
+            return status
         if not self._config.github.repository:
             return 0
         github = Terraform(folder.parent / "github")
@@ -110,7 +116,13 @@ class Operator:
 
     def destroy(self) -> int:
         """Destroys the environment; S3 refuses to delete a bucket that holds frames."""
-        return self._terraform()("destroy", *self._approve)
+        from stacks.protection import GUARDED
+
+        terraform = self._terraform(protected=False)
+        guarded = [address for address in GUARDED if terraform.has(address)]
+        if guarded and (status := terraform("apply", *self._approve, *(f"-target={address}" for address in guarded))):
+            return status
+        return terraform("destroy", *self._approve)
 
     # -- the image
 
@@ -132,16 +144,17 @@ class Operator:
 
     def deploy(self) -> int:
         """Deploys registry, image and everything else; waits until the service is stable and prints the outputs."""
-        terraform = self._terraform()
-        if not self._args.no_image:
-            ecr, repository = self._client("ecr"), Names(self._config).stream
-            if not image.is_pushed(ecr, repository, image.tag(self._config)):
-                target = "-target=aws_ecr_repository.repository"
-                if status := terraform("apply", "-auto-approve", target):  # an empty registry: nothing to ask
-                    return status
-                self.image()
-        if status := terraform("apply", *self._approve):
+        terraform, plan, with_image = self._terraform(), self._args.plan, not self._args.no_image
+        if with_image and not plan:
+            self._make_registry(terraform)
+        # A saved plan may be the one that makes the registry.
+        late = with_image and not self._has_registry()
+        if with_image and not late:
+            self.image()
+        if status := terraform("apply", plan) if plan else terraform("apply", *self._approve):
             return status
+        if late:
+            self.image()
         print("waiting for the service", flush=True)
         print(f"  {operate.wait_until_stable(self._client('ecs'), self._config)}")
         for name, output in terraform.output().items():
@@ -203,11 +216,42 @@ class Operator:
 
     # -- what the commands need
 
+    def _has_registry(self) -> bool:
+        ecr = self._client("ecr")
+        try:
+            ecr.describe_repositories(repositoryNames=[Names(self._config).stream])
+        except ecr.exceptions.RepositoryNotFoundException:
+            return False
+        return True
+
+    def _make_registry(self, terraform: Terraform) -> None:
+        """Makes the registry before all else, because the image has to be there when tasks start.
+
+        Raises:
+            DeployError: If that would change anything that is there.
+        """
+        if self._has_registry():
+            return
+        if terraform("plan", "-input=false", "-target=aws_ecr_repository.repository", "-out=registry"):
+            raise DeployError("the registry cannot be planned, see above")
+        changes = [change["change"]["actions"] for change in terraform.show("registry")["resource_changes"]]
+        if any(actions not in (["create"], ["read"], ["no-op"]) for actions in changes):
+            raise DeployError("the registry would be replaced: look at `make plan`, and push the image with IMAGE=no")
+        if terraform("apply", "registry"):
+            raise DeployError("the registry was not made, see above")
+
+    def _make_bucket(self, bucket: str) -> None:
+        """Makes the bare bucket of the state; S3 lets nobody else in by default."""
+        region, arguments = self._config.region, {}
+        if region != "us-east-1":  # which S3 does not allow to be named
+            arguments = {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        self._client("s3").create_bucket(Bucket=bucket, **arguments)
+
     def _frames_bucket(self) -> str:
         return Names(self._config).bucket(self._account())
 
-    def _terraform(self) -> Terraform:
-        folder, bucket = self._synthesise(), self._state_bucket()
+    def _terraform(self, *, protected: bool = True) -> Terraform:
+        folder, bucket = self._synthesise(protected=protected), self._state_bucket()
         if not self._bucket_exists(bucket):
             where = f"account {self._account()}, {self._config.region}"
             raise DeployError(f"no bucket for the state in {where}: run `make bootstrap` once")
@@ -215,15 +259,20 @@ class Operator:
         terraform.init()
         return terraform
 
-    def _synthesise(self) -> Path:
+    def _synthesise(self, *, protected: bool = True) -> Path:
         for tool, package in (("node", "Node.js 20 or later"), ("terraform", "Terraform 1.10 or later")):
             if not shutil.which(tool):
                 raise DeployError(f"{tool} is not on the path: install {package}")
         account = self._account()
+        if self._config.account not in ("", account):
+            raise DeployError(
+                f"these credentials are of account {account}; environment {self._args.environment} belongs to "
+                f"{self._config.account}: set AWS_PROFILE"
+            )
         # Imported late, because the import starts Node.
         from stacks.app import synthesise
 
-        return synthesise(self._config, self._args.environment, account, ROOT / "cdktf.out")
+        return synthesise(self._config, self._args.environment, account, ROOT / "cdktf.out", protected=protected)
 
     def _state_bucket(self) -> str:
         from stacks.state import state_bucket_name
@@ -240,11 +289,11 @@ class Operator:
 
     def _bucket_exists(self, bucket: str) -> bool:
         try:
-            self._client("s3").head_bucket(Bucket=bucket)
+            self._client("s3").head_bucket(Bucket=bucket, ExpectedBucketOwner=self._account())
         except ClientError as error:
             if classify(error) is Kind.MISSING:
                 return False
-            raise DeployError(f"bucket {bucket}: {code_of(error)}: this account may not use it") from None
+            raise DeployError(f"bucket {bucket}: {code_of(error)}: another account's, or closed to this user") from None
         return True
 
     def _client(self, service: str) -> Any:

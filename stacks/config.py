@@ -268,6 +268,9 @@ class Config(_Section):
         pattern=r"^(-[a-z0-9]{1,16})?$",
         description="ends every name, such as `-prod`, so that an account can hold several environments",
     )
+    account: str = Field(
+        default="", pattern=r"^(\d{12})?$", description="the only AWS account that this may be deployed to; empty: any"
+    )
     tags: dict[str, str] = Field(default_factory=dict, description="tags of every resource, as `[tags]`")
     stream: StreamConfig = StreamConfig()
     network: NetworkConfig = NetworkConfig()

@@ -18,9 +18,10 @@ from cdktf_cdktf_provider_aws.iam_openid_connect_provider import IamOpenidConnec
 from cdktf_cdktf_provider_aws.iam_policy import IamPolicy
 from cdktf_cdktf_provider_aws.iam_role import IamRole
 from cdktf_cdktf_provider_aws.iam_role_policy import IamRolePolicy
-from cdktf_cdktf_provider_aws.provider import AwsProvider, AwsProviderDefaultTags
+from cdktf_cdktf_provider_aws.provider import AwsProviderDefaultTags
 from constructs import Construct
 
+from stacks.account import aws_provider
 from stacks.config import Config
 from stacks.iam import boundary_arn
 from stacks.names import Names
@@ -149,7 +150,7 @@ class GithubStack(TerraformStack):
         super().__init__(scope, id_)
         self._config, self._account = config, account
         tags = AwsProviderDefaultTags(tags={"project": "cv2kinesis", "environment": environment, **config.tags})
-        AwsProvider(self, "aws", region=config.region, default_tags=[tags])
+        aws_provider(self, config, default_tags=[tags])
         keep_state(self, config, f"{environment}/github.tfstate", account)
         if config.github.create_provider:
             IamOpenidConnectProvider(self, "provider", url=f"https://{ISSUER}", client_id_list=["sts.amazonaws.com"])

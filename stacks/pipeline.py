@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from cdktf import TerraformOutput, TerraformStack
 from cdktf_cdktf_provider_aws.data_aws_caller_identity import DataAwsCallerIdentity
-from cdktf_cdktf_provider_aws.provider import AwsProvider, AwsProviderDefaultTags
+from cdktf_cdktf_provider_aws.provider import AwsProviderDefaultTags
 from constructs import Construct
 
+from stacks.account import aws_provider
 from stacks.autoscaling import Autoscaling
 from stacks.config import Config
 from stacks.failures import TaskFailures
 from stacks.leases import LeaseTables
 from stacks.network import Network
 from stacks.observability import Observability
+from stacks.protection import protect
 from stacks.registry import Registry
 from stacks.replication import replicate
 from stacks.service import Service
@@ -26,12 +28,15 @@ class PipelineStack(TerraformStack):
 
     Args:
         account: The account of the state's bucket; None keeps the state in a local file, for tests.
+        protected: Whether Terraform refuses to destroy what holds data.
     """
 
-    def __init__(self, scope: Construct, id_: str, config: Config, account: str | None = None) -> None:
+    def __init__(
+        self, scope: Construct, id_: str, config: Config, account: str | None = None, *, protected: bool = True
+    ) -> None:
         super().__init__(scope, id_)
         tags = AwsProviderDefaultTags(tags={"project": "cv2kinesis", "environment": id_, **config.tags})
-        AwsProvider(self, "aws", region=config.region, default_tags=[tags])
+        aws_provider(self, config, default_tags=[tags])
         keep_state(self, config, f"{id_}/terraform.tfstate", account)
         caller = DataAwsCallerIdentity(self, "caller")
         stream, network = Stream(self, config), Network(self, config)
@@ -39,6 +44,8 @@ class PipelineStack(TerraformStack):
         if config.storage.replica_region:
             replicate(self, config, caller.account_id, storage.bucket, tags)
         registry = Registry(self, config)
+        keep = (stream.resource, storage.bucket, storage.results, storage.dead_letters, storage.quarantine)
+        protect((*keep, tables.leases, registry.repository), protected=protected)
         service = Service(self, config, caller.account_id, network, stream, storage, tables, registry)
         Autoscaling(self, config, service)
         failures = TaskFailures(self, config, service)

@@ -27,7 +27,6 @@ class Registry:
             image_tag_mutability="IMMUTABLE",
             image_scanning_configuration=EcrRepositoryImageScanningConfiguration(scan_on_push=True),
             encryption_configuration=[EcrRepositoryEncryptionConfiguration(encryption_type="AES256")],
-            force_delete=True,
         )
         rule = {
             "rulePriority": 1,

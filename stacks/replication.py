@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from cdktf import ITerraformDependable, TerraformStack
-from cdktf_cdktf_provider_aws.provider import AwsProvider, AwsProviderDefaultTags
+from cdktf_cdktf_provider_aws.provider import AwsProviderDefaultTags
 from cdktf_cdktf_provider_aws.s3_bucket import S3Bucket
 from cdktf_cdktf_provider_aws.s3_bucket_replication_configuration import (
     S3BucketReplicationConfigurationA,
@@ -15,6 +15,7 @@ from cdktf_cdktf_provider_aws.s3_bucket_replication_configuration import (
     S3BucketReplicationConfigurationRuleFilter,
 )
 
+from stacks.account import aws_provider
 from stacks.config import Config
 from stacks.iam import role
 from stacks.names import Names
@@ -27,7 +28,7 @@ def replicate(
 ) -> None:
     """Copies every new object to a bucket of the same kind in the configured region."""
     storage, region = config.storage, config.storage.replica_region
-    provider = AwsProvider(stack, "aws-replica", alias="replica", region=region, default_tags=[tags])
+    provider = aws_provider(stack, config, "aws-replica", alias="replica", region=region, default_tags=[tags])
     name = Names(config).bucket(account, region)
     copy = private_bucket(stack, "replica", name, versioning=True, provider=provider)
     expire(stack, "replica", copy, storage.expiry_days, provider=provider)

@@ -1,16 +1,23 @@
-"""The bucket that holds the state of all environments; it is applied once, with its own state in a local file."""
+"""The bucket that holds the state of all environments, its own included.
+
+`make bootstrap` makes the bucket, bare, and terraform takes it over: it adds what is missing, however often it is run.
+"""
 
 from __future__ import annotations
 
 from cdktf import LocalBackend, S3Backend, TerraformOutput, TerraformStack
-from cdktf_cdktf_provider_aws.provider import AwsProvider, AwsProviderDefaultTags
+from cdktf_cdktf_provider_aws.provider import AwsProviderDefaultTags
 from constructs import Construct
 
+from stacks.account import aws_provider
 from stacks.config import Config
+from stacks.protection import protect
 from stacks.storage import expire, private_bucket
 
 # How many days an earlier state can be restored.
 OLD_VERSIONS_DAYS = 90
+# Where terraform has the bucket in its own state.
+STATE_BUCKET_ADDRESS = "aws_s3_bucket.state"
 
 
 def state_bucket_name(account: str, region: str) -> str:
@@ -33,10 +40,9 @@ class StateStack(TerraformStack):
 
     def __init__(self, scope: Construct, id_: str, config: Config, account: str) -> None:
         super().__init__(scope, id_)
-        AwsProvider(
-            self, "aws", region=config.region, default_tags=[AwsProviderDefaultTags(tags={"project": "cv2kinesis"})]
-        )
-        keep_state(self, config, "", None)
+        aws_provider(self, config, default_tags=[AwsProviderDefaultTags(tags={"project": "cv2kinesis"})])
+        keep_state(self, config, "bootstrap/terraform.tfstate", account)
         bucket = private_bucket(self, "state", state_bucket_name(account, config.region), versioning=True)
+        protect([bucket], protected=True)
         expire(self, "state", bucket, OLD_VERSIONS_DAYS, current=False)
         TerraformOutput(self, "StateBucketName", value=bucket.bucket)

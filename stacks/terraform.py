@@ -43,6 +43,10 @@ class Terraform:
             raise DeployError("nothing is deployed here: run `make deploy`")
         return outputs
 
+    def has(self, address: str) -> bool:
+        """Whether the state holds a resource."""
+        return address in self._run("state", "list", capture=True).stdout.split()
+
     def show(self, plan: str) -> dict[str, Any]:
         """Reads a saved plan.
 

@@ -11,7 +11,9 @@ from local.processes import Aws
 from local.resources import client
 from tests.infra.conftest import ACCOUNT, Synth, Terraform
 
-BUCKET = f"cv2kinesis-terraform-state-{ACCOUNT}-eu-central-1"
+REGION = "eu-central-1"
+BUCKET = f"cv2kinesis-terraform-state-{ACCOUNT}-{REGION}"
+STATE_BUCKET_ADDRESS = "aws_s3_bucket.state"
 KEY = "test/terraform.tfstate"
 
 
@@ -19,9 +21,12 @@ KEY = "test/terraform.tfstate"
 def test_the_state_lies_in_s3_and_is_locked(synth: Synth, terraform: Callable[[str], Terraform], aws: Aws) -> None:
     synth({"suffix": "-t2"}, account=ACCOUNT)
     bootstrap, stack = terraform("state"), terraform("test")
-    bootstrap.init()
-    bootstrap.apply()
+    # As `make bootstrap` does: see test_cli.py.
     s3 = client("s3", aws.url)
+    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    bootstrap.init()
+    bootstrap.run("import", "-input=false", "-no-color", STATE_BUCKET_ADDRESS, BUCKET)
+    bootstrap.apply()
     assert s3.get_bucket_versioning(Bucket=BUCKET)["Status"] == "Enabled"
     assert all(s3.get_public_access_block(Bucket=BUCKET)["PublicAccessBlockConfiguration"].values())
 
@@ -38,7 +43,10 @@ def test_the_state_lies_in_s3_and_is_locked(synth: Synth, terraform: Callable[[s
     assert refused.returncode == 1
     assert "Error acquiring the state lock" in refused.stderr
     s3.delete_object(Bucket=BUCKET, Key=f"{KEY}.tflock")
-    stack.run("destroy", "-auto-approve", "-no-color")
+    # Nor does anybody destroy by the way what holds data.
+    refused = stack.run("destroy", "-auto-approve", "-input=false", "-no-color", check=False)
+    assert refused.returncode == 1
+    assert "prevent_destroy" in refused.stderr
 
 
 def test_without_the_bucket_terraform_says_so(synth: Synth, terraform: Callable[[str], Terraform]) -> None:

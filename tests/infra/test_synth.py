@@ -294,3 +294,26 @@ def test_frames_are_copied_to_another_region(synth: Synth) -> None:
     assert empty_blocks(stack["resource"]) == []
     wild = [s for s in statements(stack, "replication-permissions").values() if "*" in s["resources"]]
     assert wild == []
+
+
+def test_what_holds_data_is_destroyed_by_no_plan(synth: Synth) -> None:
+    stack = synth()["resource"]
+    kept = {
+        f"{kind}.{id_}"
+        for kind, made in stack.items()
+        for id_, r in made.items()
+        if r.get("lifecycle", {}).get("prevent_destroy")
+    }
+    assert kept == {
+        "aws_kinesis_stream.stream", "aws_s3_bucket.frames", "aws_sqs_queue.results", "aws_sqs_queue.dead-letters",
+        "aws_sqs_queue.quarantine", "aws_dynamodb_table.leases", "aws_ecr_repository.repository",
+    }  # fmt: skip
+    assert stack["aws_dynamodb_table"]["leases"]["deletion_protection_enabled"] is True
+    assert stack["aws_ecr_repository"]["repository"]["force_delete"] is False
+
+
+def test_an_environment_belongs_to_one_account(synth: Synth) -> None:
+    [provider] = synth({"account": ACCOUNT})["provider"]["aws"]
+    assert provider["allowed_account_ids"] == [ACCOUNT]
+    [provider] = synth()["provider"]["aws"]
+    assert "allowed_account_ids" not in provider
