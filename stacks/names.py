@@ -12,7 +12,7 @@ from stacks.config import Config
 # Of the alarms that tell the topic, and of those that change the number of tasks.
 ALARMS: Final = (
     "lag", "unowned", "waiting", "dead-letters", "quarantine", "write-throttled", "read-throttled", "unhealthy",
-    "crash-loop", "frames-stopped",
+    "crash-loop", "frames-stopped", "results-age", "tasks-missing",
 )  # fmt: skip
 SCALING_ALARMS: Final = ("wake", "sleep", "out", "out-unowned", "in")
 

@@ -17,7 +17,7 @@ from stacks.leases import LeaseTables
 from stacks.metrics import Metric, query, result
 from stacks.names import Names
 from stacks.service import Service
-from stacks.storage import Storage
+from stacks.storage import QUEUE_RETENTION_SECONDS, Storage
 
 # The worker's own metrics; see `kcl_worker/operating/metrics.py`.
 NAMESPACE = "cv2kinesis"
@@ -125,12 +125,16 @@ class Observability:
             "dead-letters": queue(storage.dead_letters.name),
             "results": queue(storage.results.name),
             "quarantine": queue(storage.quarantine.name),
+            "results-age": Metric(
+                "AWS/SQS", "ApproximateAgeOfOldestMessage", {"QueueName": storage.results.name}, "Maximum"
+            ),
             "sent": Metric("AWS/SQS", "NumberOfMessagesSent", {"QueueName": storage.results.name}),
             "table-reads": Metric("AWS/DynamoDB", "ConsumedReadCapacityUnits", {"TableName": tables.leases.name}),
             "table-writes": Metric("AWS/DynamoDB", "ConsumedWriteCapacityUnits", {"TableName": tables.leases.name}),
             "cpu": Metric("AWS/ECS", "CPUUtilization", of_service, "Average"),
             "memory": Metric("AWS/ECS", "MemoryUtilization", of_service, "Average"),
             "tasks": Metric("ECS/ContainerInsights", "RunningTaskCount", of_service, "Maximum"),
+            "wanted": Metric("ECS/ContainerInsights", "DesiredTaskCount", of_service, "Minimum"),
             "unhealthy": Metric("AWS/ApplicationELB", "UnHealthyHostCount", of_target, "Maximum"),
         }
 
@@ -157,21 +161,41 @@ class Observability:
             1,
             period=CRASH_LOOP_SECONDS,
         )
-        # Traffic without processed frames: no worker runs, or workers start and die again and again.
-        queries = [
-            query("incoming", metrics["incoming"], MINUTE),
-            query("frames", metrics["frames"], MINUTE),
-            result("IF(FILL(incoming, 0) > 0 AND FILL(frames, 0) == 0, 1, 0)"),
-        ]
+        self._alarm(
+            "results-age",
+            "Results wait for half of the queue's retention; they expire unread",
+            metrics["results-age"],
+            QUEUE_RETENTION_SECONDS * LAG_OF_RETENTION,
+            1,
+        )
+        # No worker runs, or workers start and die again and again.
+        self._alarm_on(
+            "frames-stopped",
+            "Records arrive and no frame is processed",
+            "IF(FILL(incoming, 0) > 0 AND FILL(frames, 0) == 0, 1, 0)",
+            {"incoming": metrics["incoming"], "frames": metrics["frames"]},
+        )
+        self._alarm_on(
+            "tasks-missing",
+            "Fewer tasks run than are wanted: ECS's events say why",
+            "wanted - FILL(tasks, 0)",
+            {"wanted": metrics["wanted"], "tasks": metrics["tasks"]},
+        )
+
+    def _alarm_on(self, id_: str, description: str, expression: str, metrics: dict[str, Metric]) -> None:
+        """An alarm on an expression of several metrics that is above zero for ten minutes."""
         CloudwatchMetricAlarm(
             self._stack,
-            "alarm-frames-stopped",
-            alarm_name=Names(self._config).own("frames-stopped"),
-            alarm_description="Records arrive and no frame is processed",
+            f"alarm-{id_}",
+            alarm_name=Names(self._config).own(id_),
+            alarm_description=description,
             comparison_operator="GreaterThanThreshold",
             threshold=0,
             evaluation_periods=10,
-            metric_query=queries,
+            metric_query=[
+                *(query(name, metric, MINUTE) for name, metric in metrics.items()),
+                result(expression),
+            ],
             treat_missing_data="notBreaching",
             alarm_actions=[self.topic.arn],
             ok_actions=[self.topic.arn],
@@ -208,8 +232,9 @@ class Observability:
             "Latency and inference, p95": ("latency", "inference"),
             "Quarantine and dead letters": ("quarantined", "quarantine", "dead-letters"),
             "Results waiting": ("results",),
+            "Age of the oldest result": ("results-age",),
             "Throttled": ("write-throttled", "read-throttled"),
-            "Tasks": ("tasks", "unhealthy", "failures"),
+            "Tasks": ("wanted", "tasks", "unhealthy", "failures"),
             "CPU and memory": ("cpu", "memory"),
             "What costs: tasks": ("tasks",),
             "What costs: requests": ("sent", "table-reads", "table-writes"),

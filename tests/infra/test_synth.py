@@ -242,13 +242,17 @@ def test_the_alarms_tell_a_topic(synth: Synth) -> None:
     names = {alarm["alarm_name"].removeprefix("cv2kinesis-") for alarm in alarms.values()}
     assert names == {
         "lag", "dead-letters", "quarantine", "write-throttled", "read-throttled", "unhealthy", "frames-stopped",
-        "crash-loop", "unowned", "waiting",
+        "crash-loop", "unowned", "waiting", "results-age", "tasks-missing",
     }  # fmt: skip
     assert all(alarm["alarm_actions"] == ["${aws_sns_topic.alarms.arn}"] for alarm in alarms.values())
     assert all(alarm["treat_missing_data"] == "notBreaching" for alarm in alarms.values())
     assert alarms["alarm-lag"]["threshold"] == 24 * 3600 * 1000  # half of the retention
     unowned = alarms["alarm-unowned"]
     assert (unowned["metric_name"], unowned["statistic"], unowned["threshold"]) == ("UnownedSeconds", "Maximum", 60)
+    assert alarms["alarm-results-age"]["threshold"] == 7 * 24 * 3600  # half of the retention
+    missing = {query["id"]: query for query in alarms["alarm-tasks-missing"]["metric_query"]}
+    assert missing["result"]["expression"] == "wanted - FILL(tasks, 0)"
+    assert missing["wanted"]["metric"]["metric_name"] == "DesiredTaskCount"
     waiting = alarms["alarm-waiting"]
     assert (waiting["metric_name"], waiting["statistic"], waiting["threshold"]) == ("WaitingSeconds", "Maximum", 60)
     assert only(stack, "aws_sns_topic_subscription")["endpoint"] == "ops@example.com"
