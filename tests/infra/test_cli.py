@@ -25,7 +25,7 @@ def test_plan_asks_for_the_bootstrap_and_works_after_it(checkout: Callable[[str]
         assert "make bootstrap" in refused.stderr
 
     made = operator.run("bootstrap", "--auto-approve")
-    if "provider" in made.stdout and made.returncode:
+    if "terraform init failed" in made.stderr and "provider" in made.stdout:
         pytest.skip("the AWS provider cannot be installed")
     assert made.returncode == 0, made.stderr
     assert "is there already" in operator.succeed("bootstrap")
