@@ -13,6 +13,7 @@ import pytest
 
 from kcl_worker.vision.letterbox import Letterbox
 from kcl_worker.vision.openvino_detector import OpenVinoDetector
+from kcl_worker.vision.split_head import SplitHead
 from local.processes import MODEL_PYTHON, ROOT
 
 pytestmark = [
@@ -83,9 +84,10 @@ def test_boxes_of_other_families_are_those_of_the_whole_network(reference: Path,
     box = Letterbox.fit(height, width, 640, 32)
     canvas = np.empty((1, *box.shape, 3), np.uint8)
     box.place(np.asarray(image, np.uint8), canvas[0])
-    logits, maps = detector._infer(canvas)
+    logits, *maps = detector._infer(canvas)
     cells = np.argsort(-logits.max(axis=0))[:300].astype(np.intp)
-    found = detector._box_head().boxes(cells, maps, box.shape)
+    assert isinstance(detector._head, SplitHead)
+    found = detector._head.boxes.boxes(cells, maps, box.shape)
 
     core = ov.Core()
     network = core.compile_model(core.read_model(output), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
