@@ -194,7 +194,7 @@ class ServiceConfig(_Section):
             raise ValueError(f"model_size {self.model_size} and model {self.model}: one of them is allowed")
         if not re.fullmatch(MODEL, self.model_name) or self.model.endswith((".pt", ".xml")):
             raise ValueError(
-                f"model {self.model!a}: a name that ultralytics knows, such as yolo11n, or an ONNX file, both of 1 to 64 "
+                f"model {self.model!a}: a name that ultralytics knows, such as yolo11n, or an ONNX file: 1 to 64 "
                 "letters, digits, `_`, `.` and `-`; `make model WEIGHTS=file.pt NAME=mine` exports your own weights"
             )
         return self

@@ -19,6 +19,7 @@ DETECTION: Final = "detect"
 # A detector by its task whose boxes are fractions of a picture that was stretched, not letterboxed.
 STRETCHING: Final = "RTDETRDecoder"
 DEFAULT_SIZE: Final = 640
+MAX_SIZE: Final = 8192
 # Limits of the result message.
 MAX_NAME: Final = 128
 # A thousand classes take 20 000 characters.
@@ -56,11 +57,12 @@ class Export:
         file = _file(path)
         _check_hash(file)
         try:
+            _check_weights(file)
             model = ov.Core().read_model(file)
             _read_metadata(model, file)
             _check_task(model)
             _compute_in_fp32(model)
-            stride = int(metadata(model, "stride"))
+            stride = _stride(model)
             size, fixed = _size(model)
             check_name("the file's name", file.stem)
             return cls(file.stem, model, stride, size, fixed)
@@ -74,11 +76,13 @@ class Export:
             ValueError: If they are not those of so many classes, or no consumer would take them.
         """
         names = metadata(self.model, "names")
-        if not isinstance(names, dict) or set(names) != set(range(classes)):
+        if not isinstance(names, dict):
+            raise _other("names", names, "{0: 'person', 1: …} is")
+        if set(names) != set(range(classes)):
             raise ValueError(f"its metadata names {len(names)} classes, its network has {classes}, from 0 on")
         for number, name in names.items():
-            check_name(f"class {number}", str(name))
-        return tuple(str(names[number]) for number in range(classes))
+            check_name(f"class {number}", name)
+        return tuple(names[number] for number in range(classes))
 
     def choose_size(self, wanted: int | None) -> tuple[int, int]:
         """Height and width of the network's input.
@@ -125,6 +129,11 @@ def metadata(model: ov.Model, key: str) -> Any:
         return text
 
 
+def _other(key: str, value: object, allowed: str) -> ValueError:
+    """A value of the metadata that cannot be used."""
+    return ValueError(f"its metadata's {key!a} are {value!r:.60}; {allowed} allowed")
+
+
 def _file(path: Path) -> Path:
     if path.is_dir():
         files = sorted(path.glob("*.xml"))
@@ -134,6 +143,12 @@ def _file(path: Path) -> Path:
     if not path.is_file():
         raise ModelError(f"{path}: no such model; `make model` exports one, `make quantise` makes it int8")
     return path
+
+
+def _check_weights(file: Path) -> None:
+    weights = file.with_suffix(".bin")
+    if file.suffix == ".xml" and not weights.is_file():
+        raise ValueError(f"{file.name} has no weights beside it: {weights.name}")
 
 
 def _check_hash(path: Path) -> None:
@@ -197,9 +212,23 @@ def _size(model: ov.Model) -> tuple[tuple[int, int], bool]:
         return (shape[2].get_length(), shape[3].get_length()), True
     if not model.has_rt_info(["framework", "imgsz"]):
         return (DEFAULT_SIZE, DEFAULT_SIZE), False
-    size = metadata(model, "imgsz")
-    height, width = (size, size) if isinstance(size, int) else size
-    return (int(height), int(width)), False
+    match metadata(model, "imgsz"):
+        case int(height), int(width):
+            pass
+        case int(height):
+            width = height
+        case other:
+            raise _other("imgsz", other, "[height, width] is")
+    if not 0 < min(height, width) <= max(height, width) <= MAX_SIZE:
+        raise _other("imgsz", [height, width], f"1 to {MAX_SIZE} are")
+    return (height, width), False
+
+
+def _stride(model: ov.Model) -> int:
+    stride = metadata(model, "stride")
+    if not isinstance(stride, int) or not 0 < stride <= MAX_SIZE:
+        raise _other("stride", stride, f"1 to {MAX_SIZE} are")
+    return stride
 
 
 def _compute_in_fp32(model: ov.Model) -> None:
@@ -228,12 +257,14 @@ def _is_fp16(node: ov.Node) -> bool:
     return bool(node.get_output_size()) and node.get_output_element_type(0) == ov.Type.f16
 
 
-def check_name(what: str, name: str) -> None:
+def check_name(what: str, name: object) -> None:
     """Refuses a name that has no place in an SQS message, or misleads whoever reads it.
 
     Raises:
         ValueError: Says what is allowed.
     """
+    if not isinstance(name, str):
+        raise ValueError(f"{what}: {str(name)[:40]}: a text is allowed")
     visible = name.translate(JOINERS)
     if not (visible.strip() and visible.isprintable() and len(name) <= MAX_NAME):
         raise ValueError(f"{what}: {name[:40]!a}: 1 to {MAX_NAME} printable characters are allowed")
