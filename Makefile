@@ -36,7 +36,7 @@ $(DEMO) $(CAMERA) $(INFRA) $(DEV): $(VENV)/.%: requirements/%.txt pyproject.toml
 	$(INSTALL) $* --into $(VENV)
 
 .PHONY: setup-model
-setup-model: $(MODEL_VENV)/.model ## install the extra `model` (torch, ultralytics: 6 GB) into .venv-model
+setup-model: $(MODEL_VENV)/.model ## install the extra `model` (torch with CUDA, ultralytics: 3 GB to fetch, 6 GB on the disk) into .venv-model
 
 $(MODEL_VENV)/.model: requirements/model.txt
 	$(INSTALL) model
@@ -212,7 +212,7 @@ schema: $(DEV) ## write the JSON Schemas of messages and settings anew
 reference: $(DEV) ## write the tables of docs/configuration.md anew
 	$(BIN)/python -m stacks.reference
 
-.PHONY: bench bench-quick sizes cost
+.PHONY: bench bench-quick sizes families cost
 bench: $(DEV) setup-model setup-quantise ## measure everything side by side (20 minutes); also into bench.json
 	@$(BIN)/python -m benchmarks
 
@@ -222,6 +222,9 @@ bench-quick: $(DEV) setup-model setup-quantise ## the engine against ultralytics
 sizes: $(DEV) setup-model setup-quantise ## measure YOLOv8 n to x in every precision; the figures of docs/cost.md
 	@$(BIN)/python -m benchmarks.sizes --write
 	@$(BIN)/python -m benchmarks.cost --write
+
+families: $(DEV) setup-model setup-quantise ## measure YOLOv8n, YOLO11n and YOLO26n (MODELS='yolov8s yolo11s') in fp32 and int8
+	@$(BIN)/python -m benchmarks.families $(if $(MODELS),--models $(MODELS))
 
 cost: $(DEV) ## dollars a month: make cost ARGS='--cameras 100 --fps 5 --size s --precision int8'
 	@$(BIN)/python -m benchmarks.cost $(ARGS)

@@ -112,7 +112,7 @@ def bring_model(config: Config) -> Path:
                 if Path(f"{file}{suffix}").is_file():
                     shutil.copy(f"{file}{suffix}", f"{exported}{suffix}")
     elif not exported.exists():
-        print(f"{exported.name} is not there: exporting it (the first time, this installs 6 GB of torch)")
+        print(f"{exported.name} is not there: exporting it (the first time, this fetches 3 GB: torch with CUDA)")
         _run(["make", "-C", str(ROOT), "model", f"NAME={name}"], "exporting the model")
     return exported
 
