@@ -64,7 +64,6 @@ class Export:
             _compute_in_fp32(model)
             stride = _stride(model)
             size, fixed = _size(model)
-            check_name("the file's name", file.stem)
             return cls(file.stem, model, stride, size, fixed)
         except (RuntimeError, ValueError) as error:
             raise refusal(path, error) from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import openvino as ov
 
 from kcl_worker.vision.box_head import scores_of
@@ -10,7 +12,7 @@ from kcl_worker.vision.head import Compile, Head
 from kcl_worker.vision.split_head import SplitHead
 from kcl_worker.vision.whole_head import BOX, FOUND, EndToEndHead, WholeHead
 
-ALLOWED = "[N,4+classes,cells] and [N,detections,6] are allowed"
+ALLOWED: Final = "[N,4+classes,cells] and [N,detections,6] are allowed"
 
 
 def head_of(export: Export, compile_part: Compile) -> Head:
@@ -26,10 +28,10 @@ def head_of(export: Export, compile_part: Compile) -> Head:
     sized = export.model.clone()
     sized.reshape([1, 3, *export.size])
     output, scores = sized.output(0).partial_shape, scores_of(sized).partial_shape
-    if not (output.rank == scores.rank == ov.Dimension(3) and output.is_static and scores[1].is_static):
+    if not (output.rank == scores.rank == ov.Dimension(3) and output.is_static and scores.is_static):
         raise ValueError(f"its output is {output}; {ALLOWED}")
-    (_, rows, columns), classes = output.to_shape(), scores[1].get_length()
-    if rows == BOX + classes:
+    (_, rows, columns), (_, classes, cells) = output.to_shape(), scores.to_shape()
+    if (rows, columns) == (BOX + classes, cells):
         return WholeHead(export.model, classes, reason)
     if columns == FOUND:
         return EndToEndHead(export.model, classes)

@@ -12,10 +12,11 @@ import numpy as np
 import openvino as ov
 from openvino.preprocess import ColorFormat, PrePostProcessor
 
+from kcl_worker.errors import ModelError
 from kcl_worker.vision.cpu import thread_count
 from kcl_worker.vision.detections import Detections, Image
 from kcl_worker.vision.detector import Detector
-from kcl_worker.vision.export import Export, refusal
+from kcl_worker.vision.export import Export, check_name, refusal
 from kcl_worker.vision.head import Floats
 from kcl_worker.vision.heads import head_of
 from kcl_worker.vision.letterbox import Letterbox
@@ -68,8 +69,12 @@ class OpenVinoDetector(Detector):
         self._type = _bf16_if_native(self._core) if precision == "bf16" else "f32"
         export = Export.read(model_path)
         try:
-            self.name = export.name if precision != "bf16" else f"{export.name}-bf16"
             self._size, self._stride = export.choose_size(image_size), export.stride
+        except ValueError as error:
+            raise ModelError(f"{model_path}: {error}") from None
+        try:
+            self.name = export.name if precision != "bf16" else f"{export.name}-bf16"
+            check_name("the file's name", self.name)
             self._head = head_of(export, lambda part: self._compile(part, "f32"))
             self.class_names = export.class_names(self._head.classes)
             self._model = _with_preprocessing(self._head.network)

@@ -63,7 +63,9 @@ def test_a_network_of_one_size_runs_at_it(tmp_path: Path) -> None:
 
 def test_a_network_of_one_size_takes_no_other(tmp_path: Path) -> None:
     file = saved(tmp_path / "small.xml", of_size(1, 3, 320, 320), names={0: "a", 1: "b", 2: "c"}, stride=32)
-    assert "image size 640: it was exported for 320x320 alone; leave the size out" in refused(file, image_size=640)
+    assert f"{file}: image size 640: it was exported for 320x320 alone; leave the size out" in refused(
+        file, image_size=640
+    )
     OpenVinoDetector(file, image_size=320)
 
 

@@ -85,3 +85,9 @@ def test_other_outputs_are_refused_with_what_is_allowed(tmp_path: Path, shape: t
     file = saved(end_to_end_network(np.zeros(shape, np.float32)), tmp_path / "other.xml")
     with pytest.raises(ModelError, match=r"its output is \[1,\d+,\d\]; \[N,4\+classes,cells\] and \[N,detections,6\]"):
         OpenVinoDetector(file)
+
+
+def test_as_many_detections_as_rows_of_a_cell_are_not_taken_for_one(tmp_path: Path) -> None:
+    rows = ROWS[:, :7]  # four and three classes
+    detector = OpenVinoDetector(saved(end_to_end_network(rows), tmp_path / "seven.xml"), confidence_threshold=0.3)
+    assert len(detector.detect(np.zeros((640, 640, 3), np.uint8))) == 3
