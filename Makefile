@@ -254,7 +254,7 @@ lock: $(DEMO) ## pin all requirements anew, with hashes
 	$(LAYER) -o requirements/demo.txt
 	$(UV_COMPILE) pyproject.toml --extra model --overrides requirements/overrides.txt -o requirements/model.txt
 	$(UV_COMPILE) pyproject.toml --extra tracking --overrides requirements/worker-overrides.txt -o requirements/worker.txt
-	printf 'nncf>=3.4\nscipy>=1.17\nnumpy\nopencv-python-headless\nopenvino\npydantic\nsimplejpeg\nav>=18\n' | $(UV_COMPILE) - -o requirements/quantise.txt
+	printf 'nncf>=3.4\nscipy>=1.17\nnumpy\nopencv-python-headless\nopenvino\npydantic\nsimplejpeg\nav>=18\npyyaml\n' | $(UV_COMPILE) - -o requirements/quantise.txt
 	printf 'checkov\npip-audit\nsimplejpeg\natheris<3.1; sys_platform == "linux" and python_version < "3.13"\n' | $(UV_COMPILE) - -o requirements/scan.txt
 	printf 'setuptools\npytest-runner\n' | $(UV_COMPILE) - --constraints requirements/dev.txt -o requirements/build.txt
 	printf 'uv\n' | $(UV_COMPILE) - -o requirements/uv.txt

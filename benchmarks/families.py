@@ -1,7 +1,7 @@
 """Speed of one size of YOLOv8, YOLO11, YOLO26 and others, in fp32 and int8, and what running the whole network costs.
 
 The networks are exports of the real architecture with random weights, which take the same time as trained weights.
-Needs the extras `model` and `quantise`.
+Processor time is measured, which depends less on what else the machine does. Needs the extras `model` and `quantise`.
 
     python -m benchmarks.families --models yolov8n yolo11n yolo26n
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -19,7 +20,7 @@ import openvino as ov
 from openvino import opset13 as ops
 
 from benchmarks.engine import SHARED, ours
-from benchmarks.report import interleaved, show
+from benchmarks.report import Row, show
 from benchmarks.sizes import export
 from kcl_worker.vision.cpu import thread_count
 from kcl_worker.vision.openvino_detector import Precision
@@ -51,7 +52,12 @@ def main() -> None:
             contenders |= {f"{name} {how}": ours(*variant, jpegs) for how, variant in variants.items()}
         for run in contenders.values():
             run()
-        rows = interleaved(contenders, args.repetitions)
+        rows = [Row(name, [], "frames/CPU s") for name in contenders]
+        for _ in range(args.repetitions):
+            for row in rows:
+                started = time.process_time()
+                frames = contenders[row.name]()
+                row.values.append(frames / (time.process_time() - started))
     title = f"Engine, {thread_count()} cores, 1280x720: JPEG in, message and annotated JPEG out"
     show(title, rows, rows[0])
     for name in args.models:

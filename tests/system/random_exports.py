@@ -1,7 +1,7 @@
 """Exports a model of random weights in several forms, and writes what ultralytics finds with each.
 
-Runs where ultralytics is: `random_exports.py yolo11n FOLDER PICTURE '{"small": {"imgsz": 320}}'`. Random weights show
-equality: every cell gives another box, and a wrong one cannot be near by chance.
+Runs where ultralytics is: `random_exports.py yolo11n FOLDER PICTURE '{"fixed": {"imgsz": [640, 480]}}'`. Random weights
+show equality: every cell gives another box, and a wrong one cannot be near by chance.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def random_model(name: str, picture: np.ndarray) -> YOLO:
                 scale, shift = 2 / (best[0] - best[-1]), math.log(CONFIDENCE / (1 - CONFIDENCE))
                 centre = best[-1]
             else:
-                scale, shift = (3.0 if head.reg_max > 1 else 0.5) / given[last].std(), 3.0
+                scale, shift = (1.5 if head.reg_max > 1 else 0.5) / given[last].std(), 3.0
                 centre = given[last].mean()
             last.weight.data *= scale
             last.bias.data = (last.bias.data - centre) * scale + shift
@@ -85,15 +85,9 @@ def main() -> None:
     for form, arguments in forms.items():
         (folder / form).mkdir()
         copy = shutil.copy(weights, folder / form)
-        shown = np.asarray(picture)
-        if size := arguments.get("imgsz"):
-            # A narrow border: cells of a wide one are all alike, and which of them comes first is chance.
-            height, width = (size, size) if isinstance(size, int) else size
-            shown = cv2.resize(picture, (width, height - 24))
-        cv2.imwrite(str(folder / form / "picture.png"), shown)
         exported = YOLO(copy).export(**{"format": "onnx", "device": "cpu", "verbose": False} | arguments)
         [result] = YOLO(exported, task="detect").predict(
-            shown, conf=CONFIDENCE, iou=0.7, imgsz=arguments.get("imgsz", 640), device="cpu", verbose=False
+            picture, conf=CONFIDENCE, iou=0.7, imgsz=arguments.get("imgsz", 640), device="cpu", verbose=False
         )
         boxes = result.boxes
         found = {"xyxy": boxes.xyxy.tolist(), "confidence": boxes.conf.tolist(), "class_id": boxes.cls.int().tolist()}
