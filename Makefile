@@ -36,7 +36,7 @@ $(DEMO) $(CAMERA) $(INFRA) $(DEV): $(VENV)/.%: requirements/%.txt pyproject.toml
 	$(INSTALL) $* --into $(VENV)
 
 .PHONY: setup-model
-setup-model: $(MODEL_VENV)/.model ## install the extra `model` (torch, ultralytics: 6 GB) into .venv-model
+setup-model: $(MODEL_VENV)/.model ## install the extra `model` (torch with CUDA, ultralytics: 3 GB to fetch, 6 GB on the disk) into .venv-model
 
 $(MODEL_VENV)/.model: requirements/model.txt
 	$(INSTALL) model
@@ -212,7 +212,7 @@ schema: $(DEV) ## write the JSON Schemas of messages and settings anew
 reference: $(DEV) ## write the tables of docs/configuration.md anew
 	$(BIN)/python -m stacks.reference
 
-.PHONY: bench bench-quick sizes cost
+.PHONY: bench bench-quick sizes families cost
 bench: $(DEV) setup-model setup-quantise ## measure everything side by side (20 minutes); also into bench.json
 	@$(BIN)/python -m benchmarks
 
@@ -222,6 +222,9 @@ bench-quick: $(DEV) setup-model setup-quantise ## the engine against ultralytics
 sizes: $(DEV) setup-model setup-quantise ## measure YOLOv8 n to x in every precision; the figures of docs/cost.md
 	@$(BIN)/python -m benchmarks.sizes --write
 	@$(BIN)/python -m benchmarks.cost --write
+
+families: $(DEV) setup-model setup-quantise ## measure YOLOv8n, YOLO11n and YOLO26n (MODELS='yolov8s yolo11s') in fp32 and int8
+	@$(BIN)/python -m benchmarks.families $(if $(MODELS),--models $(MODELS))
 
 cost: $(DEV) ## dollars a month: make cost ARGS='--cameras 100 --fps 5 --size s --precision int8'
 	@$(BIN)/python -m benchmarks.cost $(ARGS)
@@ -251,7 +254,7 @@ lock: $(DEMO) ## pin all requirements anew, with hashes
 	$(LAYER) -o requirements/demo.txt
 	$(UV_COMPILE) pyproject.toml --extra model --overrides requirements/overrides.txt -o requirements/model.txt
 	$(UV_COMPILE) pyproject.toml --extra tracking --overrides requirements/worker-overrides.txt -o requirements/worker.txt
-	printf 'nncf>=3.4\nscipy>=1.17\nnumpy\nopencv-python-headless\nopenvino\npydantic\nsimplejpeg\nav>=18\n' | $(UV_COMPILE) - -o requirements/quantise.txt
+	printf 'nncf>=3.4\nscipy>=1.17\nnumpy\nopencv-python-headless\nopenvino\npydantic\nsimplejpeg\nav>=18\npyyaml\n' | $(UV_COMPILE) - -o requirements/quantise.txt
 	printf 'checkov\npip-audit\nsimplejpeg\natheris<3.1; sys_platform == "linux" and python_version < "3.13"\n' | $(UV_COMPILE) - -o requirements/scan.txt
 	printf 'setuptools\npytest-runner\n' | $(UV_COMPILE) - --constraints requirements/dev.txt -o requirements/build.txt
 	printf 'uv\n' | $(UV_COMPILE) - -o requirements/uv.txt

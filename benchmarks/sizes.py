@@ -48,7 +48,7 @@ def main() -> None:
     found: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as name:
         for size in args.sizes:
-            model = export(Path(name), size)
+            model = export(Path(name), f"yolov8{size}")
             for precision in PRECISIONS:
                 file = model.with_name(f"{model.stem}-int8.xml") if precision == "int8" else model
                 found[f"yolov8{size} {precision}"] = measure(file, precision, args.photograph)
@@ -61,12 +61,11 @@ def main() -> None:
         MEASURED.write_text(json.dumps(kept, indent=1) + "\n")
 
 
-def export(folder: Path, size: str) -> Path:
+def export(folder: Path, name: str) -> Path:
     """Exports a network of ultralytics' architecture with random weights, and quantises it."""
-    model = folder / f"yolov8{size}.onnx"
+    model = folder / f"{name}.onnx"
     code = (
-        "from pathlib import Path; from models.export import export; "
-        f"export(Path('yolov8{size}.yaml'), Path({str(model)!r}))"
+        f"from pathlib import Path; from models.export import export; export(Path('{name}.yaml'), Path({str(model)!r}))"
     )
     run([str(MODEL_PYTHON), "-c", code])
     run([str(QUANTISE_PYTHON), "-m", "models.quantise", str(model), "--frames", "demo", "--number", "9"])

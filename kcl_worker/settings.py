@@ -51,13 +51,18 @@ class Settings(BaseSettings):
         default="n", description="size of YOLOv8: n, s, m, l or x; `yolov8m` is accepted too"
     )
     yolo_model_path: Path | None = Field(
-        default=None, description="an ONNX export to use instead of models/yolov8SIZE.onnx"
+        default=None,
+        description="an export to use instead of models/yolov8SIZE.onnx: an ONNX file, or a folder of OpenVINO's form",
     )
     yolo_precision: Literal["fp32", "bf16", "int8"] = Field(
         default="fp32", description="`bf16` where the processor supports it; `int8` for a model from `make quantise`"
     )
-    yolo_image_size: int = Field(
-        default=640, ge=64, le=2048, multiple_of=32, description="the network's longer side, in pixels"
+    yolo_image_size: int | None = Field(
+        default=None,
+        ge=64,
+        le=2048,
+        multiple_of=32,
+        description="the network's longer side, in pixels; none: what the model was exported for",
     )
     confidence_threshold: float = Field(default=0.5, ge=0, le=1, description="least confidence of a detection")
     max_detections: int = Field(

@@ -1,8 +1,9 @@
-"""Quantises an exported YOLOv8 to int8 with your own frames, and reports how far it agrees with fp32.
+"""Quantises an exported model to int8 with your own frames, and reports how far it agrees with fp32.
 
 Needs the extra `quantise`. `make quantise FRAMES=folder-or-video` runs it. Two thirds of the frames calibrate the
 model, and the last third compares fp32, bf16 and int8. It writes `NAME-int8.xml`, its weights `NAME-int8.bin` and the
-hashes of both beside `NAME.onnx`; with YOLO_PRECISION=int8 the worker uses them. The box branch is not quantised.
+hashes of both beside `NAME.onnx`; with YOLO_PRECISION=int8 the worker uses them. What only the boxes need is not
+quantised.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from openvino import opset13 as ops
 from kcl_worker.errors import ModelError
 from kcl_worker.vision import box_head as head
 from kcl_worker.vision.detections import Detections, Image
+from kcl_worker.vision.export import Export
 from kcl_worker.vision.letterbox import Letterbox
 from kcl_worker.vision.openvino_detector import OpenVinoDetector, Precision
 from models.evaluate import iou
@@ -34,7 +36,6 @@ from producer.sources import open_source
 HERE: Final = Path(__file__).parent
 # NNCF's own recommendation for the number of samples.
 DEFAULT_FRAMES: Final = 450
-STRIDE: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +118,11 @@ def read(sources: Sequence[str], number: int, every: int) -> list[Image]:
     return frames[:number]
 
 
-def quantise(model_path: Path, frames: Sequence[Image], size: int = 640) -> Path:
+def quantise(model_path: Path, frames: Sequence[Image]) -> Path:
     """Writes the quantised model beside its original.
 
     Args:
         frames: BGR, [height, width, 3], of any sizes.
-        size: The network's longer side, in pixels.
 
     Raises:
         ModelError: If there is no such model.
@@ -130,9 +130,8 @@ def quantise(model_path: Path, frames: Sequence[Image], size: int = 640) -> Path
     import nncf
 
     nncf.set_log_level(logging.ERROR)
-    if not model_path.is_file():
-        raise ModelError(f"{model_path}: no such model; `make model SIZE=n` exports one")
-    model = ov.Core().read_model(model_path)
+    export = Export.read(model_path)
+    model = export.model
     fuse_silu(model)
     try:
         exact = head.box_branch(model)
@@ -140,7 +139,7 @@ def quantise(model_path: Path, frames: Sequence[Image], size: int = 640) -> Path
         raise ModelError(f"{model_path}: {error}") from None
 
     def network_input(image: Image) -> Any:
-        box = Letterbox.fit(image.shape[0], image.shape[1], size, STRIDE)
+        box = Letterbox.fit(image.shape[0], image.shape[1], export.size, export.stride, square=export.fixed)
         canvas = np.empty((*box.shape, 3), np.uint8)
         box.place(image, canvas)
         return np.ascontiguousarray(canvas[..., ::-1].transpose(2, 0, 1)[None], np.float32) / 255

@@ -56,6 +56,9 @@ LOG_RETENTIONS: Final = (
 MAX_TASKS: Final = 500
 DEFAULT_MAX_TASKS: Final = 10
 
+# What names a file in models/, a part of an image's tag and a model in messages.
+MODEL: Final = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+
 
 @lru_cache
 def _regions(partition: str) -> frozenset[str]:
@@ -168,7 +171,18 @@ class ServiceConfig(_Section):
         default=90, ge=10, le=110, description="a task's time to finish what is in flight"
     )
     model_size: Annotated[Literal["n", "s", "m", "l", "x"], BeforeValidator(_model_size)] = Field(
-        default="n", description="size of YOLOv8"
+        default="n", description="size of YOLOv8, unless `model` names another"
+    )
+    model: str = Field(
+        default="",
+        description="another model: a name that ultralytics knows, such as `yolo11n`, or the path of an ONNX file",
+    )
+    image_size: int | None = Field(
+        default=None,
+        ge=64,
+        le=2048,
+        multiple_of=32,
+        description="the network's longer side, in pixels; none: what the model was exported for",
     )
     precision: Literal["fp32", "bf16", "int8"] = Field(
         default="fp32",
@@ -198,6 +212,22 @@ class ServiceConfig(_Section):
                 f"log_retention_days {self.log_retention_days}: {', '.join(map(str, LOG_RETENTIONS))} are offered"
             )
         return self
+
+    @model_validator(mode="after")
+    def _check_model(self) -> Self:
+        if self.model and "model_size" in self.model_fields_set:
+            raise ValueError(f"model_size {self.model_size} and model {self.model}: one of them is allowed")
+        if not re.fullmatch(MODEL, self.model_name) or self.model.endswith((".pt", ".xml")):
+            raise ValueError(
+                f"model {self.model!a}: a name that ultralytics knows, such as yolo11n, or an ONNX file: 1 to 64 "
+                "letters, digits, `_`, `.` and `-`; `make model WEIGHTS=file.pt NAME=mine` exports your own weights"
+            )
+        return self
+
+    @property
+    def model_name(self) -> str:
+        """The model's name, without what its precision adds: yolov8n, yolo11n, mine."""
+        return Path(self.model).name.removesuffix(".onnx") if self.model else f"yolov8{self.model_size}"
 
     @property
     def leases(self) -> int:

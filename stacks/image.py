@@ -22,7 +22,7 @@ PLATFORMS: Final = {"X86_64": "linux/amd64", "ARM64": "linux/arm64"}
 def tag(config: Config, root: Path = ROOT) -> str:
     """The configured tag, or one made from the image's content: the same content has the same tag.
 
-    The tag depends on the model's size, not on its weights: with your own weights, set `service.image_tag`.
+    The tag depends on the model's name, not on its weights: with your own weights, set `service.image_tag`.
     """
     if config.service.image_tag:
         return config.service.image_tag
@@ -35,7 +35,7 @@ def tag(config: Config, root: Path = ROOT) -> str:
 def model(config: Config) -> str:
     """The name of the model files in `models/` that go into the image."""
     quantised = "-int8" if config.service.precision == "int8" else ""
-    return f"yolov8{config.service.model_size}{quantised}"
+    return f"{config.service.model_name}{quantised}"
 
 
 def _sources(root: Path) -> Iterator[Path]:
@@ -76,16 +76,12 @@ def _works(name: str) -> bool:
 
 
 def build(config: Config, name: str, base: str = "") -> None:
-    """Builds the image; exports the model first if it does not exist.
+    """Builds the image; brings the model into models/ first.
 
     Raises:
         DeployError: If either fails.
     """
-    size, chosen = config.service.model_size, model(config)
-    exported = ROOT / "models" / f"yolov8{size}.onnx"
-    if not exported.exists():
-        print(f"{exported.name} is not there: exporting it (the first time, this installs 6 GB of torch)")
-        _run(["make", "-C", str(ROOT), "model", f"SIZE={size}"], "exporting the model")
+    exported, chosen = bring_model(config), model(config)
     if config.service.precision == "int8" and not (ROOT / "models" / f"{chosen}.xml").exists():
         raise DeployError(
             f"models/{chosen}.xml is not there: `make quantise MODEL=models/{exported.name} FRAMES=…` makes it of your "
@@ -93,6 +89,32 @@ def build(config: Config, name: str, base: str = "") -> None:
         )
     command = build_command(engine(), name, chosen, PLATFORMS[config.service.architecture], base)
     _run([*command, str(ROOT)], "building the image")
+
+
+def bring_model(config: Config) -> Path:
+    """The model's file in models/: a copy of the configured one, or an export of what ultralytics knows by its name.
+
+    Raises:
+        DeployError: If there is no such file, or no such model.
+    """
+    name = config.service.model_name
+    exported = ROOT / "models" / f"{name}.onnx"
+    if config.service.model.endswith(".onnx"):
+        file = ROOT / config.service.model
+        if not file.is_file():
+            raise DeployError(
+                f"service.model {file}: no such file; `make model NAME={name} WEIGHTS=file.pt` exports one"
+            )
+        if file.resolve() != exported.resolve():
+            # Its hash too; that of an earlier file of this name would refuse it.
+            for suffix in ("", ".sha256"):
+                Path(f"{exported}{suffix}").unlink(missing_ok=True)
+                if Path(f"{file}{suffix}").is_file():
+                    shutil.copy(f"{file}{suffix}", f"{exported}{suffix}")
+    elif not exported.exists():
+        print(f"{exported.name} is not there: exporting it (the first time, this fetches 3 GB: torch with CUDA)")
+        _run(["make", "-C", str(ROOT), "model", f"NAME={name}"], "exporting the model")
+    return exported
 
 
 def push(ecr: Any, name: str) -> None:

@@ -149,6 +149,10 @@ class Service:
             "TASK_MEMORY_MIB": str(service.memory),
             "SHUTDOWN_GRACE_SECONDS": str(service.shutdown_grace_seconds),
         }
+        if service.model:
+            values["YOLO_MODEL_PATH"] = f"models/{service.model_name}.onnx"  # where the image has it
+        if service.image_size:
+            values["YOLO_IMAGE_SIZE"] = str(service.image_size)
         return {
             name: SsmParameter(
                 self._stack,

@@ -19,13 +19,13 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset13 as ops
 
+from kcl_worker.vision.head import Floats
+
 # Width of the square of cells that a candidate's box depends on: two 3x3 convolutions, one after the other.
 PATCH: Final = 5
 # The number of candidates of a level that are computed at once; fewer are padded. A network with a fixed shape is
 # faster, and an image's boxes do not depend on what else is in the batch.
 PATCHES: Final = 16
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +76,29 @@ def split(model: ov.Model) -> tuple[ov.Model, list[ov.Model]]:
 
 
 def box_branch(model: ov.Model) -> list[str]:
-    """Names of the operations that only the boxes need; a quantised network keeps them in full precision."""
-    levels = _levels(model)
-    below = {node.get_friendly_name() for level in levels for node in _ancestors(level.scores)}
-    below |= {node.get_friendly_name() for level in levels for node in _ancestors(level.features)}
-    return sorted({node.get_friendly_name() for node in _ancestors(model.output(0))} - below)
+    """Names of the operations that only the boxes need; a quantised network keeps them in full precision.
+
+    Raises:
+        ValueError: If the network has no scores.
+    """
+    try:
+        below = [value for level in _levels(model) for value in (level.scores, level.features)]
+    except ValueError:  # another head
+        below = scores_of(model).get_node().input_values()
+    others = {node.get_friendly_name() for value in below for node in _ancestors(value)}
+    return sorted({node.get_friendly_name() for node in _ancestors(model.output(0))} - others)
+
+
+def scores_of(model: ov.Model) -> ov.Output:
+    """The scores of all cells, of any detection head: the output of the Sigmoid that is nearest to the network's.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    for node in _ancestors(model.get_results()[0].input_value(0)):
+        if node.get_type_name() == "Sigmoid":
+            return node.output(0)
+    raise ValueError("no Sigmoid gives scores")
 
 
 def select(logits: Floats, threshold: float, limit: int) -> Candidates:

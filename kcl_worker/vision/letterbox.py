@@ -34,15 +34,18 @@ class Letterbox:
     scale: float
 
     @classmethod
-    def fit(cls, height: int, width: int, size: int, stride: int, *, square: bool = False) -> Letterbox:
-        """Scales the longer side to `size` and pads the other to a multiple of `stride`.
+    def fit(
+        cls, height: int, width: int, size: int | tuple[int, int], stride: int, *, square: bool = False
+    ) -> Letterbox:
+        """Scales into `size`, height and width or both in one, and pads to a multiple of `stride`.
 
-        A 1280x720 image then runs at 384x640; `square` pads it to 640x640.
+        A 1280x720 image then runs at 384x640; `square` pads it to the whole of `size`.
         """
-        scale = min(size / height, size / width)
+        high, wide = (size, size) if isinstance(size, int) else size
+        scale = min(high / height, wide / width)
         # An image that is a thousand times wider than high keeps at least one pixel.
         content = max(1, round(height * scale)), max(1, round(width * scale))
-        down, right = size - content[0], size - content[1]
+        down, right = high - content[0], wide - content[1]
         if not square:
             down, right = down % stride, right % stride
         top, left = round(down / 2 - 0.1), round(right / 2 - 0.1)

@@ -34,7 +34,9 @@ LAYERS: Final = {
     "camera": Layer(".venv", "what reads films and cameras", "0.8 GB in all, about a minute", ("demo",)),
     "infra": Layer(".venv", "what deploys", "1.3 GB in all, one or two minutes", ("demo", "camera")),
     "dev": Layer(".venv", "what tests and checks need", "1.5 GB in all, two minutes", ("demo", "camera", "infra")),
-    "model": Layer(".venv-model", "what exports models", "6 GB, ten minutes"),
+    "model": Layer(
+        ".venv-model", "what exports models", "3 GB to fetch, 6 GB on the disk (torch with CUDA), ten minutes"
+    ),
     "quantise": Layer(".venv-quantise", "what quantises models", "0.5 GB, a minute"),
     "scan": Layer(".venv-scan", "what scans", "0.5 GB, a minute"),
 }

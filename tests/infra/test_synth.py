@@ -212,6 +212,25 @@ def test_precision_and_fan_out_are_the_environments_choice(synth: Synth) -> None
     ]
 
 
+@pytest.mark.parametrize(
+    ("service", "path", "tag"),
+    [
+        ({}, None, "yolov8n"),
+        ({"model_size": "yolov8m"}, None, "yolov8m"),
+        ({"model": "yolo11n", "image_size": 320}, "models/yolo11n.onnx", "yolo11n"),
+        ({"model": "../nets/mine.onnx", "precision": "int8"}, "models/mine.onnx", "mine-int8"),
+    ],
+)
+def test_any_model_is_the_environments_choice(
+    synth: Synth, service: dict[str, Any], path: str | None, tag: str
+) -> None:
+    stack = synth({"service": service})
+    values = {p["name"].rpartition("/")[2]: p["value"] for p in stack["resource"]["aws_ssm_parameter"].values()}
+    assert (values["YOLO_MODEL_SIZE"], values.get("YOLO_MODEL_PATH")) == (tag[-1] if path is None else "n", path)
+    assert values.get("YOLO_IMAGE_SIZE") == (str(service["image_size"]) if "image_size" in service else None)
+    assert f":{tag}-" in only(stack, "aws_ecs_task_definition")["container_definitions"]
+
+
 def test_environments_stand_side_by_side(synth: Synth) -> None:
     def names(stack: dict[str, Any]) -> set[str]:
         # Names that may be the same in two environments: they lie within resources of one environment.

@@ -54,6 +54,25 @@ def test_the_tag_is_made_of_what_the_image_is_made_of(tmp_path: Path) -> None:
     assert image.tag(config, tmp_path) != tag
 
 
+def test_a_models_file_goes_into_the_image_with_its_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image, "ROOT", tmp_path / "project")
+    models = tmp_path / "project" / "models"
+    models.mkdir(parents=True)
+    (models / "mine.onnx").write_text("old")
+    (models / "mine.onnx.sha256").write_text("of the old one")
+    config = Config.of({"service": {"model": "../mine.onnx"}})
+    with pytest.raises(DeployError, match=r"mine\.onnx: no such file; `make model NAME=mine WEIGHTS=file\.pt` exports"):
+        image.bring_model(config)
+    (tmp_path / "mine.onnx").write_text("new")
+    assert image.bring_model(config).read_text() == "new"
+    assert not (models / "mine.onnx.sha256").exists()
+    (tmp_path / "mine.onnx.sha256").write_text("of the new one")
+    image.bring_model(config)
+    assert (models / "mine.onnx.sha256").read_text() == "of the new one"
+    here = Config.of({"service": {"model": "models/mine.onnx"}})
+    assert image.bring_model(here).read_text() == "new"
+
+
 @pytest.mark.parametrize("engine", image.ENGINES)
 def test_every_engine_builds_with_a_health_check(engine: str) -> None:
     command = image.build_command(engine, "r/w:1", "yolov8n-int8", "linux/arm64", "python@sha256:0")
