@@ -66,7 +66,6 @@ UNNAMED_READS = (
     "cloudwatch:DescribeAlarms",
     "logs:DescribeLogGroups",
     "logs:DescribeResourcePolicies",
-    "ssm:DescribeParameters",
     "kms:DescribeKey",
     "kms:GetKeyPolicy",
     "kms:GetKeyRotationStatus",
@@ -114,7 +113,8 @@ def services(config: Config, account: str) -> list[Service]:
             ("DescribeRepositories", "DescribeImages", "GetLifecyclePolicy", "GetRepositoryPolicy", tags),
             arns("ecr", f"repository/{names.stream}"),
         ),
-        Service("ssm", ("GetParameter", "GetParameters", tags), arns("ssm", f"parameter{names.parameter('*')}")),
+        # Of single sources; the stack makes none.
+        Service("ssm", (), arns("ssm", f"parameter{names.parameter('*')}")),
         Service(
             "logs", (tags,),
             arns("logs", *(f"log-group:{name}{end}" for name in (names.log, names.failures_log) for end in ("", ":*"))),
@@ -167,7 +167,7 @@ class GithubStack(TerraformStack):
         ]
         plan = [
             *common,
-            *(allow(f"Read{s.name.title()}", [f"{s.name}:{a}" for a in s.reads], s.resources) for s in used),
+            *(allow(f"Read{s.name.title()}", [f"{s.name}:{a}" for a in s.reads], s.resources) for s in used if s.reads),
         ]
         deploy = [
             *common,
@@ -217,7 +217,7 @@ class GithubStack(TerraformStack):
             allow("Queues", ["sqs:SendMessage", "sqs:GetQueueAttributes"], used["sqs"]),
             allow("Image", ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
                   used["ecr"]),
-            allow("Parameters", ["ssm:GetParameters", "ssm:GetParametersByPath"], used["ssm"]),
+            allow("Parameters", ["ssm:GetParametersByPath"], used["ssm"]),
             allow("Logs", ["logs:CreateLogStream", "logs:PutLogEvents"], used["logs"]),
             # Neither can be limited to resources.
             allow("Others", ["cloudwatch:PutMetricData", "ecr:GetAuthorizationToken"], ["*"]),

@@ -77,15 +77,14 @@ def task_role(stack: TerraformStack, config: Config, account: str, tables: Lease
 
 
 def execution_role(
-    stack: TerraformStack, config: Config, account: str, registry: Registry, log_group_arn: str, parameters: list[str]
+    stack: TerraformStack, config: Config, account: str, registry: Registry, log_group_arn: str
 ) -> IamRole:
-    """A role with what ECS needs to start a task: its image, its logs, its parameters."""
+    """A role with what ECS needs to start a task: its image and its logs."""
     pull = ("BatchCheckLayerAvailability", "BatchGetImage", "GetDownloadUrlForLayer")
     statements = [
         allow("PullImage", [f"ecr:{action}" for action in pull], [registry.repository.arn]),
         # GetAuthorizationToken cannot be limited to resources.
         allow("LogInToRegistry", ["ecr:GetAuthorizationToken"], ["*"]),
         allow("WriteLogs", ["logs:CreateLogStream", "logs:PutLogEvents"], [f"{log_group_arn}:*"]),
-        allow("ReadParameters", ["ssm:GetParameters"], parameters),
     ]
     return role(stack, config, "execution", account, statements)

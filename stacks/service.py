@@ -32,7 +32,6 @@ from cdktf_cdktf_provider_aws.lb_listener_rule import (
     LbListenerRuleConditionPathPattern,
 )
 from cdktf_cdktf_provider_aws.lb_target_group import LbTargetGroup, LbTargetGroupHealthCheck
-from cdktf_cdktf_provider_aws.ssm_parameter import SsmParameter
 
 from stacks import iam, image
 from stacks.config import Config
@@ -73,11 +72,9 @@ class Service:
             retention_in_days=config.service.log_retention_days,
         )
         self.log_group = logs.name
-        parameters = self._parameters(stream, storage, tables)
+        variables = self._variables(stream, storage, tables)
         self.task_role = iam.task_role(stack, config, account, tables, storage)
-        # ARNs are made from names, so that a plan that changes a parameter's value does not show the role as changed.
-        arns = [f"arn:aws:ssm:{config.region}:{account}:parameter{self._parameter(name)}" for name in parameters]
-        execution = iam.execution_role(stack, config, account, registry, logs.arn, arns)
+        execution = iam.execution_role(stack, config, account, registry, logs.arn)
         self.cluster = EcsCluster(
             stack,
             "cluster",
@@ -101,7 +98,7 @@ class Service:
             execution_role_arn=execution.arn,
             # The root file system is read-only; only this folder is writable, for sockets and the daemon's files.
             volume=[EcsTaskDefinitionVolume(name="scratch")],
-            container_definitions=Fn.jsonencode([self._container(registry, parameters)]),
+            container_definitions=Fn.jsonencode([self._container(registry, variables)]),
         )
         self.target = self._balancer(network)
         policies = [cast(ITerraformDependable, stack.node.find_child(f"{id_}-policy")) for id_ in ("task", "execution")]
@@ -131,10 +128,14 @@ class Service:
             depends_on=[self.listener, *policies],
         )
 
-    def _parameters(self, stream: Stream, storage: Storage, tables: LeaseTables) -> dict[str, SsmParameter]:
-        """The worker's environment variables in Systems Manager Parameter Store."""
+    def _variables(self, stream: Stream, storage: Storage, tables: LeaseTables) -> dict[str, str]:
+        """The worker's environment variables; none is secret. A changed one is a new definition, so tasks follow it.
+
+        In Parameter Store, whose ARNs stay the same, a change would reach the tasks that start later, and them alone.
+        """
         service = self._config.service
         values = {
+            "AWS_REGION": self._config.region,
             "KINESIS_STREAM_NAME": stream.name,
             "S3_BUCKET_NAME": storage.bucket.bucket,
             "SQS_QUEUE_URL": storage.results.url,
@@ -153,22 +154,9 @@ class Service:
             values["YOLO_MODEL_PATH"] = f"models/{service.model_name}.onnx"  # where the image has it
         if service.image_size:
             values["YOLO_IMAGE_SIZE"] = str(service.image_size)
-        return {
-            name: SsmParameter(
-                self._stack,
-                f"parameter-{name.lower().replace('_', '-')}",
-                name=self._parameter(name),
-                type="String",
-                value=value,
-            )
-            for name, value in values.items()
-        }
+        return values
 
-    def _parameter(self, name: str) -> str:
-        """The name of a variable's parameter."""
-        return Names(self._config).parameter(name)
-
-    def _container(self, registry: Registry, parameters: dict[str, SsmParameter]) -> dict[str, Any]:
+    def _container(self, registry: Registry, variables: dict[str, str]) -> dict[str, Any]:
         config = self._config
         return {
             "name": CONTAINER,
@@ -180,8 +168,7 @@ class Service:
             "stopTimeout": config.service.shutdown_grace_seconds + STOP_TIMEOUT_MARGIN_SECONDS,
             "mountPoints": [{"sourceVolume": "scratch", "containerPath": "/tmp", "readOnly": False}],  # noqa: S108
             "portMappings": [{"containerPort": WORKER_PORT, "protocol": "tcp"}],
-            "environment": [{"name": "AWS_REGION", "value": config.region}],
-            "secrets": [{"name": name, "valueFrom": parameter.arn} for name, parameter in parameters.items()],
+            "environment": [{"name": name, "value": value} for name, value in variables.items()],
             "healthCheck": {
                 "command": HEALTH_COMMAND,
                 "interval": 15,

@@ -1,6 +1,6 @@
 """The stack as an operator deploys it on the embedded AWS: it is applied, used, changed and destroyed.
 
-The worker runs with the environment of the registered task definition and Parameter Store, and with its role's own
+The worker runs with the environment of the registered task definition, and with its role's own
 credentials, which IAM checks.
 """
 
@@ -82,7 +82,6 @@ def test_deploy_work_change_destroy(checkout: Callable[[str], Checkout], aws: Aw
         "aws_cloudwatch_metric_alarm.scaling-alarm-out-unowned": ["create"],
         "aws_cloudwatch_metric_alarm.scaling-alarm-in": ["create"],
         "aws_ecs_task_definition.task-definition": ["delete", "create"],  # a new revision
-        "aws_ssm_parameter.parameter-yolo-model-size": ["update"],
     }
     operator.succeed("deploy", "--auto-approve", "--no-image")
     assert drift(operator.stack) == {}
@@ -213,15 +212,11 @@ def credentials_of(aws: Aws, name: str, who: dict[str, str] | None = None) -> di
 
 def container_environment(aws: Aws, outputs: dict[str, str]) -> dict[str, str]:
     """The environment variables that ECS would give the container."""
-    ecs, ssm = connect(aws, "ecs"), connect(aws, "ssm")
+    ecs = connect(aws, "ecs")
     [service] = ecs.describe_services(cluster=outputs["ClusterName"], services=[outputs["ServiceName"]])["services"]
     definition = ecs.describe_task_definition(taskDefinition=service["taskDefinition"])["taskDefinition"]
     [container] = definition["containerDefinitions"]
-    env = {entry["name"]: entry["value"] for entry in container["environment"]}
-    for secret in container["secrets"]:
-        name = secret["valueFrom"].partition(":parameter")[2]
-        env[secret["name"]] = ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
-    return env
+    return {entry["name"]: entry["value"] for entry in container["environment"]}
 
 
 def empty(aws: Aws, bucket: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -17,6 +18,12 @@ def only(stack: dict[str, Any], kind: str) -> dict[str, Any]:
 def statements(stack: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
     document = stack["data"]["aws_iam_policy_document"][name]
     return {statement["sid"]: statement for statement in document["statement"]}
+
+
+def variables(stack: dict[str, Any]) -> dict[str, str]:
+    """The worker's environment variables."""
+    container = only(stack, "aws_ecs_task_definition")["container_definitions"]
+    return dict(re.findall(r'\{"name" = "([A-Z0-9_]+)", "value" = "?([^"}]*)"?\}', container))
 
 
 def empty_blocks(value: Any, path: str = "") -> list[str]:
@@ -198,10 +205,10 @@ def test_roles_have_no_wildcard_but_where_aws_knows_no_resource(synth: Synth) ->
 def test_precision_and_fan_out_are_the_environments_choice(synth: Synth) -> None:
     stack = synth()
     assert "FanOut" not in statements(stack, "task-permissions")
-    values = {p["name"].rpartition("/")[2]: p["value"] for p in stack["resource"]["aws_ssm_parameter"].values()}
+    values = variables(stack)
     assert (values["YOLO_PRECISION"], values["KINESIS_RETRIEVAL_MODE"]) == ("fp32", "POLLING")
     chosen = synth({"service": {"precision": "int8", "retrieval_mode": "FANOUT"}})
-    values = {p["name"].rpartition("/")[2]: p["value"] for p in chosen["resource"]["aws_ssm_parameter"].values()}
+    values = variables(chosen)
     assert (values["YOLO_PRECISION"], values["KINESIS_RETRIEVAL_MODE"]) == ("int8", "FANOUT")
     assert ":yolov8n-int8-" in only(chosen, "aws_ecs_task_definition")["container_definitions"]
     fan_out = statements(chosen, "task-permissions")["FanOut"]
@@ -225,10 +232,25 @@ def test_any_model_is_the_environments_choice(
     synth: Synth, service: dict[str, Any], path: str | None, tag: str
 ) -> None:
     stack = synth({"service": service})
-    values = {p["name"].rpartition("/")[2]: p["value"] for p in stack["resource"]["aws_ssm_parameter"].values()}
+    values = variables(stack)
     assert (values["YOLO_MODEL_SIZE"], values.get("YOLO_MODEL_PATH")) == (tag[-1] if path is None else "n", path)
     assert values.get("YOLO_IMAGE_SIZE") == (str(service["image_size"]) if "image_size" in service else None)
     assert f":{tag}-" in only(stack, "aws_ecs_task_definition")["container_definitions"]
+
+
+def test_every_setting_is_in_the_definition_so_that_a_change_rolls_tasks(synth: Synth) -> None:
+    changed = {
+        "confidence_threshold": 0.25, "max_detections": 7, "retrieval_mode": "FANOUT", "precision": "int8",
+        "shutdown_grace_seconds": 33, "model_size": "s", "image_size": 320, "memory": 4096,
+    }  # fmt: skip
+    before = variables(synth())
+    after = variables(synth({"service": changed}))
+    assert {name: after[name] for name in after if after[name] != before.get(name)} == {
+        "CONFIDENCE_THRESHOLD": "0.25", "MAX_DETECTIONS": "7", "KINESIS_RETRIEVAL_MODE": "FANOUT",
+        "YOLO_PRECISION": "int8", "SHUTDOWN_GRACE_SECONDS": "33", "YOLO_MODEL_SIZE": "s", "YOLO_IMAGE_SIZE": "320",
+        "TASK_MEMORY_MIB": "4096",
+    }  # fmt: skip
+    assert before["SQS_QUEUE_URL"] == "aws_sqs_queue.results.url"
 
 
 def test_environments_stand_side_by_side(synth: Synth) -> None:
