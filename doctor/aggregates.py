@@ -12,8 +12,7 @@ from contextlib import suppress
 from typing import Final
 
 from doctor.finding import Finding
-from doctor.latest import RECENT_MINUTES, latest
-from doctor.place import Place
+from doctor.latest import RECENT_MINUTES, Latest
 
 # https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md
 MAGIC: Final = b"\xf3\x89\x9a\xc2"
@@ -21,10 +20,10 @@ DIGEST_BYTES: Final = 16
 ADVICE: Final = "one partition key, or one explicit hash key, in each record: docs/messages.md"
 
 
-def aggregates(place: Place) -> Finding:
+def aggregates(recent: Latest) -> Finding:
     """Whether the latest aggregated records are such as KCL takes."""
     seen, dropped = 0, 0
-    for shard, records in latest(place, "aggregates"):
+    for shard, records in recent:
         hashes = range(int(shard["HashKeyRange"]["StartingHashKey"]), int(shard["HashKeyRange"]["EndingHashKey"]) + 1)
         for record in records:
             inside = list(hash_keys(record["Data"]))

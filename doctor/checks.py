@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from doctor.aggregates import aggregates
 from doctor.finding import Finding
+from doctor.latest import RECENT_MINUTES, Latest, latest
 from doctor.leases import leases
 from doctor.place import HopError, Place, ask
 from doctor.sources import sources
 
-RECENT_MINUTES: Final = 5
 MUCH_LAG_SECONDS: Final = 60.0
 LONG_WAIT_SECONDS: Final = 10.0
 DEPLOY: Final = "`make deploy`, or the name is wrong: `make -s outputs > outputs.json`, --from-outputs outputs.json"
@@ -24,26 +23,28 @@ DEPLOY: Final = "`make deploy`, or the name is wrong: `make -s outputs > outputs
 
 def all_checks(place: Place, worker_url: str | None) -> Iterator[Finding]:
     """Checks every hop, first to last; a hop with a problem does not keep the others from being checked."""
-    checks: list[Callable[[], Finding]] = [
-        lambda: credentials(place),
-        lambda: stream(place),
-        lambda: records(place),
-        lambda: aggregates(place),
-        lambda: sources(place),
-        lambda: tasks(place),
-        lambda: leases(place),
-        lambda: worker(worker_url),
-        lambda: bucket(place),
-        lambda: results(place),
-        lambda: quarantine(place),
+    checks: list[Callable[[], Iterable[Finding]]] = [
+        lambda: [credentials(place)],
+        lambda: [stream(place)],
+        lambda: _of_records(latest(place)),
+        lambda: [tasks(place)],
+        lambda: [leases(place)],
+        lambda: [worker(worker_url)],
+        lambda: [bucket(place)],
+        lambda: [results(place)],
+        lambda: [quarantine(place)],
     ]
     for check in checks:
         try:
-            yield check()
+            yield from check()
         except HopError as error:
             yield error.finding
             if error.finding.hop == "credentials":
                 return
+
+
+def _of_records(recent: Latest) -> list[Finding]:
+    return [records(recent), aggregates(recent), sources(recent)]
 
 
 def credentials(place: Place) -> Finding:
@@ -68,37 +69,15 @@ def stream(place: Place) -> Finding:
     return Finding("stream", "well", says)
 
 
-def records(place: Place) -> Finding:
+def records(recent: Latest) -> Finding:
     """Whether anything was put on the stream lately."""
-    kinesis, since = place.client("kinesis"), datetime.now(UTC) - timedelta(minutes=RECENT_MINUTES)
-    shards = ask(
-        "records", "kinesis:ListShards", lambda: kinesis.list_shards(StreamName=place.stream)["Shards"], "no stream"
-    )
-    with_records = 0
-    for shard in shards:
-        look = partial(_some, kinesis, place, shard, since)
-        with_records += ask("records", "kinesis:GetRecords", look, "no shard")
-    says = f"{with_records} of {len(shards)} shards have records of the last {RECENT_MINUTES} minutes"
+    with_records = sum(bool(found) for _, found in recent)
+    says = f"{with_records} of {len(recent)} shards have records of the last {RECENT_MINUTES} minutes"
     if not with_records:
         return Finding(
             "records", "unsure", says, "no camera sends, or to another stream or region: `producer send demo` to try"
         )
     return Finding("records", "well", says)
-
-
-def _some(kinesis: Any, place: Place, shard: dict[str, Any], since: datetime) -> bool:
-    iterator = kinesis.get_shard_iterator(
-        StreamName=place.stream, ShardId=shard["ShardId"], ShardIteratorType="AT_TIMESTAMP", Timestamp=since
-    )["ShardIterator"]
-    # A read may return nothing although more records follow.
-    for _ in range(5):
-        answer = kinesis.get_records(ShardIterator=iterator, Limit=1)
-        if answer["Records"]:
-            return True
-        iterator = answer.get("NextShardIterator")
-        if not iterator or not answer.get("MillisBehindLatest"):
-            return False
-    return False
 
 
 def tasks(place: Place) -> Finding:

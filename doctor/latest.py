@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -10,18 +9,24 @@ from typing import Any, Final
 from doctor.place import Place, ask
 
 RECENT_MINUTES: Final = 5
-# A frame is large: some of a shard say how its producers work.
-LOOKED_AT: Final = 40
+# A frame is large, and a shard gives 2 MB a second to all its readers: some records say how its producers work.
+LOOKED_AT: Final = 20
 READS: Final = 5
 
+# Each shard with its first records of the last minutes.
+Latest = list[tuple[dict[str, Any], list[dict[str, Any]]]]
 
-def latest(place: Place, hop: str) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """Each shard with its first records of the last minutes."""
+
+def latest(place: Place) -> Latest:
+    """Reads them once, for all checks."""
     kinesis, since = place.client("kinesis"), datetime.now(UTC) - timedelta(minutes=RECENT_MINUTES)
-    shards = ask(hop, "kinesis:ListShards", lambda: kinesis.list_shards(StreamName=place.stream)["Shards"], "no stream")
-    for shard in shards:
-        look = partial(_records, kinesis, place, shard, since)
-        yield shard, ask(hop, "kinesis:GetRecords", look, "no shard")
+    shards = ask(
+        "records", "kinesis:ListShards", lambda: kinesis.list_shards(StreamName=place.stream)["Shards"], "no stream"
+    )
+    return [
+        (shard, ask("records", "kinesis:GetRecords", partial(_records, kinesis, place, shard, since), "no shard"))
+        for shard in shards
+    ]
 
 
 def _records(kinesis: Any, place: Place, shard: dict[str, Any], since: datetime) -> list[dict[str, Any]]:
@@ -31,7 +36,7 @@ def _records(kinesis: Any, place: Place, shard: dict[str, Any], since: datetime)
     found: list[dict[str, Any]] = []
     # A read may return nothing although more records follow.
     for _ in range(READS):
-        answer = kinesis.get_records(ShardIterator=iterator, Limit=LOOKED_AT)
+        answer = kinesis.get_records(ShardIterator=iterator, Limit=LOOKED_AT - len(found))
         found += answer["Records"]
         iterator = answer.get("NextShardIterator")
         if len(found) >= LOOKED_AT or not iterator or not answer.get("MillisBehindLatest"):

@@ -81,7 +81,9 @@ def ask(hop: str, what: str, work: Callable[[], Result], missing: str, advice: s
         return work()
     except ERRORS as error:
         says, do = _explain(error, what, missing, advice)
-        raise HopError(Finding(hop, "wrong", says, do)) from None
+        # A busy service says nothing of the pipeline.
+        busy = isinstance(error, ClientError) and classify(error) is Kind.PASSING
+        raise HopError(Finding(hop, "unsure" if busy else "wrong", says, do)) from None
 
 
 def _explain(error: Exception, what: str, missing: str, advice: str) -> tuple[str, str]:

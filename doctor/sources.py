@@ -11,14 +11,13 @@ from itertools import pairwise
 from contract.errors import FrameError
 from contract.frame import Frame
 from doctor.finding import Finding
-from doctor.latest import RECENT_MINUTES, latest
-from doctor.place import Place
+from doctor.latest import RECENT_MINUTES, Latest
 
 
-def sources(place: Place) -> Finding:
+def sources(recent: Latest) -> Finding:
     """Whether each source's latest frames come from one producer."""
     seen: defaultdict[str, list[tuple[datetime, str]]] = defaultdict(list)
-    for _, records in latest(place, "sources"):
+    for _, records in recent:
         for record in records:
             with suppress(FrameError):
                 if metadata := Frame.parse(record["Data"]).metadata:
@@ -26,7 +25,7 @@ def sources(place: Place) -> Finding:
     shared = sorted(name for name, frames in seen.items() if take_turns([session for _, session in sorted(frames)]))
     if not shared:
         return Finding("sources", "well", f"{len(seen)} sources of the last {RECENT_MINUTES} minutes, a producer each")
-    says = f"several producers send as {', '.join(shared)} at a time; each has tracks of its own, totals are their sum"
+    says = f"several producers send as {', '.join(shared)} at a time; each has tracks of its own"
     return Finding("sources", "unsure", says, "another --source-id for each of them")
 
 

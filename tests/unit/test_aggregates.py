@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from doctor.aggregates import MAGIC, aggregates, hash_keys
+from doctor.latest import latest
 from doctor.place import Place
 from local.resources import Resources
 
@@ -60,10 +61,10 @@ def test_aggregates_that_kcl_drops_are_told(resources: Resources, monkeypatch: p
         kinesis.put_record(StreamName=resources.stream, PartitionKey="a", Data=record)
 
     put(b"\xff\xd8 a picture")
-    assert aggregates(place).says == "no aggregated records of the last 5 minutes"
+    assert aggregates(latest(place)).says == "no aggregated records of the last 5 minutes"
     # The only shard has every hash key that there is.
     put(aggregate(("a", None), ("b", None)))
-    assert aggregates(place).verdict == "well"
+    assert aggregates(latest(place)).verdict == "well"
     put(aggregate(("a", None), ("b", 2**128)))
-    found = aggregates(place)
+    found = aggregates(latest(place))
     assert (found.verdict, found.says[:36]) == ("wrong", "KCL drops 1 of 2 aggregated records ")

@@ -9,6 +9,7 @@ import pytest
 from consumer.web.board import OVERLAP_SECONDS, Board
 from contract import Metadata, embed
 from contract.message import ResultMessage
+from doctor.latest import latest
 from doctor.place import Place
 from doctor.sources import sources, take_turns
 from local.resources import Resources
@@ -35,9 +36,9 @@ def test_doctor_tells_of_producers_that_share_a_name(resources: Resources, monke
         put("door", session)
         put("desk", "c")
     kinesis.put_record(StreamName=resources.stream, PartitionKey="plain", Data=pictures.street_jpeg(64, 64))
-    assert sources(place).says == "2 sources of the last 5 minutes, a producer each"
+    assert sources(latest(place)).says == "2 sources of the last 5 minutes, a producer each"
     put("door", "a")
-    found = sources(place)
+    found = sources(latest(place))
     assert found.verdict == "unsure"
     assert found.says.startswith("several producers send as door at a time")
 
