@@ -122,7 +122,9 @@ class Operator:
         guarded = [address for address in GUARDED if terraform.has(address)]
         if guarded and (status := terraform("apply", *self._approve, *(f"-target={address}" for address in guarded))):
             return status
-        return terraform("destroy", *self._approve)
+        if status := terraform("destroy", *self._approve):
+            print("what is left of it is unprotected: `make deploy` protects it again", file=sys.stderr)
+        return status
 
     # -- the image
 
@@ -155,6 +157,7 @@ class Operator:
             return status
         if late:
             self.image()
+            operate.begin_anew(self._client("ecs"), self._config)  # tasks without an image may have failed meanwhile
         print("waiting for the service", flush=True)
         print(f"  {operate.wait_until_stable(self._client('ecs'), self._config)}")
         for name, output in terraform.output().items():

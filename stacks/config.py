@@ -310,6 +310,15 @@ class Config(_Section):
     github: GithubConfig = GithubConfig()
 
     @model_validator(mode="after")
+    def _check_tags(self) -> Self:
+        # The stack sets them, and the workflows' roles go by them; IAM does not tell Project from project.
+        if taken := [key for key in self.tags if key.lower() in ("project", "environment")]:
+            raise ValueError(
+                f"tags.{taken[0]}: `project` and `environment` are the stack's own; any other key is allowed"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_parts(self) -> Self:
         least, most, shards = self.service.min_tasks, self.max_tasks, self.stream.least_shards
         self._check_names()

@@ -66,6 +66,7 @@ UNNAMED_READS = (
     "cloudwatch:DescribeAlarms",
     "logs:DescribeLogGroups",
     "logs:DescribeResourcePolicies",
+    "ssm:DescribeParameters",
     "kms:DescribeKey",
     "kms:GetKeyPolicy",
     "kms:GetKeyRotationStatus",
@@ -113,8 +114,8 @@ def services(config: Config, account: str) -> list[Service]:
             ("DescribeRepositories", "DescribeImages", "GetLifecyclePolicy", "GetRepositoryPolicy", tags),
             arns("ecr", f"repository/{names.stream}"),
         ),
-        # Of single sources; the stack makes none.
-        Service("ssm", (), arns("ssm", f"parameter{names.parameter('*')}")),
+        # Of single sources; and those that earlier versions made, which go with the next deployment.
+        Service("ssm", ("GetParameter", "GetParameters", tags), arns("ssm", f"parameter{names.parameter('*')}")),
         Service(
             "logs", (tags,),
             arns("logs", *(f"log-group:{name}{end}" for name in (names.log, names.failures_log) for end in ("", ":*"))),
@@ -129,7 +130,7 @@ def services(config: Config, account: str) -> list[Service]:
         Service(
             "cloudwatch",
             ("GetDashboard", tags),
-            (*arns("cloudwatch", *(f"alarm:{name}" for name in names.alarms)),
+            (*arns("cloudwatch", *(f"alarm:{pattern}" for pattern in names.alarms)),
              # Target tracking makes and removes its own.
              *arns("cloudwatch", f"alarm:TargetTracking-service/{names.cluster}/{names.service}-*"),
              f"arn:aws:cloudwatch::{account}:dashboard/{names.dashboard}"),
@@ -167,7 +168,7 @@ class GithubStack(TerraformStack):
         ]
         plan = [
             *common,
-            *(allow(f"Read{s.name.title()}", [f"{s.name}:{a}" for a in s.reads], s.resources) for s in used if s.reads),
+            *(allow(f"Read{s.name.title()}", [f"{s.name}:{a}" for a in s.reads], s.resources) for s in used),
         ]
         deploy = [
             *common,

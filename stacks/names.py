@@ -76,7 +76,9 @@ class Names:
 
     @property
     def alarms(self) -> list[str]:
-        """Of all alarms that the stack makes."""
+        """Patterns of all alarms that the stack makes, and of none of another environment."""
+        if self._config.suffix:
+            return [self.own("*")]
         return [self.own(alarm) for alarm in (*ALARMS, *(f"scaling-{alarm}" for alarm in SCALING_ALARMS))]
 
     def parameter(self, name: str = "") -> str:

@@ -81,8 +81,14 @@ def restart(client: Client, config: Config) -> None:
     service = describe_service(ecs, config)
     if not service["desiredCount"]:
         raise DeployError("no task is wanted now: the next frame starts a new one")
-    ecs.update_service(cluster=service["clusterArn"], service=service["serviceName"], forceNewDeployment=True)
+    begin_anew(ecs, config)
     wait_until_stable(ecs, config)
+
+
+def begin_anew(ecs: Any, config: Config) -> None:
+    """Has ECS begin another deployment of what is deployed, whatever has become of the last one."""
+    service = describe_service(ecs, config)
+    ecs.update_service(cluster=service["clusterArn"], service=service["serviceName"], forceNewDeployment=True)
 
 
 def wait_until_stable(ecs: Any, config: Config, seconds: float = STABLE_SECONDS) -> str:

@@ -8,8 +8,8 @@ from cdktf import TerraformResource, TerraformResourceLifecycle
 from cdktf_cdktf_provider_aws.dynamodb_table import DynamodbTable
 from cdktf_cdktf_provider_aws.ecr_repository import EcrRepository
 
-# Whose own protection is taken off before terraform can destroy them.
-GUARDED = ("aws_dynamodb_table.leases", "aws_ecr_repository.repository")
+# What has to be changed before terraform can destroy it: their own protection, and the stream's consumers.
+GUARDED = ("aws_dynamodb_table.leases", "aws_ecr_repository.repository", "aws_kinesis_stream.stream")
 
 
 def protect(resources: Iterable[TerraformResource], *, protected: bool) -> None:

@@ -125,7 +125,7 @@ class Service:
                 )
             ],
             # Tasks that start before their role may do anything fail, and count against the deployment.
-            depends_on=[self.listener, *policies],
+            depends_on=[self.listener, self._rule, *policies],
         )
 
     def _variables(self, stream: Stream, storage: Storage, tables: LeaseTables) -> dict[str, str]:
@@ -242,7 +242,8 @@ class Service:
             ssl_policy="ELBSecurityPolicy-TLS13-1-2-2021-06" if certificate else None,
             default_action=[nothing],
         )
-        LbListenerRule(
+        # ECS takes no target group that no balancer uses.
+        self._rule = LbListenerRule(
             stack,
             "health-rule",
             listener_arn=self.listener.arn,

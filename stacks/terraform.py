@@ -44,8 +44,15 @@ class Terraform:
         return outputs
 
     def has(self, address: str) -> bool:
-        """Whether the state holds a resource."""
-        return address in self._run("state", "list", capture=True).stdout.split()
+        """Whether the state holds a resource.
+
+        Raises:
+            DeployError: If the state cannot be read.
+        """
+        done = self._run("state", "list", capture=True)
+        if done.returncode and "No state file" not in done.stderr:
+            raise DeployError(f"the state cannot be read: {done.stderr.strip().splitlines()[-1]}")
+        return address in done.stdout.split()
 
     def show(self, plan: str) -> dict[str, Any]:
         """Reads a saved plan.

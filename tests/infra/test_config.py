@@ -67,6 +67,7 @@ def test_the_defaults_are_the_names_that_users_know() -> None:
         ({"storage": {"bucket": "192.168.1.1"}}, "192.168.1.1: S3 reserves"),
         ({"storage": {"replica_region": "eu-west-1"}}, "replica_region: S3 copies only versioned buckets"),
         ({"storage": {"replica_region": "eu-central-1", "versioning": True}}, "another region than the pipeline's"),
+        ({"tags": {"Environment": "production"}}, "tags.Environment: `project` and `environment` are the stack's own"),
         ({"github": {"repository": "nobody"}}, "github.repository: 'nobody'"),
     ],
 )

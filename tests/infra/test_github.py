@@ -213,7 +213,11 @@ def test_the_boundary_leaves_the_pipelines_roles_what_they_need(synth: Synth, st
 
 def test_iam_takes_the_policies(synth: Synth, terraform: Callable[[str], Terraform], aws: Aws, tmp_path: Path) -> None:
     # With everything turned on and the longest names.
-    values = GITHUB | {"suffix": "-" + "x" * 16, "storage": REPLICA}
+    values = GITHUB | {
+        "suffix": "-" + "x" * 16,
+        "stream": {"name": "s" * 111},
+        "storage": REPLICA | {"queue": "q" * 52, "bucket": "b" * 8 + "-{account}-{region}"},
+    }
     synth()  # skips without node
     from stacks.app import synthesise
 

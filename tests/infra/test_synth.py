@@ -112,7 +112,8 @@ def test_what_aws_takes_only_in_order(synth: Synth) -> None:
     stack = synth()
     assert only(stack, "aws_lb")["depends_on"] == ["aws_internet_gateway.internet-gateway"]
     assert set(only(stack, "aws_ecs_service")["depends_on"]) == {
-        "aws_lb_listener.listener", "aws_iam_role_policy.task-policy", "aws_iam_role_policy.execution-policy",
+        "aws_lb_listener.listener", "aws_lb_listener_rule.health-rule",
+        "aws_iam_role_policy.task-policy", "aws_iam_role_policy.execution-policy",
     }  # fmt: skip
     # Kinesis deletes no stream with consumers, and KCL leaves its own registered.
     assert only(stack, "aws_kinesis_stream")["enforce_consumer_deletion"] is True
