@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import ssl
+import string
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
 from typing import Final, Self
 from urllib.error import HTTPError, URLError
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from contract.jpeg import EOI, SOI
 from producer.address import shown
@@ -28,6 +29,9 @@ LONGEST_WITHOUT_PICTURE_SECONDS: Final = 30.0
 # No camera's picture is larger; bounds what is kept of one without an end.
 MAX_BYTES: Final = 32 * 1024 * 1024
 CHUNK_BYTES: Final = 64 * 1024
+
+# How urllib says that it knows no way to log in.
+_NO_LOG_IN: Final = ("AbstractDigestAuthHandler ", "AbstractBasicAuthHandler ", "Unsupported digest ")
 
 _SOS: Final = 0xDA
 _LONGEST_SOS: Final = 14
@@ -140,13 +144,15 @@ def open_motion_jpeg(url: str, *, certain: bool = False) -> MotionJpeg | None:
     """
     try:
         parts = urlsplit(url)
+        passwords = _Passwords(parts)
     except ValueError:
         return None
-    authority = parts.netloc.rpartition("@")[2]
-    plain = parts._replace(netloc=authority, fragment="").geturl()
-    passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
-    if parts.username is not None:
-        passwords.add_password(None, plain, unquote(parts.username), unquote(parts.password or ""))
+    plain = parts._replace(
+        netloc=parts.netloc.rpartition("@")[2],
+        path=quote(parts.path, safe=string.punctuation),
+        query=quote(parts.query, safe=string.punctuation),
+        fragment="",
+    ).geturl()
     opener = urllib.request.build_opener(
         # Cameras sign their certificates themselves.
         urllib.request.HTTPSHandler(context=ssl._create_unverified_context()),  # noqa: S323
@@ -160,12 +166,35 @@ def open_motion_jpeg(url: str, *, certain: bool = False) -> MotionJpeg | None:
         if isinstance(error, HTTPException) or (isinstance(error, HTTPError) and error.code < 400):
             return None  # such as another protocol behind a redirection
         raise UnreachedError(f"{shown(url)}: cannot be opened as a video: {_why(error)}") from None
-    except ValueError:  # so urllib says that it cannot log in
+    except ValueError as error:
+        if not str(error).startswith(_NO_LOG_IN):
+            return None  # such as a name that no host can have
         raise UnreachedError(f"{shown(url)}: cannot be opened as a video: {_answer(401)}") from None
     if certain or answer.headers.get_content_maintype() == "multipart":
         return MotionJpeg(url, answer)
     answer.close()
     return None
+
+
+class _Passwords(urllib.request.HTTPPasswordMgr):
+    """A URL's name and password, for its own scheme, host and port, wherever redirections lead.
+
+    Raises:
+        ValueError: If the URL's port is none.
+    """
+
+    def __init__(self, parts: SplitResult) -> None:
+        super().__init__()
+        self._origin = _origin(parts)
+        self._known = parts.username is not None
+        self._login = unquote(parts.username or ""), unquote(parts.password or "")
+
+    def find_user_password(self, realm: str, authuri: str) -> tuple[str | None, str | None]:
+        return self._login if self._known and _origin(urlsplit(authuri)) == self._origin else (None, None)
+
+
+def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def _why(error: Exception) -> str:

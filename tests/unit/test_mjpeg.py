@@ -13,6 +13,7 @@ from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from typing import ClassVar, Final
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given, settings
@@ -96,6 +97,7 @@ class Served(BaseHTTPRequestHandler):
     """A camera; each fifth part is wrong in the way that its path names."""
 
     visits: ClassVar[list[str]] = []
+    said: ClassVar[list[str]] = []
     ends: ClassVar[threading.Event]
 
     def do_GET(self) -> None:
@@ -103,10 +105,10 @@ class Served(BaseHTTPRequestHandler):
         manner = self.path.partition("?")[0].strip("/")
         if manner == "moved":
             self.send_response(302)
-            self.send_header("Location", "/whole")
+            self.send_header("Location", self.path.partition("?")[2] or "/whole")
             self.end_headers()
             return
-        if manner in ("basic", "digest") and not self._may(manner):
+        if manner in ("basic", "digest", "strange") and not self._may(manner):
             return
         self.send_response(200)
         if manner != "unnamed":
@@ -132,6 +134,7 @@ class Served(BaseHTTPRequestHandler):
 
     def _may(self, manner: str) -> bool:
         said = self.headers.get("Authorization", "")
+        self.said.append(said)
         if manner == "basic" and said == "Basic " + base64.b64encode(b"user:p@ss:w%rd").decode():
             return True
         if manner == "digest" and said:
@@ -143,7 +146,7 @@ class Served(BaseHTTPRequestHandler):
             if values["response"] == right:
                 return True
         self.send_response(401)
-        way = 'Digest realm="cam", nonce="n0"' if manner == "digest" else 'Basic realm="cam"'
+        way = {"digest": 'Digest realm="cam", nonce="n0"', "basic": 'Basic realm="cam"'}.get(manner, "Handshake")
         self.send_header("WWW-Authenticate", way)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -156,6 +159,7 @@ class Served(BaseHTTPRequestHandler):
 @pytest.fixture
 def served() -> Iterator[str]:
     Served.visits.clear()
+    Served.said.clear()
     Served.ends = threading.Event()
     with ThreadingHTTPServer(("127.0.0.1", 0), Served) as server:
         server.daemon_threads = True
@@ -183,10 +187,47 @@ def test_junk_costs_its_parts_and_not_the_connection(served: str, wrong: str) ->
     assert len(Served.visits) == (3 if wrong == "unnamed" else 1)  # what it is shows in its bytes alone
 
 
-@pytest.mark.parametrize("way", ["basic", "digest", "moved"])
+@pytest.mark.parametrize("way", ["basic", "digest", "moved", "moved?/basic", "moved?/digest"])
 def test_credentials_and_redirections(served: str, way: str) -> None:
     _, came = seen(f"http://user:p%40ss%3Aw%25rd@{served}/{way}", 3)
     assert came == JPEGS[:3]
+
+
+@pytest.mark.parametrize("way", ["basic", "digest"])
+def test_no_other_host_gets_the_password(served: str, way: str) -> None:
+    other = f"http://localhost:{served.rpartition(':')[2]}/{way}"
+    with pytest.raises(UnreachedError, match="401 Unauthorized"):
+        open_source(f"http://user:p%40ss%3Aw%25rd@{served}/moved?{other}")
+    assert Served.said == [""]
+
+
+@pytest.mark.parametrize(
+    ("asked", "gets"),
+    [
+        ("https://camera:443/elsewhere", True),
+        ("http://camera/live", False),
+        ("http://camera:443/live", False),
+        ("https://camera:8443/live", False),
+        ("https://camera.example/live", False),
+    ],
+)
+def test_a_password_is_for_its_scheme_host_and_port(asked: str, gets: bool) -> None:
+    passwords = mjpeg._Passwords(urlsplit("https://user:secret@camera/live"))
+    assert passwords.find_user_password("any", asked) == (("user", "secret") if gets else (None, None))
+
+
+def test_an_unknown_way_to_log_in_is_no_way_to_log_in(served: str) -> None:
+    with pytest.raises(UnreachedError, match="401 Unauthorized"):
+        open_source(f"http://user:secret@{served}/strange")
+
+
+def test_letters_of_any_language_in_a_url(served: str) -> None:
+    seen(f"http://{served}/Straße 1%20a?größe=1&x=%C3%9F", 1)
+    assert Served.visits == ["/Stra%C3%9Fe%201%20a?gr%C3%B6%C3%9Fe=1&x=%C3%9F"]
+
+
+def test_a_url_that_urllib_does_not_take_is_left_to_ffmpeg() -> None:
+    assert mjpeg.open_motion_jpeg(f"http://{'ä' * 70}/live") is None
 
 
 def test_a_wrong_password_is_said_without_it(served: str) -> None:
