@@ -11,7 +11,7 @@ import ssl
 import string
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
 from typing import Final, Self
@@ -28,6 +28,8 @@ TIMEOUT_SECONDS: Final = 10.0
 LONGEST_WITHOUT_PICTURE_SECONDS: Final = 30.0
 # No camera's picture is larger; bounds what is kept of one without an end.
 MAX_BYTES: Final = 32 * 1024 * 1024
+# After so many pictures, all without an end, the camera is one that sends none.
+ENDLESS_PICTURES: Final = 3
 CHUNK_BYTES: Final = 64 * 1024
 
 # How urllib says that it knows no way to log in.
@@ -43,11 +45,14 @@ class JpegFinder:
     """Finds JPEGs among other bytes.
 
     It walks from marker to marker, because a thumbnail in a picture's header has an end, too. A picture that is cut
-    ends where the walk meets no marker, or the beginning of the next picture; that one is not lost.
+    ends where the walk meets no marker, or the beginning of the next picture; that one is not lost. Where all pictures
+    are cut so, the camera leaves their ends out, and they are given one.
     """
 
     def __init__(self) -> None:
         self._data = bytearray()
+        # How many were cut by the next one; None once one was whole.
+        self._endless: int | None = 0
         self._at = 0  # in a picture, the place of the walk; else 0
         self._in_scan = False
 
@@ -62,7 +67,13 @@ class JpegFinder:
                     self._at = 0
                 return
             if end > 0:
+                self._endless = None
                 yield bytes(self._data[:end])
+            elif self._in_scan and end < -len(SOI) and self._endless is not None:
+                self._endless += 1
+                if self._endless > ENDLESS_PICTURES:
+                    boundary = self._data.rfind(b"\r\n--", 0, -end)
+                    yield bytes(self._data[: boundary if boundary > 0 else -end]) + EOI
             del self._data[: abs(end)]
             self._at = 0
 
@@ -115,7 +126,7 @@ class MotionJpeg:
     def __exit__(self, *_: object) -> None:
         self._answer.close()
 
-    def pictures(self) -> Iterator[Picture]:
+    def pictures(self) -> Generator[Picture, None, None]:
         """Yields its pictures until it ends.
 
         Raises:
@@ -125,10 +136,11 @@ class MotionJpeg:
         try:
             while data := self._answer.read1(CHUNK_BYTES):
                 for jpeg in finder.feed(data):
-                    latest = time.monotonic()
                     yield Picture(jpeg=jpeg, name="a picture of the camera")
+                    latest = time.monotonic()
                 if time.monotonic() - latest > LONGEST_WITHOUT_PICTURE_SECONDS:
-                    raise TimeoutError
+                    text = f"no whole picture comes for {LONGEST_WITHOUT_PICTURE_SECONDS:g} seconds"
+                    raise UnreachedError(f"{shown(self._url)}: {text}")
         except (OSError, HTTPException) as error:
             raise UnreachedError(f"{shown(self._url)}: breaks off: {_why(error)}") from None
 

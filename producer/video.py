@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -12,7 +14,7 @@ from producer.address import is_url, scheme, shown
 from producer.camera import Camera
 from producer.clock import HostClock, StreamClock
 from producer.errors import PictureError, SourceError, UnreachedError
-from producer.mjpeg import MotionJpeg, open_motion_jpeg
+from producer.mjpeg import LONGEST_WITHOUT_PICTURE_SECONDS, MotionJpeg, open_motion_jpeg
 from producer.picture import Image, Picture, Source
 
 if TYPE_CHECKING:
@@ -70,17 +72,23 @@ class NetworkCamera(Camera):
 
     def connection(self) -> Generator[Picture, None, None]:
         reached, self._first = self._first or _reach(self._url), None
-        with reached:
-            if isinstance(reached, MotionJpeg):
-                yield from reached.pictures()
-                return
-            self._clock.begin()
-            reading = Reading(reached, self._url)
-            for frame in reading.frames():
-                captured_at = self._clock.captured_at(frame.time, self._host.now())
-                yield Picture(render=_pixels(frame), captured_at=captured_at)
-            if reading.broken_by:
-                raise UnreachedError(f"{shown(self._url)}: {reading.broken_by}")
+        came = reached.pictures() if isinstance(reached, MotionJpeg) else self._stream(reached)
+        any_came = False
+        with reached, closing(came):
+            for picture in came:
+                any_came = True
+                yield picture
+        if not any_came:
+            raise UnreachedError(f"{shown(self._url)}: no pictures come")
+
+    def _stream(self, container: InputContainer) -> Generator[Picture, None, None]:
+        self._clock.begin()
+        reading = Reading(container, self._url, LONGEST_WITHOUT_PICTURE_SECONDS)
+        for frame in reading.frames():
+            captured_at = self._clock.captured_at(frame.time, self._host.now())
+            yield Picture(render=_pixels(frame), captured_at=captured_at)
+        if reading.broken_by:
+            raise UnreachedError(f"{shown(self._url)}: {reading.broken_by}")
 
 
 class Reading:
@@ -88,13 +96,14 @@ class Reading:
 
     Args:
         address: Names it in errors.
+        patience: It breaks off when it sends no picture that can be decoded for so many seconds.
 
     Attributes:
         broken_by: Why it broke off; empty if it did not.
     """
 
-    def __init__(self, container: InputContainer, address: str) -> None:
-        self._container, self._address = container, address
+    def __init__(self, container: InputContainer, address: str, patience: float = float("inf")) -> None:
+        self._container, self._address, self._patience = container, address, patience
         self._listed = _listed(container)
         self._read = self._decoded = self._damaged = 0
         self.broken_by = ""
@@ -103,10 +112,17 @@ class Reading:
         """Yields its pictures up to its end, or to where it breaks off."""
         import av
 
+        latest = time.monotonic()
         try:
             for packet in self._container.demux(video=0):
                 self._read += packet.size > 0
+                decoded = self._decoded
                 yield from self._decode(packet)
+                if self._decoded > decoded:
+                    latest = time.monotonic()
+                elif time.monotonic() - latest > self._patience:
+                    self.broken_by = f"no picture that can be decoded comes for {self._patience:g} seconds"
+                    return
         except av.FFmpegError as error:
             if not self._is_end(error):
                 self.broken_by = f"it breaks off: {_why(error, READ_TIMEOUT_SECONDS)}"

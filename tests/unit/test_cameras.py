@@ -10,11 +10,14 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import repeat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import av
@@ -279,6 +282,39 @@ def test_an_rtsp_camera_is_read_over_tcp_and_called_again_when_it_hangs_up(film:
     assert first == sorted(first)
     assert len(first) >= len(LEVELS) - 3  # a broken stream may lose its last pictures
     assert seen[len(first) :][0] < 20
+
+
+def test_a_stream_of_which_nothing_can_be_decoded_breaks_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where its key frames are missing, or its codec is a new one."""
+    monkeypatch.setattr(video, "LONGEST_WITHOUT_PICTURE_SECONDS", 0.2)
+
+    class Undecodable:
+        size = 1
+
+        def decode(self) -> list[av.VideoFrame]:
+            time.sleep(0.01)
+            raise av.InvalidDataError(1, "undecodable")
+
+    class Container:
+        """Sends for ever."""
+
+        streams = SimpleNamespace(
+            video=[SimpleNamespace(frames=0, index_entries=[], average_rate=None, guessed_rate=None)]
+        )
+
+        def demux(self, video: int) -> Iterator[Undecodable]:
+            return repeat(Undecodable())
+
+        def __enter__(self) -> None:
+            pass
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    source = NetworkCamera("rtsp://camera/live", Container())  # type: ignore[arg-type]
+    with pytest.raises(UnreachedError) as caught:
+        next(source.connection())
+    assert str(caught.value) == "rtsp://camera/…: no picture that can be decoded comes for 0.2 seconds"
 
 
 class Library(BaseHTTPRequestHandler):

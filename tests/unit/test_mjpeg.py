@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import queue
 import random
 import re
 import threading
@@ -20,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
+from local.waiting import PATIENCE_SECONDS
 from producer import camera, mjpeg
 from producer.errors import UnreachedError
 from producer.mjpeg import JpegFinder
@@ -66,6 +68,18 @@ def test_a_cut_picture_costs_itself_wherever_it_is_cut() -> None:
 def test_any_junk_is_got_over(junk: list[bytes]) -> None:
     seen = found(b"".join(junk) + b"".join(JPEGS) * 20)
     assert seen.count(JPEGS[-1]) >= 5
+
+
+@pytest.mark.parametrize("between", [b"", b"\r\n--frame\r\nContent-Type: image/jpeg\r\n\r\n"])
+@pytest.mark.parametrize("chunk", [7, 1000])
+def test_a_camera_that_leaves_the_ends_out_is_read_all_the_same(between: bytes, chunk: int) -> None:
+    data = b"".join(between + jpeg[:-2] for jpeg in JPEGS)
+    assert found(data, chunk) == JPEGS[3:-1]  # the last one's end shows in the next
+
+
+def test_a_cut_picture_gets_no_end_where_others_have_one() -> None:
+    cut = JPEGS[0][: len(JPEGS[0]) // 2]
+    assert found(JPEGS[1] + cut * 10 + JPEGS[2]) == [JPEGS[1], JPEGS[2]]
 
 
 def test_a_thumbnails_end_is_not_its_pictures() -> None:
@@ -115,6 +129,10 @@ class Served(BaseHTTPRequestHandler):
             self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.end_headers()
         try:
+            if manner == "nothing":
+                return
+            while manner == "busy" and not self.ends.wait(0.05):
+                self.wfile.write(b"--frame\r\n\r\nbusy\r\n")
             for number in count():
                 if manner == "silent" and number == 2 * EVERY:
                     self.ends.wait()
@@ -248,3 +266,18 @@ def test_a_camera_that_falls_silent_is_called_again_and_that_is_told(served: str
     assert source.reconnects == 1
     assert told == [f"http://{served}/…: breaks off: nothing comes for 1 seconds; it is tried again", told[1]]
     assert re.fullmatch(r"it is back after \d+ s", told[1])
+
+
+@pytest.mark.parametrize(
+    ("way", "why"),
+    [("nothing", "no pictures come"), ("busy", "no whole picture comes for 0.5 seconds")],
+)
+def test_a_camera_that_answers_without_pictures_is_away(
+    served: str, monkeypatch: pytest.MonkeyPatch, way: str, why: str
+) -> None:
+    monkeypatch.setattr(mjpeg, "LONGEST_WITHOUT_PICTURE_SECONDS", 0.5)
+    source, told = open_source(f"http://{served}/{way}"), queue.Queue[str]()
+    source.tell = told.put
+    threading.Thread(target=lambda: next(iter(source.pictures())), daemon=True).start()
+    assert told.get(timeout=PATIENCE_SECONDS) == f"http://{served}/…: {why}; it is tried again"
+    assert source.away
