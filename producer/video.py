@@ -16,6 +16,7 @@ from producer.clock import HostClock, StreamClock
 from producer.errors import PictureError, SourceError, UnreachedError
 from producer.mjpeg import LONGEST_WITHOUT_PICTURE_SECONDS, MotionJpeg, open_motion_jpeg
 from producer.picture import Image, Picture, Source
+from producer.rate import FilmRate
 
 if TYPE_CHECKING:
     from av import FFmpegError, Packet
@@ -60,6 +61,8 @@ class VideoSource(Source):
 class NetworkCamera(Camera):
     """A camera with a URL (RTSP, HTTP, RTMP, UDP).
 
+    What could not be reached at the start may be a film. It is shown at its pace then, as a camera would.
+
     Args:
         reached: What `url` leads to; None if it could not be reached, which was told.
     """
@@ -69,10 +72,15 @@ class NetworkCamera(Camera):
         self._url, self._first = url, reached
         self.native_fps = 0.0 if reached is None or isinstance(reached, MotionJpeg) else _fps(reached)
         self._host, self._clock = HostClock(), StreamClock()
+        self._may_be_film = reached is None
 
     def connection(self) -> Generator[Picture, None, None]:
         reached, self._first = self._first or _reach(self._url), None
-        came = reached.pictures() if isinstance(reached, MotionJpeg) else self._stream(reached)
+        if isinstance(reached, MotionJpeg):
+            self._may_be_film, came = False, reached.pictures()
+        else:
+            self.ends = self._may_be_film = self._may_be_film and _is_film(reached)
+            came = self._film(reached) if self.ends else self._stream(reached)
         any_came = False
         with reached, closing(came):
             for picture in came:
@@ -89,6 +97,12 @@ class NetworkCamera(Camera):
             yield Picture(render=_pixels(frame), captured_at=captured_at)
         if reading.broken_by:
             raise UnreachedError(f"{shown(self._url)}: {reading.broken_by}")
+
+    def _film(self, container: InputContainer) -> Generator[Picture, None, None]:
+        pace = FilmRate(_fps(container))
+        for picture in VideoSource(self._url, container).pictures():
+            time.sleep(pace.wait(picture, time.monotonic()) or 0)
+            yield picture
 
 
 class Reading:
@@ -171,7 +185,7 @@ def open_url(url: str) -> Source:
         SourceError: If PyAV is not installed.
     """
     reached = _reach(url)
-    if not isinstance(reached, MotionJpeg) and (reached.duration or 0) > 0:
+    if not isinstance(reached, MotionJpeg) and _is_film(reached):
         return VideoSource(url, reached)
     return NetworkCamera(url, reached)
 
@@ -227,6 +241,10 @@ def _pixels(frame: VideoFrame) -> Callable[[], Image]:
         return np.ascontiguousarray(np.rot90(image, turns)) if turns else image  # type: ignore[return-value]
 
     return render
+
+
+def _is_film(container: InputContainer) -> bool:
+    return (container.duration or 0) > 0
 
 
 def _listed(container: InputContainer) -> int:

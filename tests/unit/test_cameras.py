@@ -366,6 +366,25 @@ def test_a_film_over_http_ends_when_it_ends(tmp_path: Path, library: str, manner
     assert [picture.seconds for picture in source.pictures()] == pytest.approx([n / 25 for n in range(20)])  # a loop
 
 
+def test_a_film_whose_server_was_away_at_first_is_shown_at_its_pace_and_ends(tmp_path: Path, library: str) -> None:
+    film = rtsp.film([rtsp.grey(10 * n) for n in range(20)], [Fraction(n, 25) for n in range(20)], "matroska")
+    (tmp_path / "film").write_bytes(film)
+    source = NetworkCamera(f"{library}/length/film", None)
+    for _ in range(2):  # a loop
+        began = time.monotonic()
+        assert len(list(source.pictures())) == 20
+        assert time.monotonic() - began >= 19 / 25
+    assert not source.away
+
+
+def test_a_cut_film_whose_server_was_away_at_first_says_what_is_missing(tmp_path: Path, library: str) -> None:
+    film = rtsp.film([rtsp.grey(10 * n) for n in range(20)], [Fraction(n, 25) for n in range(20)], "matroska")
+    (tmp_path / "film").write_bytes(film)
+    number, error = read(NetworkCamera(f"{library}/hang-up/film", None))
+    assert 5 < number < 20
+    assert isinstance(error, PictureError)
+
+
 def test_a_film_whose_server_hangs_up_gives_what_came(tmp_path: Path, library: str) -> None:
     film = rtsp.film([rtsp.grey(10 * n) for n in range(20)], [Fraction(n, 25) for n in range(20)], "matroska")
     (tmp_path / "film").write_bytes(film)
