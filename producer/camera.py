@@ -25,9 +25,13 @@ class Camera(Source):
 
     Args:
         away: Whether it could not be reached, which was told.
+
+    Attributes:
+        ends: Whether it is none, but a film: it ends with its connection.
     """
 
     live = True
+    ends = False
 
     def __init__(self, *, away: bool = False) -> None:
         self.away = self._told = away
@@ -53,7 +57,11 @@ class Camera(Source):
                             attempt = 0
                         yield picture
             except SourceError as error:
+                if self.ends:
+                    raise
                 failed = error
+            if self.ends:
+                return
             since = since if attempt else time.monotonic()
             attempt += 1
             if failed:

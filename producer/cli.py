@@ -156,7 +156,7 @@ def send(
             lanes.append(lane)
         with ExitStack() as stack:
             accepted = stack.enter_context(Ledger(ledger, progress.tell)) if ledger else None
-            sender = Sender(kinesis, stream, lanes, wake, accepted)
+            sender = Sender(kinesis, stream, lanes, wake, accepted, progress.tell)
             stack.enter_context(signals.stopping(partial(_stop, sender, lanes)))
             started = time.monotonic()
             ended_by = _run(sender, lanes, progress)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 import ssl
+import string
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
 from typing import Final, Self
 from urllib.error import HTTPError, URLError
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from contract.jpeg import EOI, SOI
 from producer.address import shown
@@ -27,7 +28,12 @@ TIMEOUT_SECONDS: Final = 10.0
 LONGEST_WITHOUT_PICTURE_SECONDS: Final = 30.0
 # No camera's picture is larger; bounds what is kept of one without an end.
 MAX_BYTES: Final = 32 * 1024 * 1024
+# After so many pictures, all without an end, the camera is one that sends none.
+ENDLESS_PICTURES: Final = 3
 CHUNK_BYTES: Final = 64 * 1024
+
+# How urllib says that it knows no way to log in.
+_NO_LOG_IN: Final = ("AbstractDigestAuthHandler ", "AbstractBasicAuthHandler ", "Unsupported digest ")
 
 _SOS: Final = 0xDA
 _LONGEST_SOS: Final = 14
@@ -39,11 +45,14 @@ class JpegFinder:
     """Finds JPEGs among other bytes.
 
     It walks from marker to marker, because a thumbnail in a picture's header has an end, too. A picture that is cut
-    ends where the walk meets no marker, or the beginning of the next picture; that one is not lost.
+    ends where the walk meets no marker, or the beginning of the next picture; that one is not lost. Where all pictures
+    are cut so, the camera leaves their ends out, and they are given one.
     """
 
     def __init__(self) -> None:
         self._data = bytearray()
+        # How many were cut by the next one; None once one was whole.
+        self._endless: int | None = 0
         self._at = 0  # in a picture, the place of the walk; else 0
         self._in_scan = False
 
@@ -58,7 +67,13 @@ class JpegFinder:
                     self._at = 0
                 return
             if end > 0:
+                self._endless = None
                 yield bytes(self._data[:end])
+            elif self._in_scan and end < -len(SOI) and self._endless is not None:
+                self._endless += 1
+                if self._endless > ENDLESS_PICTURES:
+                    boundary = self._data.rfind(b"\r\n--", 0, -end)
+                    yield bytes(self._data[: boundary if boundary > 0 else -end]) + EOI
             del self._data[: abs(end)]
             self._at = 0
 
@@ -111,7 +126,7 @@ class MotionJpeg:
     def __exit__(self, *_: object) -> None:
         self._answer.close()
 
-    def pictures(self) -> Iterator[Picture]:
+    def pictures(self) -> Generator[Picture, None, None]:
         """Yields its pictures until it ends.
 
         Raises:
@@ -121,10 +136,11 @@ class MotionJpeg:
         try:
             while data := self._answer.read1(CHUNK_BYTES):
                 for jpeg in finder.feed(data):
-                    latest = time.monotonic()
                     yield Picture(jpeg=jpeg, name="a picture of the camera")
+                    latest = time.monotonic()
                 if time.monotonic() - latest > LONGEST_WITHOUT_PICTURE_SECONDS:
-                    raise TimeoutError
+                    text = f"no whole picture comes for {LONGEST_WITHOUT_PICTURE_SECONDS:g} seconds"
+                    raise UnreachedError(f"{shown(self._url)}: {text}")
         except (OSError, HTTPException) as error:
             raise UnreachedError(f"{shown(self._url)}: breaks off: {_why(error)}") from None
 
@@ -140,13 +156,15 @@ def open_motion_jpeg(url: str, *, certain: bool = False) -> MotionJpeg | None:
     """
     try:
         parts = urlsplit(url)
+        passwords = _Passwords(parts)
     except ValueError:
         return None
-    authority = parts.netloc.rpartition("@")[2]
-    plain = parts._replace(netloc=authority, fragment="").geturl()
-    passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
-    if parts.username is not None:
-        passwords.add_password(None, plain, unquote(parts.username), unquote(parts.password or ""))
+    plain = parts._replace(
+        netloc=parts.netloc.rpartition("@")[2],
+        path=quote(parts.path, safe=string.punctuation),
+        query=quote(parts.query, safe=string.punctuation),
+        fragment="",
+    ).geturl()
     opener = urllib.request.build_opener(
         # Cameras sign their certificates themselves.
         urllib.request.HTTPSHandler(context=ssl._create_unverified_context()),  # noqa: S323
@@ -160,12 +178,35 @@ def open_motion_jpeg(url: str, *, certain: bool = False) -> MotionJpeg | None:
         if isinstance(error, HTTPException) or (isinstance(error, HTTPError) and error.code < 400):
             return None  # such as another protocol behind a redirection
         raise UnreachedError(f"{shown(url)}: cannot be opened as a video: {_why(error)}") from None
-    except ValueError:  # so urllib says that it cannot log in
+    except ValueError as error:
+        if not str(error).startswith(_NO_LOG_IN):
+            return None  # such as a name that no host can have
         raise UnreachedError(f"{shown(url)}: cannot be opened as a video: {_answer(401)}") from None
     if certain or answer.headers.get_content_maintype() == "multipart":
         return MotionJpeg(url, answer)
     answer.close()
     return None
+
+
+class _Passwords(urllib.request.HTTPPasswordMgr):
+    """A URL's name and password, for its own scheme, host and port, wherever redirections lead.
+
+    Raises:
+        ValueError: If the URL's port is none.
+    """
+
+    def __init__(self, parts: SplitResult) -> None:
+        super().__init__()
+        self._origin = _origin(parts)
+        self._known = parts.username is not None
+        self._login = unquote(parts.username or ""), unquote(parts.password or "")
+
+    def find_user_password(self, realm: str, authuri: str) -> tuple[str | None, str | None]:
+        return self._login if self._known and _origin(urlsplit(authuri)) == self._origin else (None, None)
+
+
+def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def _why(error: Exception) -> str:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Final
 
-from cloud.errors import ERRORS, may_pass
+from cloud.errors import ERRORS, Kind, classify, may_pass
 from cloud.retry import full_jitter
 from producer.errors import ProducerError
 from producer.kinesis import call, explain
@@ -32,6 +32,10 @@ BACKOFF_CAP_SECONDS: Final = 5.0
 # The sender gives up after so many attempts on a stream that has never taken a frame; it waits longer for one that has.
 FIRST_ATTEMPTS: Final = 8
 PATIENCE_SECONDS: Final = 600.0
+# Credentials that have expired and renew themselves have done so by then; others wait for somebody to log in.
+EXPIRED_PATIENCE_SECONDS: Final = 60.0
+# How soon it is noticed that there is no more time.
+POLL_SECONDS: Final = 0.1
 
 
 # Lanes with their heads.
@@ -45,6 +49,7 @@ class Sender:
         kinesis: A client that does not retry by itself.
         lanes: Their capture threads share `wake`.
         accepted: Called for each record that the stream has taken, with its shard and sequence number.
+        tell: Called with a line when credentials have expired.
     """
 
     def __init__(
@@ -54,15 +59,18 @@ class Sender:
         lanes: list[Lane],
         wake: threading.Event,
         accepted: Callable[[bytes, str, str], None] | None = None,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._kinesis, self._stream, self._lanes, self._wake = kinesis, stream, lanes, wake
-        self._accepted = accepted
+        self._accepted, self._tell = accepted, tell
+        self._threads = ThreadPoolExecutor(REQUESTS, thread_name_prefix="kinesis")
         self._hash_keys = spread([lane.source_id for lane in lanes])
         self._most = min(MAX_ENTRIES, math.ceil(len(lanes) / REQUESTS))
         self._away: dict[Future[dict[str, Any]], Batch] = {}
         self._connected = False
         self._failures = 0
         self._last_success: float | None = None
+        self._expired_since: float | None = None
         self._end_at = float("inf")
 
     def finish_within(self, seconds: float) -> None:
@@ -78,7 +86,6 @@ class Sender:
         """
         if not self._connected:
             self.connect()
-        threads = ThreadPoolExecutor(REQUESTS, thread_name_prefix="put")
         try:
             while True:
                 self._wake.clear()
@@ -88,7 +95,7 @@ class Sender:
                     return
                 batch, wait = self._choose(now)
                 if batch:
-                    request = threads.submit(self._put, batch)
+                    request = self._threads.submit(self._put, batch)
                     self._away[request] = batch
                     request.add_done_callback(lambda _: self._wake.set())
                 elif self._away or any((lane.capturing and not lane.absent) or lane.head() for lane in self._lanes):
@@ -96,7 +103,7 @@ class Sender:
                 else:
                     return
         finally:
-            threads.shutdown(wait=False, cancel_futures=True)
+            self._threads.shutdown(wait=False, cancel_futures=True)
 
     def connect(self) -> None:
         """Lists the stream's shards; `run` does it otherwise, while the first pictures wait.
@@ -111,8 +118,12 @@ class Sender:
 
     def _follow_resharding(self) -> None:
         """Lists the shards again. If that fails, the next answer leads here again."""
+        listing = self._threads.submit(self._new_pacer)
+        self._await([listing])
+        if not listing.done():
+            return
         try:
-            self._pacer = self._new_pacer()
+            self._pacer = listing.result()
         except ERRORS as error:
             if not may_pass(error):
                 raise explain(error, self._stream) from None
@@ -146,29 +157,38 @@ class Sender:
         answer: dict[str, Any] = self._kinesis.put_records(StreamName=self._stream, Records=entries)
         return answer
 
+    def _await(self, calls: Iterable[Future[Any]]) -> None:
+        """Waits for the ends of calls, as long as there is time."""
+        waiting = set(calls)
+        while waiting and time.monotonic() < self._end_at:
+            waiting = wait(waiting, POLL_SECONDS).not_done
+
     def _settle(self) -> None:
         """Handles the answers that have come.
 
         Raises:
-            ProducerError: If an answer says that no retry can help; raised once all answers have come and are counted.
+            ProducerError: If an answer says that no retry can help; raised once all answers that come in time are
+                counted.
         """
         fatal: ProducerError | None = None
-        while done := [request for request in self._away if request.done() or fatal]:
+        while done := [request for request in self._away if request.done()]:
             for request in done:
                 batch = self._away.pop(request)
                 try:
                     results = request.result()["Records"]
                 except ERRORS as error:
                     self._failures += 1
-                    if not may_pass(error) or self._is_hopeless():
+                    if not may_pass(error) or self._is_hopeless(error):
                         fatal = explain(error, self._stream)
                     results = [{"ErrorCode": "RequestFailed"}] * len(batch)
                 else:
-                    self._failures, self._last_success = 0, time.monotonic()
+                    self._failures, self._last_success, self._expired_since = 0, time.monotonic(), None
                 try:
                     self._take(batch, results)
                 except ProducerError as error:
                     fatal = error
+            if fatal:
+                self._await(self._away)
         if fatal:
             raise fatal
 
@@ -192,11 +212,17 @@ class Sender:
         source = lane.source_id
         return {"Data": data, "PartitionKey": source, "ExplicitHashKey": str(self._hash_keys[source])}
 
-    def _is_hopeless(self) -> bool:
+    def _is_hopeless(self, error: Exception) -> bool:
         """Whether the service has failed for so long that the producer must end."""
+        now = time.monotonic()
         if self._last_success is None:
             return self._failures >= FIRST_ATTEMPTS
-        return time.monotonic() - self._last_success > PATIENCE_SECONDS
+        if classify(error) is Kind.EXPIRED:
+            if self._expired_since is None:
+                self._expired_since = now
+                self._tell(f"{explain(error, self._stream)}; it is tried again for {EXPIRED_PATIENCE_SECONDS:g} s")
+            return now - self._expired_since > EXPIRED_PATIENCE_SECONDS
+        return now - self._last_success > PATIENCE_SECONDS
 
     @staticmethod
     def _delay(lane: Lane, *, throttled: bool) -> None:

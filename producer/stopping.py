@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
@@ -19,6 +20,9 @@ from typing import Final
 # After the signal, frames are sent for so long; and whatever happens, the process has ended after so long.
 DRAIN_SECONDS: Final = 1.0
 LONGEST_SECONDS: Final = 1.8
+# Signals so close together are one: systemd sends it to each process, and a wrapper passes its own on.
+TOGETHER_SECONDS: Final = 0.5
+_SHOW_CURSOR: Final = b"\x1b[?25h"
 # Exit statuses.
 INTERRUPTED: Final = 128 + signal.SIGINT
 TERMINATED: Final = 128 + signal.SIGTERM
@@ -49,7 +53,7 @@ class Signals:
 
     @contextmanager
     def stopping(self, stop: Callable[[], None]) -> Iterator[None]:
-        """Has the first signal call `stop` in another thread; a second one, or too long a stop, ends the process."""
+        """Has the first signal call `stop` in another thread; a later one, or too long a stop, ends the process."""
         self._stop = stop
         try:
             yield
@@ -65,13 +69,25 @@ class Signals:
 
     def _wait(self, heard: socket.socket) -> None:
         number = heard.recv(1)[0]
-        self.received = number
+        self.received, came = number, time.monotonic()
         if stop := self._stop:
             stop()
-            heard.settimeout(LONGEST_SECONDS)
-            with suppress(TimeoutError):
-                number = heard.recv(1)[0]
+            while (left := came + LONGEST_SECONDS - time.monotonic()) > 0:
+                heard.settimeout(left)
+                with suppress(TimeoutError):
+                    again = heard.recv(1)[0]
+                    if time.monotonic() - came > TOGETHER_SECONDS:
+                        number = again
+                        break
+        _show_cursor()
         os._exit(128 + number)
+
+
+def _show_cursor() -> None:
+    """Shows a terminal's cursor, which the live table hides. Rich's lock may be taken for ever by now."""
+    with suppress(OSError, ValueError):
+        if sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown"):
+            os.write(sys.stderr.fileno(), _SHOW_CURSOR)
 
 
 signals: Final = Signals()

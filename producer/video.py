@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -12,8 +14,9 @@ from producer.address import is_url, scheme, shown
 from producer.camera import Camera
 from producer.clock import HostClock, StreamClock
 from producer.errors import PictureError, SourceError, UnreachedError
-from producer.mjpeg import MotionJpeg, open_motion_jpeg
+from producer.mjpeg import LONGEST_WITHOUT_PICTURE_SECONDS, MotionJpeg, open_motion_jpeg
 from producer.picture import Image, Picture, Source
+from producer.rate import FilmRate
 
 if TYPE_CHECKING:
     from av import FFmpegError, Packet
@@ -58,6 +61,8 @@ class VideoSource(Source):
 class NetworkCamera(Camera):
     """A camera with a URL (RTSP, HTTP, RTMP, UDP).
 
+    What could not be reached at the start may be a film. It is shown at its pace then, as a camera would.
+
     Args:
         reached: What `url` leads to; None if it could not be reached, which was told.
     """
@@ -67,20 +72,37 @@ class NetworkCamera(Camera):
         self._url, self._first = url, reached
         self.native_fps = 0.0 if reached is None or isinstance(reached, MotionJpeg) else _fps(reached)
         self._host, self._clock = HostClock(), StreamClock()
+        self._may_be_film = reached is None
 
     def connection(self) -> Generator[Picture, None, None]:
         reached, self._first = self._first or _reach(self._url), None
-        with reached:
-            if isinstance(reached, MotionJpeg):
-                yield from reached.pictures()
-                return
-            self._clock.begin()
-            reading = Reading(reached, self._url)
-            for frame in reading.frames():
-                captured_at = self._clock.captured_at(frame.time, self._host.now())
-                yield Picture(render=_pixels(frame), captured_at=captured_at)
-            if reading.broken_by:
-                raise UnreachedError(f"{shown(self._url)}: {reading.broken_by}")
+        if isinstance(reached, MotionJpeg):
+            self._may_be_film, came = False, reached.pictures()
+        else:
+            self.ends = self._may_be_film = self._may_be_film and _is_film(reached)
+            came = self._film(reached) if self.ends else self._stream(reached)
+        any_came = False
+        with reached, closing(came):
+            for picture in came:
+                any_came = True
+                yield picture
+        if not any_came:
+            raise UnreachedError(f"{shown(self._url)}: no pictures come")
+
+    def _stream(self, container: InputContainer) -> Generator[Picture, None, None]:
+        self._clock.begin()
+        reading = Reading(container, self._url, LONGEST_WITHOUT_PICTURE_SECONDS)
+        for frame in reading.frames():
+            captured_at = self._clock.captured_at(frame.time, self._host.now())
+            yield Picture(render=_pixels(frame), captured_at=captured_at)
+        if reading.broken_by:
+            raise UnreachedError(f"{shown(self._url)}: {reading.broken_by}")
+
+    def _film(self, container: InputContainer) -> Generator[Picture, None, None]:
+        pace = FilmRate(_fps(container))
+        for picture in VideoSource(self._url, container).pictures():
+            time.sleep(pace.wait(picture, time.monotonic()) or 0)
+            yield picture
 
 
 class Reading:
@@ -88,13 +110,14 @@ class Reading:
 
     Args:
         address: Names it in errors.
+        patience: It breaks off when it sends no picture that can be decoded for so many seconds.
 
     Attributes:
         broken_by: Why it broke off; empty if it did not.
     """
 
-    def __init__(self, container: InputContainer, address: str) -> None:
-        self._container, self._address = container, address
+    def __init__(self, container: InputContainer, address: str, patience: float = float("inf")) -> None:
+        self._container, self._address, self._patience = container, address, patience
         self._listed = _listed(container)
         self._read = self._decoded = self._damaged = 0
         self.broken_by = ""
@@ -103,10 +126,17 @@ class Reading:
         """Yields its pictures up to its end, or to where it breaks off."""
         import av
 
+        latest = time.monotonic()
         try:
             for packet in self._container.demux(video=0):
                 self._read += packet.size > 0
+                decoded = self._decoded
                 yield from self._decode(packet)
+                if self._decoded > decoded:
+                    latest = time.monotonic()
+                elif time.monotonic() - latest > self._patience:
+                    self.broken_by = f"no picture that can be decoded comes for {self._patience:g} seconds"
+                    return
         except av.FFmpegError as error:
             if not self._is_end(error):
                 self.broken_by = f"it breaks off: {_why(error, READ_TIMEOUT_SECONDS)}"
@@ -155,7 +185,7 @@ def open_url(url: str) -> Source:
         SourceError: If PyAV is not installed.
     """
     reached = _reach(url)
-    if not isinstance(reached, MotionJpeg) and (reached.duration or 0) > 0:
+    if not isinstance(reached, MotionJpeg) and _is_film(reached):
         return VideoSource(url, reached)
     return NetworkCamera(url, reached)
 
@@ -211,6 +241,10 @@ def _pixels(frame: VideoFrame) -> Callable[[], Image]:
         return np.ascontiguousarray(np.rot90(image, turns)) if turns else image  # type: ignore[return-value]
 
     return render
+
+
+def _is_film(container: InputContainer) -> bool:
+    return (container.duration or 0) > 0
 
 
 def _listed(container: InputContainer) -> int:

@@ -10,11 +10,14 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import repeat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import av
@@ -281,6 +284,39 @@ def test_an_rtsp_camera_is_read_over_tcp_and_called_again_when_it_hangs_up(film:
     assert seen[len(first) :][0] < 20
 
 
+def test_a_stream_of_which_nothing_can_be_decoded_breaks_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where its key frames are missing, or its codec is a new one."""
+    monkeypatch.setattr(video, "LONGEST_WITHOUT_PICTURE_SECONDS", 0.2)
+
+    class Undecodable:
+        size = 1
+
+        def decode(self) -> list[av.VideoFrame]:
+            time.sleep(0.01)
+            raise av.InvalidDataError(1, "undecodable")
+
+    class Container:
+        """Sends for ever."""
+
+        streams = SimpleNamespace(
+            video=[SimpleNamespace(frames=0, index_entries=[], average_rate=None, guessed_rate=None)]
+        )
+
+        def demux(self, video: int) -> Iterator[Undecodable]:
+            return repeat(Undecodable())
+
+        def __enter__(self) -> None:
+            pass
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    source = NetworkCamera("rtsp://camera/live", Container())  # type: ignore[arg-type]
+    with pytest.raises(UnreachedError) as caught:
+        next(source.connection())
+    assert str(caught.value) == "rtsp://camera/…: no picture that can be decoded comes for 0.2 seconds"
+
+
 class Library(BaseHTTPRequestHandler):
     """Serves files, in the manners of several servers."""
 
@@ -328,6 +364,25 @@ def test_a_film_over_http_ends_when_it_ends(tmp_path: Path, library: str, manner
     assert source.native_fps == 25
     assert len(list(source.pictures())) == 20
     assert [picture.seconds for picture in source.pictures()] == pytest.approx([n / 25 for n in range(20)])  # a loop
+
+
+def test_a_film_whose_server_was_away_at_first_is_shown_at_its_pace_and_ends(tmp_path: Path, library: str) -> None:
+    film = rtsp.film([rtsp.grey(10 * n) for n in range(20)], [Fraction(n, 25) for n in range(20)], "matroska")
+    (tmp_path / "film").write_bytes(film)
+    source = NetworkCamera(f"{library}/length/film", None)
+    for _ in range(2):  # a loop
+        began = time.monotonic()
+        assert len(list(source.pictures())) == 20
+        assert time.monotonic() - began >= 19 / 25
+    assert not source.away
+
+
+def test_a_cut_film_whose_server_was_away_at_first_says_what_is_missing(tmp_path: Path, library: str) -> None:
+    film = rtsp.film([rtsp.grey(10 * n) for n in range(20)], [Fraction(n, 25) for n in range(20)], "matroska")
+    (tmp_path / "film").write_bytes(film)
+    number, error = read(NetworkCamera(f"{library}/hang-up/film", None))
+    assert 5 < number < 20
+    assert isinstance(error, PictureError)
 
 
 def test_a_film_whose_server_hangs_up_gives_what_came(tmp_path: Path, library: str) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cloud.clock import Clock
 from contract.source_settings import SourceSettings
 from kcl_worker.tracking.scene import Scene
 from kcl_worker.tracking.scene import Shot as SceneShot
@@ -186,3 +189,26 @@ def test_the_hosts_time_goes_on_where_its_clock_is_set_back_and_leaps_where_it_i
     for change, expected in (1, 1001), (-3600, 1002), (1, 1003), (86400, 83802):
         wall[0], ticks[0] = wall[0] + change, ticks[0] + 1
         assert clock.now() == expected
+
+
+def test_once_a_service_has_told_its_time_a_step_of_this_machines_clock_changes_nothing() -> None:
+    """A machine without a clock of its own starts a day behind; later NTP sets it right."""
+    true, behind, ticks = datetime(2026, 1, 2, 12, tzinfo=UTC), timedelta(days=1), 0.0
+    services = Clock(lambda: true - behind, lambda: ticks)
+    host = HostClock(lambda: services.now().timestamp(), lambda: ticks)
+    assert host.now() == (true - behind).timestamp()  # nothing was told yet
+    services.learn(format_datetime(true, usegmt=True))
+    assert services.skew == behind
+    for change in timedelta(days=1), timedelta(), timedelta(), timedelta(hours=-1):
+        behind = change
+        true, ticks = true + timedelta(seconds=10), ticks + 10
+        assert services.now() == true
+        assert host.now() == true.timestamp()
+    behind = timedelta()
+    services.learn(format_datetime(true, usegmt=True))  # the machine's clock is right, and finer than a `Date`
+    assert services.skew == timedelta()
+    true += timedelta(milliseconds=300)
+    assert services.now() == true
+    behind = timedelta(hours=-2)
+    services.learn(format_datetime(true.replace(microsecond=0), usegmt=True))
+    assert services.now() == true.replace(microsecond=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import queue
 import random
 import re
 import threading
@@ -13,12 +14,14 @@ from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from typing import ClassVar, Final
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
+from local.waiting import PATIENCE_SECONDS
 from producer import camera, mjpeg
 from producer.errors import UnreachedError
 from producer.mjpeg import JpegFinder
@@ -67,6 +70,18 @@ def test_any_junk_is_got_over(junk: list[bytes]) -> None:
     assert seen.count(JPEGS[-1]) >= 5
 
 
+@pytest.mark.parametrize("between", [b"", b"\r\n--frame\r\nContent-Type: image/jpeg\r\n\r\n"])
+@pytest.mark.parametrize("chunk", [7, 1000])
+def test_a_camera_that_leaves_the_ends_out_is_read_all_the_same(between: bytes, chunk: int) -> None:
+    data = b"".join(between + jpeg[:-2] for jpeg in JPEGS)
+    assert found(data, chunk) == JPEGS[3:-1]  # the last one's end shows in the next
+
+
+def test_a_cut_picture_gets_no_end_where_others_have_one() -> None:
+    cut = JPEGS[0][: len(JPEGS[0]) // 2]
+    assert found(JPEGS[1] + cut * 10 + JPEGS[2]) == [JPEGS[1], JPEGS[2]]
+
+
 def test_a_thumbnails_end_is_not_its_pictures() -> None:
     thumbnail = JPEGS[1]
     segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
@@ -96,6 +111,7 @@ class Served(BaseHTTPRequestHandler):
     """A camera; each fifth part is wrong in the way that its path names."""
 
     visits: ClassVar[list[str]] = []
+    said: ClassVar[list[str]] = []
     ends: ClassVar[threading.Event]
 
     def do_GET(self) -> None:
@@ -103,16 +119,20 @@ class Served(BaseHTTPRequestHandler):
         manner = self.path.partition("?")[0].strip("/")
         if manner == "moved":
             self.send_response(302)
-            self.send_header("Location", "/whole")
+            self.send_header("Location", self.path.partition("?")[2] or "/whole")
             self.end_headers()
             return
-        if manner in ("basic", "digest") and not self._may(manner):
+        if manner in ("basic", "digest", "strange") and not self._may(manner):
             return
         self.send_response(200)
         if manner != "unnamed":
             self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.end_headers()
         try:
+            if manner == "nothing":
+                return
+            while manner == "busy" and not self.ends.wait(0.05):
+                self.wfile.write(b"--frame\r\n\r\nbusy\r\n")
             for number in count():
                 if manner == "silent" and number == 2 * EVERY:
                     self.ends.wait()
@@ -132,6 +152,7 @@ class Served(BaseHTTPRequestHandler):
 
     def _may(self, manner: str) -> bool:
         said = self.headers.get("Authorization", "")
+        self.said.append(said)
         if manner == "basic" and said == "Basic " + base64.b64encode(b"user:p@ss:w%rd").decode():
             return True
         if manner == "digest" and said:
@@ -143,7 +164,7 @@ class Served(BaseHTTPRequestHandler):
             if values["response"] == right:
                 return True
         self.send_response(401)
-        way = 'Digest realm="cam", nonce="n0"' if manner == "digest" else 'Basic realm="cam"'
+        way = {"digest": 'Digest realm="cam", nonce="n0"', "basic": 'Basic realm="cam"'}.get(manner, "Handshake")
         self.send_header("WWW-Authenticate", way)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -156,6 +177,7 @@ class Served(BaseHTTPRequestHandler):
 @pytest.fixture
 def served() -> Iterator[str]:
     Served.visits.clear()
+    Served.said.clear()
     Served.ends = threading.Event()
     with ThreadingHTTPServer(("127.0.0.1", 0), Served) as server:
         server.daemon_threads = True
@@ -183,10 +205,47 @@ def test_junk_costs_its_parts_and_not_the_connection(served: str, wrong: str) ->
     assert len(Served.visits) == (3 if wrong == "unnamed" else 1)  # what it is shows in its bytes alone
 
 
-@pytest.mark.parametrize("way", ["basic", "digest", "moved"])
+@pytest.mark.parametrize("way", ["basic", "digest", "moved", "moved?/basic", "moved?/digest"])
 def test_credentials_and_redirections(served: str, way: str) -> None:
     _, came = seen(f"http://user:p%40ss%3Aw%25rd@{served}/{way}", 3)
     assert came == JPEGS[:3]
+
+
+@pytest.mark.parametrize("way", ["basic", "digest"])
+def test_no_other_host_gets_the_password(served: str, way: str) -> None:
+    other = f"http://localhost:{served.rpartition(':')[2]}/{way}"
+    with pytest.raises(UnreachedError, match="401 Unauthorized"):
+        open_source(f"http://user:p%40ss%3Aw%25rd@{served}/moved?{other}")
+    assert Served.said == [""]
+
+
+@pytest.mark.parametrize(
+    ("asked", "gets"),
+    [
+        ("https://camera:443/elsewhere", True),
+        ("http://camera/live", False),
+        ("http://camera:443/live", False),
+        ("https://camera:8443/live", False),
+        ("https://camera.example/live", False),
+    ],
+)
+def test_a_password_is_for_its_scheme_host_and_port(asked: str, gets: bool) -> None:
+    passwords = mjpeg._Passwords(urlsplit("https://user:secret@camera/live"))
+    assert passwords.find_user_password("any", asked) == (("user", "secret") if gets else (None, None))
+
+
+def test_an_unknown_way_to_log_in_is_no_way_to_log_in(served: str) -> None:
+    with pytest.raises(UnreachedError, match="401 Unauthorized"):
+        open_source(f"http://user:secret@{served}/strange")
+
+
+def test_letters_of_any_language_in_a_url(served: str) -> None:
+    seen(f"http://{served}/Straße 1%20a?größe=1&x=%C3%9F", 1)
+    assert Served.visits == ["/Stra%C3%9Fe%201%20a?gr%C3%B6%C3%9Fe=1&x=%C3%9F"]
+
+
+def test_a_url_that_urllib_does_not_take_is_left_to_ffmpeg() -> None:
+    assert mjpeg.open_motion_jpeg(f"http://{'ä' * 70}/live") is None
 
 
 def test_a_wrong_password_is_said_without_it(served: str) -> None:
@@ -207,3 +266,18 @@ def test_a_camera_that_falls_silent_is_called_again_and_that_is_told(served: str
     assert source.reconnects == 1
     assert told == [f"http://{served}/…: breaks off: nothing comes for 1 seconds; it is tried again", told[1]]
     assert re.fullmatch(r"it is back after \d+ s", told[1])
+
+
+@pytest.mark.parametrize(
+    ("way", "why"),
+    [("nothing", "no pictures come"), ("busy", "no whole picture comes for 0.5 seconds")],
+)
+def test_a_camera_that_answers_without_pictures_is_away(
+    served: str, monkeypatch: pytest.MonkeyPatch, way: str, why: str
+) -> None:
+    monkeypatch.setattr(mjpeg, "LONGEST_WITHOUT_PICTURE_SECONDS", 0.5)
+    source, told = open_source(f"http://{served}/{way}"), queue.Queue[str]()
+    source.tell = told.put
+    threading.Thread(target=lambda: next(iter(source.pictures())), daemon=True).start()
+    assert told.get(timeout=PATIENCE_SECONDS) == f"http://{served}/…: {why}; it is tried again"
+    assert source.away

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from local.resources import REGION, Resources
 from local.waiting import PATIENCE_SECONDS, wait_for
 from producer import Producer, sender
 from producer.encoding import Encoder
-from producer.errors import PictureError, SourceError, StreamError, UnreachableError
+from producer.errors import AccessError, PictureError, SourceError, StreamError, UnreachableError
 from producer.lane import QUEUE_FRAMES, Lane
 from producer.motion import ChangeGate
 from producer.pacing import HASH_KEYS, Pacer, Shard, TokenBucket, open_shards, spread
@@ -139,6 +140,69 @@ def test_a_service_that_stays_away_ends_the_producer(monkeypatch: pytest.MonkeyP
         Sender(kinesis, "s", lanes, wake).run()
     assert len(kinesis.requests) == FIRST_ATTEMPTS
     assert UnreachableError.exit_status == 6
+
+
+def test_credentials_that_stay_expired_are_told_and_soon_end_the_producer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender, "BACKOFF_CAP_SECONDS", 0.05)
+    monkeypatch.setattr(sender, "EXPIRED_PATIENCE_SECONDS", 0.5)
+
+    class Expiring(Kinesis):
+        def put_records(self, StreamName: str, Records: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
+            if len(self.requests) < 2:
+                return super().put_records(StreamName, Records)
+            self.requests.append([])
+            raise ClientError({"Error": {"Code": "ExpiredToken", "Message": "no"}}, "PutRecords")
+
+    kinesis, told = Expiring(), list[str]()
+    lanes, wake = lanes_of(Pictures(3))
+    with pytest.raises(AccessError, match="log in again"):
+        Sender(kinesis, "s", lanes, wake, tell=told.append).run()
+    assert len(kinesis.requests) > 3  # some time was given
+    assert told == [
+        "stream s: ExpiredToken: no; log in again, or set this machine's clock; it is tried again for 0.5 s"
+    ]
+
+
+@pytest.mark.parametrize("hanging", ["put_records", "list_shards"])
+def test_no_answer_is_waited_for_when_there_is_no_more_time(hanging: str) -> None:
+    """Neither another request's after one that ends the run, nor the list of shards'."""
+    asked, go_on = threading.Event(), threading.Event()
+
+    class Hanging(Kinesis):
+        listed = 0
+
+        def list_shards(self, **options: Any) -> dict[str, Any]:
+            self.listed += 1
+            if self.listed > 1:
+                asked.set()
+                go_on.wait()
+            return super().list_shards(**options)
+
+        def put_records(self, StreamName: str, Records: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
+            if hanging == "list_shards":
+                answer = super().put_records(StreamName, Records)
+                return {"Records": [result | {"ShardId": "new"} for result in answer["Records"]]}
+            self.requests.append(Records)
+            if len(self.requests) == 1:
+                go_on.wait()
+            asked.set()
+            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "PutRecords")
+
+    lanes, wake = lanes_of(Pictures(3), Pictures(3))
+    sending, ended = Sender(Hanging(), "s", lanes, wake), threading.Event()
+
+    def run() -> None:
+        with suppress(AccessError):
+            sending.run()
+        ended.set()
+
+    threading.Thread(target=run, daemon=True).start()
+    assert asked.wait(PATIENCE_SECONDS)
+    assert not ended.wait(0.3)
+    sending.finish_within(0.1)
+    came = ended.wait(5)
+    go_on.set()
+    assert came
 
 
 def test_a_live_source_drops_its_oldest_frames_and_counts_them() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def faults(aws: Aws) -> Iterator[FaultControl]:
     control = FaultControl(aws.url)
     yield control
     control.clear()
-    clock.skew = timedelta()
+    clock.learn(formatdate(usegmt=True))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,6 +20,7 @@ from local.faults import Fault, FaultControl
 from local.processes import ROOT, Aws
 from local.resources import Resources
 from local.waiting import wait_for
+from producer.stopping import TOGETHER_SECONDS
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 SEND = [sys.executable, "-m", "producer", "send"]
@@ -143,10 +145,59 @@ def test_while_a_camera_is_away(aws: Aws, resources: Resources) -> None:
     assert errors.splitlines()[-1].endswith(": never reached")
 
 
-def test_a_second_signal_ends_it_at_once(aws: Aws, resources: Resources) -> None:
-    with meeting(aws, resources, Fault("slow", "kinesis", "PutRecords", delay=60)) as producer:
-        producer.send_signal(signal.SIGTERM)
-        assert ended(producer, signal.SIGINT)[0] in (130, 143)
+STOPPING = """
+import sys, threading, time
+from producer.stopping import signals
+
+signals.take()
+asked = threading.Event()
+
+def stop():
+    print("stopping", flush=True)
+    asked.set()
+
+with signals.stopping(stop):
+    print("running", flush=True)
+    asked.wait()
+    time.sleep(float(sys.argv[1]))
+    print("summary", flush=True)
+signals.leave(143)
+"""
+
+
+@contextmanager
+def stopping(seconds: float, errors: int = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
+    """A process whose orderly stop takes so long, after its first signal."""
+    command = [sys.executable, "-c", STOPPING, str(seconds)]
+    environment = os.environ | {"TERM": "xterm"}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "running\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "stopping\n"
+        yield process
+
+
+def test_a_second_signal_ends_it_at_once() -> None:
+    with stopping(60) as process:
+        time.sleep(TOGETHER_SECONDS + 0.1)
+        assert ended(process, signal.SIGINT)[:2] == (130, "")
+
+
+def test_signals_that_come_together_are_one() -> None:
+    with stopping(1) as process:
+        assert ended(process, signal.SIGTERM)[:2] == (143, "summary\n")
+
+
+def test_a_stop_that_takes_too_long_leaves_the_terminals_cursor_shown() -> None:
+    ours, theirs = os.openpty()
+    with stopping(60, theirs) as process:
+        assert process.wait() == 143
+        assert os.read(ours, 100) == b"\x1b[?25h"
+    os.close(ours)
+    os.close(theirs)
 
 
 def unshare() -> list[str]:
