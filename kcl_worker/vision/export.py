@@ -162,7 +162,7 @@ def _check_hash(path: Path) -> None:
         raise ModelError(f"{beside}: lines as `sha256sum` writes them are allowed; export the model again")
     for found in filter(None, named):
         expected, name = found.groups()
-        file = path.with_name(name)
+        file = path.parent / name
         if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != expected:
             raise ModelError(f"{file}: missing, or its SHA-256 is not the one in {beside.name}; export it again")
 
@@ -174,18 +174,14 @@ def _read_metadata(model: ov.Model, file: Path) -> None:
         return
     import yaml  # of this case alone
 
-    class Plain(yaml.SafeLoader):
-        """YAML without aliases: a few nested ones stand for more text than any memory holds."""
-
-        def compose_node(self, parent: Any, index: Any) -> Any:
-            if self.check_event(yaml.AliasEvent):
-                raise yaml.YAMLError
-            return super().compose_node(parent, index)
-
     if beside.stat().st_size > MAX_METADATA:
         raise ValueError(f"{beside.name} has {beside.stat().st_size} bytes; {MAX_METADATA} are allowed")
     try:
-        values = yaml.load(beside.read_text(encoding="utf-8"), Plain)  # noqa: S506
+        text = beside.read_text(encoding="utf-8")
+        # A few nested aliases stand for more text than any memory holds.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise yaml.YAMLError
+        values = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError):  # a date of no calendar is a ValueError
         raise ValueError(f"{beside.name} is no YAML without aliases") from None
     if isinstance(values, dict):

@@ -190,7 +190,17 @@ def test_metadata_that_cannot_be_used_are_refused(folder: Path, text: str | None
 
 
 @pytest.mark.parametrize(
-    "text", ["", "\n", "word\n", "0 street.xml\n", f"{'0' * 64} \n", f"{'0' * 64}  ../street.xml\n", "\xff"]
+    "text",
+    [
+        "",
+        "\n",
+        "word\n",
+        "0 street.xml\n",
+        f"{'0' * 64} \n",
+        f"{'0' * 64}  ../street.xml\n",
+        f"{'0' * 64}  a\0b\n",
+        "\xff",
+    ],
 )
 def test_a_file_of_hashes_that_holds_none_is_refused(tmp_path: Path, text: str) -> None:
     file = saved(tmp_path / "street.xml")
