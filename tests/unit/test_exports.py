@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from kcl_worker.errors import ModelError
 from kcl_worker.vision.export import MAX_METADATA, Export
 from kcl_worker.vision.openvino_detector import OpenVinoDetector
 from local.processes import ROOT
+from models import export
 from producer.street import Street
 
 DEMO_MODEL = ROOT / "models" / "street.onnx"
@@ -275,3 +277,28 @@ def test_any_names_are_right_or_refused(names: list[str]) -> None:
     except ValueError as error:
         assert "printable characters are allowed" in str(error)
         assert len(str(error).splitlines()) == 1
+
+
+# -- make model
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ([], "yolov8n"),
+        (["--size", "m"], "yolov8m"),
+        (["--name", "yolo11n"], "yolo11n"),
+        (["--size", "n", "--weights", "mine.pt"], "mine"),
+        (["--size", "n", "--weights", "mine.pt", "--name", "door"], "door"),
+    ],
+)
+def test_own_weights_never_take_another_models_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], name: str
+) -> None:
+    outputs: list[Path] = []
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.pt").touch()
+    monkeypatch.setattr(export, "export", lambda weights, output: outputs.append(output))
+    monkeypatch.setattr(sys, "argv", ["export", *arguments])
+    export.main()
+    assert outputs == [ROOT / "models" / f"{name}.onnx"]
