@@ -150,7 +150,7 @@ class Operator:
         self._check_model()
         terraform, plan, with_image = self._terraform(), self._args.plan, not self._args.no_image
         if plan and with_image:
-            self._check_image(terraform.show(plan)["planned_values"])
+            self._check_image(terraform.show(plan).get("planned_values", {}))
         if with_image and not plan:
             self._make_registry(terraform)
         # A saved plan may be the one that makes the registry.
