@@ -58,7 +58,7 @@ local: $(DEMO) ## run the embedded AWS alone, with a stream, a bucket and queues
 	@$(BIN)/python -m local.playground $(if $(PORT),--port $(PORT))
 
 .PHONY: model
-model: setup-model ## export YOLOv8 of SIZE=n|s|m|l|x, or NAME=yolo11n, from WEIGHTS=file.pt or ultralytics' own download
+model: setup-model ## export YOLOv8 of SIZE=n|s|m|l|x, or NAME=yolo11n, or your WEIGHTS=mine.pt
 	@$(MODEL_VENV)/bin/python -m models.export --size $(SIZE) $(if $(NAME),--name '$(NAME)') $(if $(WEIGHTS),--weights '$(WEIGHTS)')
 
 .PHONY: quantise

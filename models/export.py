@@ -26,12 +26,16 @@ def main() -> None:
     )
     parser.add_argument("--size", choices=SIZES, default="n", help="of YOLOv8 (default: n)")
     parser.add_argument("--name", help="a model that ultralytics knows, such as yolo11n, instead of YOLOv8 of a size")
-    parser.add_argument("--weights", type=Path, help="a .pt file; without it ultralytics downloads its own")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        help="a .pt file, which names the model unless --name does; without it ultralytics downloads its own",
+    )
     parser.add_argument("--output", type=Path, help="default: models/NAME.onnx")
     args = parser.parse_args()
     if args.weights and not args.weights.is_file():
         sys.exit(f"error: --weights {args.weights}: no such file")
-    name = args.name or f"yolov8{args.size}"
+    name = args.name or (args.weights.stem if args.weights else f"yolov8{args.size}")
     weights = args.weights or Path(f"{name}.pt")
     output = args.output or HERE / f"{name}.onnx"
     export(weights, output)

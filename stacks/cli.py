@@ -106,6 +106,8 @@ class Operator:
 
     def plan(self) -> int:
         """Shows what a deployment would change."""
+        if missing := self._missing_model():
+            print(f"warning: {missing}; the planned image is not the one to deploy", file=sys.stderr)
         out = [f"-out={self._args.out}"] if self._args.out else []
         return self._terraform()("plan", "-input=false", *out)
 
@@ -130,6 +132,7 @@ class Operator:
 
     def image(self) -> int:
         """Builds the worker's image and pushes it, if the registry does not hold it yet."""
+        self._check_model()
         ecr, repository = self._client("ecr"), Names(self._config).stream
         tag = image.tag(self._config)
         if image.is_pushed(ecr, repository, tag):
@@ -146,7 +149,10 @@ class Operator:
 
     def deploy(self) -> int:
         """Deploys registry, image and everything else; waits until the service is stable and prints the outputs."""
+        self._check_model()
         terraform, plan, with_image = self._terraform(), self._args.plan, not self._args.no_image
+        if plan and with_image:
+            self._check_image(terraform.show(plan).get("planned_values", {}))
         if with_image and not plan:
             self._make_registry(terraform)
         # A saved plan may be the one that makes the registry.
@@ -218,6 +224,21 @@ class Operator:
         return 0
 
     # -- what the commands need
+
+    def _check_model(self) -> None:
+        """Refuses to deploy a tag that is made of a model that is not there."""
+        if missing := self._missing_model():
+            raise DeployError(missing)
+
+    def _missing_model(self) -> str:
+        """Which file the image's tag has to be made of, and is not there; a configured tag is made of none."""
+        return "" if self._config.service.image_tag else image.missing_model(self._config)
+
+    def _check_image(self, planned: dict[str, Any]) -> None:
+        """Refuses a plan of another image than the one that would be pushed; a plan of a new registry has none yet."""
+        text, tag = json.dumps(planned), image.tag(self._config)
+        if "container_definitions" in text and f":{tag}" not in text:
+            raise DeployError(f"the plan has another image than {tag}, for sources or model have changed: plan again")
 
     def _has_registry(self) -> bool:
         ecr = self._client("ecr")

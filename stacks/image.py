@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -16,19 +18,25 @@ from stacks.errors import DeployError
 ROOT: Final = Path(__file__).parent.parent
 # Programs that can build and push, in order of preference; their commands are alike.
 ENGINES: Final = ("docker", "podman", "buildah")
+# Names of weights that ultralytics downloads: yolov8n, yolov10b, yolo11x, yolov5n6u.
+DOWNLOADED: Final = re.compile(r"yolov?\d+[a-z]\d?u?")
 PLATFORMS: Final = {"X86_64": "linux/amd64", "ARM64": "linux/arm64"}
 
 
-def tag(config: Config, root: Path = ROOT) -> str:
+def tag(config: Config, root: Path | None = None) -> str:
     """The configured tag, or one made from the image's content: the same content has the same tag.
 
-    The tag depends on the model's name, not on its weights: with your own weights, set `service.image_tag`.
+    Of ultralytics' own weights the name is enough, so that a plan needs no export; of others the files count.
     """
     if config.service.image_tag:
         return config.service.image_tag
+    root = root or ROOT
     digest = hashlib.sha256(config.service.architecture.encode())
     for path in sorted(_sources(root)):
         digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
+    if not _is_ultralytics_own(config):
+        for path in weights(config, root):
+            digest.update(f"{path.name}\0".encode() + (path.read_bytes() if path.is_file() else b""))
     return f"{model(config)}-{digest.hexdigest()[:12]}"
 
 
@@ -36,6 +44,33 @@ def model(config: Config) -> str:
     """The name of the model files in `models/` that go into the image."""
     quantised = "-int8" if config.service.precision == "int8" else ""
     return f"{config.service.model_name}{quantised}"
+
+
+def weights(config: Config, root: Path) -> list[Path]:
+    """The files of the model: in models/, or where `service.model` says."""
+    folder = (root / config.service.model).parent if config.service.model.endswith(".onnx") else root / "models"
+    suffixes = (".xml", ".bin") if config.service.precision == "int8" else (".onnx",)
+    return [folder / f"{model(config)}{suffix}" for suffix in suffixes]
+
+
+def missing_model(config: Config) -> str:
+    """One line that says which file of the model is not there and how to make it; empty if the image can be built."""
+    absent = next((path for path in weights(config, ROOT) if not path.is_file()), None)
+    if absent is None or _is_ultralytics_own(config):
+        return ""
+    name, there = config.service.model_name, f"{os.path.relpath(absent, ROOT)} is not there"
+    if config.service.precision == "int8":
+        exported = os.path.relpath(absent.with_name(f"{name}.onnx"), ROOT)
+        return (
+            f"{there}: `make quantise MODEL={exported} FRAMES=…` makes it of your own frames and says how far it "
+            "agrees with fp32"
+        )
+    return f"{there}: `make model NAME={name} WEIGHTS=file.pt` exports your weights"
+
+
+def _is_ultralytics_own(config: Config) -> bool:
+    service = config.service
+    return service.precision != "int8" and bool(DOWNLOADED.fullmatch(service.model or service.model_name))
 
 
 def _sources(root: Path) -> Iterator[Path]:
@@ -81,40 +116,30 @@ def build(config: Config, name: str, base: str = "") -> None:
     Raises:
         DeployError: If either fails.
     """
-    exported, chosen = bring_model(config), model(config)
-    if config.service.precision == "int8" and not (ROOT / "models" / f"{chosen}.xml").exists():
-        raise DeployError(
-            f"models/{chosen}.xml is not there: `make quantise MODEL=models/{exported.name} FRAMES=…` makes it of your "
-            "own frames and says how far it agrees with fp32"
-        )
-    command = build_command(engine(), name, chosen, PLATFORMS[config.service.architecture], base)
+    bring_model(config)
+    command = build_command(engine(), name, model(config), PLATFORMS[config.service.architecture], base)
     _run([*command, str(ROOT)], "building the image")
 
 
-def bring_model(config: Config) -> Path:
-    """The model's file in models/: a copy of the configured one, or an export of what ultralytics knows by its name.
+def bring_model(config: Config) -> None:
+    """Brings the model's files into models/: copies of the configured ones, or an export of ultralytics' own weights.
 
     Raises:
-        DeployError: If there is no such file, or no such model.
+        DeployError: If there are no such files.
     """
-    name = config.service.model_name
-    exported = ROOT / "models" / f"{name}.onnx"
-    if config.service.model.endswith(".onnx"):
-        file = ROOT / config.service.model
-        if not file.is_file():
-            raise DeployError(
-                f"service.model {file}: no such file; `make model NAME={name} WEIGHTS=file.pt` exports one"
-            )
-        if file.resolve() != exported.resolve():
-            # Its hash too; that of an earlier file of this name would refuse it.
-            for suffix in ("", ".sha256"):
-                Path(f"{exported}{suffix}").unlink(missing_ok=True)
-                if Path(f"{file}{suffix}").is_file():
-                    shutil.copy(f"{file}{suffix}", f"{exported}{suffix}")
-    elif not exported.exists():
-        print(f"{exported.name} is not there: exporting it (the first time, this fetches 3 GB: torch with CUDA)")
+    if missing := missing_model(config):
+        raise DeployError(missing)
+    files, models = weights(config, ROOT), ROOT / "models"
+    if not files[0].is_file():
+        name = config.service.model_name
+        print(f"{name}.onnx is not there: exporting it (the first time, this fetches 3 GB: torch with CUDA)")
         _run(["make", "-C", str(ROOT), "model", f"NAME={name}"], "exporting the model")
-    return exported
+    elif files[0].parent.resolve() != models.resolve():
+        # The hashes too; those of earlier files of this name would refuse them.
+        for file in (*files, files[0].with_name(f"{files[0].name}.sha256")):
+            (models / file.name).unlink(missing_ok=True)
+            if file.is_file():
+                shutil.copy(file, models)
 
 
 def push(ecr: Any, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +27,7 @@ MAX_NAME: Final = 128
 MAX_METADATA: Final = 2_000_000
 # They join letters of Persian and Indic scripts, and parts of emoji.
 JOINERS: Final = dict.fromkeys((0x200C, 0x200D))
+HASH_LINE: Final = re.compile(r"([0-9a-f]{64}) [ *]([^/\0]+)")
 FLOATS: Final = (ov.Type.f16, ov.Type.f32)
 
 
@@ -124,7 +126,7 @@ def metadata(model: ov.Model, key: str) -> Any:
         raise ValueError(f"its metadata's {key!a} has {len(text)} characters; {MAX_METADATA} are allowed")
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # TypeError: a list as a key
         return text
 
 
@@ -152,12 +154,17 @@ def _check_weights(file: Path) -> None:
 
 def _check_hash(path: Path) -> None:
     beside = path.with_name(path.name + ".sha256")
-    if beside.is_file():
-        for line in beside.read_text().splitlines():
-            expected, name = line.split(maxsplit=1)
-            file = path.with_name(name)
-            if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != expected:
-                raise ModelError(f"{file}: missing, or its SHA-256 is not the one in {beside.name}; export it again")
+    if not beside.is_file():
+        return
+    lines = [line for line in beside.read_text(errors="replace").splitlines() if line.strip()]
+    named = [HASH_LINE.fullmatch(line) for line in lines]
+    if not named or None in named:
+        raise ModelError(f"{beside}: lines as `sha256sum` writes them are allowed; export the model again")
+    for found in filter(None, named):
+        expected, name = found.groups()
+        file = path.parent / name
+        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != expected:
+            raise ModelError(f"{file}: missing, or its SHA-256 is not the one in {beside.name}; export it again")
 
 
 def _read_metadata(model: ov.Model, file: Path) -> None:
@@ -170,9 +177,13 @@ def _read_metadata(model: ov.Model, file: Path) -> None:
     if beside.stat().st_size > MAX_METADATA:
         raise ValueError(f"{beside.name} has {beside.stat().st_size} bytes; {MAX_METADATA} are allowed")
     try:
-        values = yaml.safe_load(beside.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
-        raise ValueError(f"{beside.name} is no YAML") from None
+        text = beside.read_text(encoding="utf-8")
+        # A few nested aliases stand for more text than any memory holds.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise yaml.YAMLError
+        values = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError):  # a date of no calendar is a ValueError
+        raise ValueError(f"{beside.name} is no YAML without aliases") from None
     if isinstance(values, dict):
         for key, value in values.items():
             model.set_rt_info(str(value), ["framework", str(key)])

@@ -23,11 +23,13 @@ class Head(ABC):
         network: What has to be run on the image: its input is [N, 3, H, W].
         classes: The number of classes.
         notice: What an operator should know of a model with this head; may be empty.
+        least_area: The number of pixels that the network's input must have at the least.
     """
 
     network: ov.Model
     classes: int
     notice: str = ""
+    least_area: int = 0
 
     @abstractmethod
     def find(self, outputs: list[Floats], shape: tuple[int, int], threshold: float, limit: int) -> Detections:

@@ -34,5 +34,6 @@ def head_of(export: Export, compile_part: Compile) -> Head:
     if (rows, columns) == (BOX + classes, cells):
         return WholeHead(export.model, classes, reason)
     if columns == FOUND:
-        return EndToEndHead(export.model, classes)
+        height, width = export.size
+        return EndToEndHead(export.model, classes, -(-rows * height * width // cells))
     raise ValueError(f"its output is {output}; {ALLOWED}")

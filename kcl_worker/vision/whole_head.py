@@ -40,10 +40,13 @@ class WholeHead(Head):
 
 
 class EndToEndHead(Head):
-    """Reads [N, detections, 6]: what is left of them when the network has done its own selection."""
+    """Reads [N, detections, 6]: what is left of them when the network has done its own selection.
 
-    def __init__(self, model: ov.Model, classes: int) -> None:
-        self.network, self.classes = model, classes
+    The number of detections is a constant of the export. A network that selects them from fewer cells fails.
+    """
+
+    def __init__(self, model: ov.Model, classes: int, least_area: int) -> None:
+        self.network, self.classes, self.least_area = model, classes, least_area
         self.notice = "it suppresses or selects by itself: what it leaves out no threshold brings back"
 
     def find(self, outputs: list[Floats], shape: tuple[int, int], threshold: float, limit: int) -> Detections:

@@ -54,7 +54,7 @@ FORMS = {
     "OpenVINO, fixed": {"format": "openvino", "imgsz": [640, 480]},
     "OpenVINO, fp16 weights": {"format": "openvino", "half": True, "dynamic": True},
 }
-APART_PIXELS = 0.05
+APART_PIXELS = 0.2
 ALONE_SHARE = 0.1
 
 

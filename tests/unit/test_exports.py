@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +19,14 @@ from kcl_worker.errors import ModelError
 from kcl_worker.vision.export import MAX_METADATA, Export
 from kcl_worker.vision.openvino_detector import OpenVinoDetector
 from local.processes import ROOT
+from models import export
 from producer.street import Street
 
 DEMO_MODEL = ROOT / "models" / "street.onnx"
+
+
+# Twenty levels of nine aliases each.
+BILLION = "a0: &a0 [x]\n" + "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(20))
 
 
 def saved(path: Path, model: ov.Model | None = None, **metadata: object) -> Path:
@@ -163,9 +170,12 @@ def test_a_folder_without_its_files_is_refused(folder: Path) -> None:
     ("text", "reason"),
     [
         (None, "it has no metadata of ultralytics"),
-        ("task: [", "metadata.yaml is no YAML"),
-        ("\xff", "metadata.yaml is no YAML"),
-        ("!!python/object/apply:os.getcwd []", "metadata.yaml is no YAML"),
+        ("task: [", "metadata.yaml is no YAML without aliases"),
+        ("\xff", "metadata.yaml is no YAML without aliases"),
+        ("!!python/object/apply:os.getcwd []", "metadata.yaml is no YAML without aliases"),
+        ("date: 2026-13-45", "metadata.yaml is no YAML without aliases"),
+        ("{[1]: a}", "metadata.yaml is no YAML without aliases"),
+        (BILLION, "metadata.yaml is no YAML without aliases"),
         ("- a list", "it has no metadata of ultralytics"),
         ("task: pose\nnames: {0: a}", "exported for the task 'pose'"),
         ("x" * (MAX_METADATA + 1), f"{MAX_METADATA} are allowed"),
@@ -176,6 +186,38 @@ def test_metadata_that_cannot_be_used_are_refused(folder: Path, text: str | None
     if text is not None:
         (folder / "metadata.yaml").write_text(text, encoding="latin-1")
     assert reason in refused(folder)
+
+
+# -- hashes
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n",
+        "word\n",
+        "0 street.xml\n",
+        f"{'0' * 64} \n",
+        f"{'0' * 64}  ../street.xml\n",
+        f"{'0' * 64}  a\0b\n",
+        "\xff",
+    ],
+)
+def test_a_file_of_hashes_that_holds_none_is_refused(tmp_path: Path, text: str) -> None:
+    file = saved(tmp_path / "street.xml")
+    beside = tmp_path / "street.xml.sha256"
+    beside.write_text(text, encoding="latin-1")
+    with pytest.raises(ModelError) as caught:
+        Export.read(file)
+    assert str(caught.value) == f"{beside}: lines as `sha256sum` writes them are allowed; export the model again"
+
+
+def test_empty_lines_between_hashes_are_none(tmp_path: Path) -> None:
+    file = saved(tmp_path / "street.xml")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    (tmp_path / "street.xml.sha256").write_text(f"\n{digest}  street.xml\n\n{digest} *street.xml\n")
+    assert Export.read(file).name == "street"
 
 
 # -- class names
@@ -215,6 +257,7 @@ def test_names_are_those_of_the_export(tmp_path: Path, names: dict[int, str]) ->
         (["a", "b", "c"], "its metadata's 'names' are ['a', 'b', 'c']; {0: 'person', 1: …} is allowed"),
         ("nobody", "its metadata's 'names' are 'nobody'; {0: 'person', 1: …} is allowed"),
         ("__import__('os').getcwd()", "{0: 'person', 1: …} is allowed"),
+        ("{[1]: 'a'}", "{0: 'person', 1: …} is allowed"),
         ("[" * 5000, "{0: 'person', 1: …} is allowed"),
         ("{0: 'a'" + " " * MAX_METADATA + "}", f"{MAX_METADATA} are allowed"),
     ],
@@ -234,3 +277,28 @@ def test_any_names_are_right_or_refused(names: list[str]) -> None:
     except ValueError as error:
         assert "printable characters are allowed" in str(error)
         assert len(str(error).splitlines()) == 1
+
+
+# -- make model
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ([], "yolov8n"),
+        (["--size", "m"], "yolov8m"),
+        (["--name", "yolo11n"], "yolo11n"),
+        (["--size", "n", "--weights", "mine.pt"], "mine"),
+        (["--size", "n", "--weights", "mine.pt", "--name", "door"], "door"),
+    ],
+)
+def test_own_weights_never_take_another_models_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], name: str
+) -> None:
+    outputs: list[Path] = []
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.pt").touch()
+    monkeypatch.setattr(export, "export", lambda weights, output: outputs.append(output))
+    monkeypatch.setattr(sys, "argv", ["export", *arguments])
+    export.main()
+    assert outputs == [ROOT / "models" / f"{name}.onnx"]

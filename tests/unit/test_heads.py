@@ -80,6 +80,40 @@ def test_what_suppresses_by_itself_is_read_as_it_is(tmp_path: Path, caplog: pyte
     np.testing.assert_allclose(few.detect(np.zeros((640, 640, 3), np.uint8)).confidence, [0.9])
 
 
+def selecting_network() -> ov.Model:
+    """A network of any size that selects the brightest 300 cells of a picture by itself."""
+    picture = ops.parameter([-1, 3, -1, -1], np.float32)
+    levels = [ops.avg_pool(picture, [s, s], [0, 0], [0, 0], [s, s], True) for s in (8, 16, 32)]
+    scores = ops.sigmoid(ops.concat([ops.reshape(level, [0, 3, -1], True) for level in levels], 2))
+    best = ops.topk(ops.reduce_max(scores, [1], False), np.int32(300), 1, "max", "value").output(0)
+    return ov.Model([ops.concat([ops.unsqueeze(best, 2)] * 6, 2)], [picture])
+
+
+@pytest.mark.parametrize(
+    ("size", "height", "width", "shape"),
+    [
+        (128, 720, 1280, (128, 128)),  # 96x128 has 252 cells
+        (320, 720, 1280, (192, 320)),
+        (320, 100, 1600, (320, 320)),  # 32x320 has 210 cells
+        (640, 100, 1600, (64, 640)),
+        (640, 10, 1600, (32, 640)),
+    ],
+)
+def test_a_picture_with_fewer_cells_than_detections_is_padded(
+    tmp_path: Path, size: int, height: int, width: int, shape: tuple[int, int]
+) -> None:
+    detector = OpenVinoDetector(saved(selecting_network(), tmp_path / "own.xml"), image_size=size)
+    assert len(detector.detect(np.full((height, width, 3), 255, np.uint8))) > 0
+    assert list(detector._compiled)[-1] == shape
+
+
+def test_a_size_with_fewer_cells_than_detections_is_refused(tmp_path: Path) -> None:
+    file = saved(selecting_network(), tmp_path / "own.xml")
+    with pytest.raises(ModelError, match=r"own\.xml: image size 96x96: it cannot run at this size: .*300") as caught:
+        OpenVinoDetector(file, image_size=96)
+    assert len(str(caught.value).splitlines()) == 1
+
+
 @pytest.mark.parametrize("shape", [(1, 300, 7), (1, 6, 9)])
 def test_other_outputs_are_refused_with_what_is_allowed(tmp_path: Path, shape: tuple[int, ...]) -> None:
     file = saved(end_to_end_network(np.zeros(shape, np.float32)), tmp_path / "other.xml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import base64
 import json
 import os
@@ -18,6 +19,7 @@ import pytest
 from local.processes import ROOT, Aws
 from local.resources import REGION, client
 from stacks import image, operate
+from stacks.cli import Operator
 from stacks.config import Config
 from stacks.errors import DeployError
 from stacks.menu import CHOICES
@@ -54,23 +56,124 @@ def test_the_tag_is_made_of_what_the_image_is_made_of(tmp_path: Path) -> None:
     assert image.tag(config, tmp_path) != tag
 
 
-def test_a_models_file_goes_into_the_image_with_its_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image, "ROOT", tmp_path / "project")
-    models = tmp_path / "project" / "models"
-    models.mkdir(parents=True)
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout without models, whose sources are this one's."""
+    project = tmp_path / "project"
+    (project / "models").mkdir(parents=True)
+    monkeypatch.setattr(image, "ROOT", project)
+    monkeypatch.setattr(image, "_sources", lambda root: iter(()))
+    return project
+
+
+def of(**service: str) -> Config:
+    return Config.of({"service": service})
+
+
+@pytest.mark.parametrize(
+    ("service", "file"),
+    [
+        ({"model": "mine"}, "models/mine.onnx"),
+        ({"model": "weights/mine.onnx"}, "weights/mine.onnx"),
+        ({"model": "../mine.onnx"}, "../mine.onnx"),
+        ({"model": "models/yolo11n.onnx"}, "models/yolo11n.onnx"),
+        ({"precision": "int8"}, "models/yolov8n-int8.xml"),
+        ({"precision": "int8"}, "models/yolov8n-int8.bin"),
+        ({"precision": "int8", "model": "weights/mine.onnx"}, "weights/mine-int8.bin"),
+    ],
+)
+def test_weights_that_are_trained_again_are_another_image(project: Path, service: dict[str, str], file: str) -> None:
+    (project / file).parent.mkdir(exist_ok=True)
+    (project / file).write_text("old")
+    tag = image.tag(of(**service), project)
+    assert tag == image.tag(of(**service), project)
+    (project / file).write_text("new")
+    assert image.tag(of(**service), project) != tag
+
+
+@pytest.mark.parametrize("service", [{}, {"precision": "bf16"}, {"model_size": "x"}, {"model": "yolo11n"}])
+def test_a_plan_needs_no_export_of_ultralytics_own_weights(project: Path, service: dict[str, str]) -> None:
+    config = of(**service)
+    tag = image.tag(config, project)
+    (project / "models" / f"{image.model(config)}.onnx").write_text("exported meanwhile")
+    assert image.tag(config, project) == tag
+    assert not image.missing_model(config)
+
+
+@pytest.mark.parametrize("name", ["yolov8n", "yolov5n6u", "yolov9c", "yolov10b", "yolo11n", "yolo12x", "yolo26m"])
+def test_what_ultralytics_offers_is_exported(project: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(image, "_run", lambda command, what: commands.append(command))
+    image.bring_model(of(model=name))
+    assert commands == [["make", "-C", str(project), "model", f"NAME={name}"]]
+    (project / "models" / f"{name}.onnx").write_text("")
+    image.bring_model(of(model=name))
+    assert len(commands) == 1
+
+
+@pytest.mark.parametrize(
+    ("service", "line"),
+    [
+        ({"model": "mine"}, "models/mine.onnx is not there: `make model NAME=mine WEIGHTS=file.pt` exports"),
+        ({"model": "../mine.onnx"}, "../mine.onnx is not there: `make model NAME=mine WEIGHTS=file.pt` exports"),
+        ({"precision": "int8"}, "models/yolov8n-int8.xml is not there: `make quantise MODEL=models/yolov8n.onnx "),
+        ({"precision": "int8", "model": "a/b.onnx"}, "a/b-int8.xml is not there: `make quantise MODEL=a/b.onnx "),
+    ],
+)
+def test_a_model_that_is_not_there_is_one_line(project: Path, service: dict[str, str], line: str) -> None:
+    with pytest.raises(DeployError) as caught:
+        image.bring_model(of(**service))  # and fetches nothing
+    assert str(caught.value).startswith(line)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_quantised_model_needs_no_other(project: Path) -> None:
+    for suffix in (".xml", ".bin", ".xml.sha256"):
+        (project / "models" / f"yolov8n-int8{suffix}").write_text("")
+    image.bring_model(of(precision="int8"))
+
+
+def test_a_models_file_goes_into_the_image_with_its_hash(project: Path) -> None:
+    models, config = project / "models", of(model="../mine.onnx")
     (models / "mine.onnx").write_text("old")
     (models / "mine.onnx.sha256").write_text("of the old one")
-    config = Config.of({"service": {"model": "../mine.onnx"}})
-    with pytest.raises(DeployError, match=r"mine\.onnx: no such file; `make model NAME=mine WEIGHTS=file\.pt` exports"):
-        image.bring_model(config)
-    (tmp_path / "mine.onnx").write_text("new")
-    assert image.bring_model(config).read_text() == "new"
+    (project.parent / "mine.onnx").write_text("new")
+    image.bring_model(config)
+    assert (models / "mine.onnx").read_text() == "new"
     assert not (models / "mine.onnx.sha256").exists()
-    (tmp_path / "mine.onnx.sha256").write_text("of the new one")
+    (project.parent / "mine.onnx.sha256").write_text("of the new one")
     image.bring_model(config)
     assert (models / "mine.onnx.sha256").read_text() == "of the new one"
-    here = Config.of({"service": {"model": "models/mine.onnx"}})
-    assert image.bring_model(here).read_text() == "new"
+    image.bring_model(of(model="models/mine.onnx"))
+    assert (models / "mine.onnx").read_text() == "new"
+
+
+def operator(**service: str) -> Operator:
+    return Operator(of(**service), argparse.Namespace(auto_approve=True, plan="plan", no_image=False, out="plan"))
+
+
+def test_nothing_is_deployed_of_a_model_that_is_not_there(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in (Operator.deploy, Operator.image):
+        with pytest.raises(DeployError, match=r"^models/mine\.onnx is not there"):
+            command(operator(model="mine"))
+    # A plan is shown, as in a pull request, whose checkout has no models.
+    monkeypatch.setattr(Operator, "_terraform", lambda self: lambda *arguments: 0)
+    assert operator(model="mine").plan() == 0
+    assert capsys.readouterr().err.startswith("warning: models/mine.onnx is not there")
+    assert operator(model="mine", image_tag="one").plan() == 0
+    assert not capsys.readouterr().err
+
+
+def test_a_plan_of_another_image_is_not_applied(project: Path) -> None:
+    (project / "models" / "mine.onnx").write_text("new")
+    mine = operator(model="mine")
+    tag = image.tag(of(model="mine"), project)
+    mine._check_image({"container_definitions": json.dumps([{"image": f"registry/cv2kinesis:{tag}"}])})
+    mine._check_image({"family": "of a registry that is yet to be made"})
+    with pytest.raises(DeployError, match="plan again"):
+        mine._check_image({"container_definitions": json.dumps([{"image": "registry/cv2kinesis:mine-0123"}])})
 
 
 @pytest.mark.parametrize("engine", image.ENGINES)

@@ -65,3 +65,10 @@ def test_a_deployment_waits_for_its_environment_and_is_alone() -> None:
 def test_a_plan_that_loses_data_stops_the_deployment_before_it_begins() -> None:
     names = [step.get("name") for step in steps("deploy")]
     assert names.index("nothing that holds data is replaced or destroyed") < names.index("deploy")
+
+
+def test_every_exported_model_is_cached_but_not_what_the_checkout_brings() -> None:
+    [cache] = [step["with"] for step in steps("deploy") if step.get("uses", "").startswith("actions/cache")]
+    kept = ["models/*.onnx", "models/*.onnx.sha256"]
+    assert cache["path"].splitlines() == [*kept, "!models/street.onnx", "!models/street.onnx.sha256"]
+    assert "${{ matrix.environment }}" in cache["key"]  # each may have its own model
