@@ -202,8 +202,12 @@ def test_a_stop_that_takes_too_long_leaves_the_terminals_cursor_shown() -> None:
 
 def unshare() -> list[str]:
     """A command that runs another as the first process of a container; empty where that is not allowed."""
-    command = [shutil.which("unshare") or "false", "--pid", "--fork", "--mount-proc", "--kill-child"]
-    return command if subprocess.run([*command, "true"], check=False, capture_output=True).returncode == 0 else []
+    command = [shutil.which("unshare") or "", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    try:
+        subprocess.run([*command, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return command
 
 
 @pytest.mark.skipif(not unshare(), reason="unshare is not here or not allowed")
