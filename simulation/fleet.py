@@ -6,15 +6,16 @@ import math
 from typing import Final
 
 from simulation.traffic import HOUR, Shape
-from stacks.config import MAX_TASKS, Config
+from stacks.config import Config
 
 FPS: Final = 5.0
 FRAME_BYTES: Final = 60_000
 # Limits of one shard; shards are filled to four fifths.
 SHARD_BYTES_PER_SECOND: Final = 0.8 * 1024 * 1024
-# The largest size, because the number of tasks is limited.
+# Few and large tasks.
 CPU: Final = 16384
 MEMORY: Final = 32768
+MAX_TASKS: Final = 20
 
 
 def config(cameras: int) -> Config:

@@ -211,6 +211,7 @@ def test_the_boundary_leaves_the_pipelines_roles_what_they_need(synth: Synth, st
         assert [action for action in needed if not any(fnmatch(action, allowed) for allowed in within)] == []
 
 
+@pytest.mark.thorough
 def test_iam_takes_the_policies(synth: Synth, terraform: Callable[[str], Terraform], aws: Aws, tmp_path: Path) -> None:
     # With everything turned on and the longest names.
     values = GITHUB | {
