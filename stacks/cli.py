@@ -108,8 +108,10 @@ class Operator:
         """Shows what a deployment would change."""
         if missing := self._missing_model():
             print(f"warning: {missing}; the planned image is not the one to deploy", file=sys.stderr)
+        terraform = self._terraform()
+        self._check_zones()
         out = [f"-out={self._args.out}"] if self._args.out else []
-        return self._terraform()("plan", "-input=false", *out)
+        return terraform("plan", "-input=false", *out)
 
     def outputs(self) -> int:
         """Prints the outputs that the CLIs read with --from-outputs."""
@@ -151,6 +153,7 @@ class Operator:
         """Deploys registry, image and everything else; waits until the service is stable and prints the outputs."""
         self._check_model()
         terraform, plan, with_image = self._terraform(), self._args.plan, not self._args.no_image
+        self._check_zones()
         if plan and with_image:
             self._check_image(terraform.show(plan).get("planned_values", {}))
         if with_image and not plan:
@@ -239,6 +242,18 @@ class Operator:
         text, tag = json.dumps(planned), image.tag(self._config)
         if "container_definitions" in text and f":{tag}" not in text:
             raise DeployError(f"the plan has another image than {tag}, for sources or model have changed: plan again")
+
+    def _check_zones(self) -> None:
+        """Compares the zones that are asked for with those that the region has for this account.
+
+        Raises:
+            DeployError: If there are fewer.
+        """
+        wanted, real = self._config.network.zones, {"Name": "zone-type", "Values": ["availability-zone"]}
+        found = self._client("ec2").describe_availability_zones(Filters=[real])["AvailabilityZones"]
+        if len(found) < wanted:
+            names = ", ".join(zone["ZoneName"] for zone in found)
+            raise DeployError(f"network.zones {wanted}: {self._config.region} has {len(found)} ({names})")
 
     def _has_registry(self) -> bool:
         ecr = self._client("ecr")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cdktf import Fn, Postcondition, TerraformResourceLifecycle, TerraformStack
+from cdktf import TerraformStack
 from cdktf_cdktf_provider_aws.data_aws_availability_zones import (
     DataAwsAvailabilityZones,
     DataAwsAvailabilityZonesFilter,
@@ -54,21 +54,7 @@ class Network:
         DefaultSecurityGroup(stack, "default-group", vpc_id=self.vpc.id)  # no rules, so that nothing can use it
         # Local Zones have neither NAT gateways nor the services' endpoints.
         real = DataAwsAvailabilityZonesFilter(name="zone-type", values=["availability-zone"])
-        zones = DataAwsAvailabilityZones(
-            stack,
-            "zones",
-            state="available",
-            filter=[real],
-            lifecycle=TerraformResourceLifecycle(
-                postcondition=[
-                    Postcondition(
-                        condition=f"${{length(self.names) >= {network.zones}}}",
-                        error_message=f'network.zones {network.zones}: ${{join(", ", self.names)}} is all that '
-                        f"{config.region} has for this account.",
-                    )
-                ]
-            ),
-        )
+        zones = DataAwsAvailabilityZones(stack, "zones", state="available", filter=[real])
         self.gateway = gateway = InternetGateway(stack, "internet-gateway", vpc_id=self.vpc.id)
         outward = RouteTable(stack, "public-routes", vpc_id=self.vpc.id)
         Route(
@@ -79,7 +65,8 @@ class Network:
         self.private: list[str] = []
         self._private_routes: list[RouteTable] = []
         for number in range(network.zones):
-            zone = Fn.element(zones.names, number)
+            # By index: `element` would begin again at the first where a region has fewer.
+            zone = f"${{data.aws_availability_zones.{zones.friendly_unique_id}.names[{number}]}}"
             public = self._subnet(f"public-{number}", blocks[number], zone, outward)
             self.public.append(public.id)
             inward = RouteTable(stack, f"private-routes-{number}", vpc_id=self.vpc.id)

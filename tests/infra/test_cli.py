@@ -28,6 +28,10 @@ def test_plan_asks_for_the_bootstrap_and_works_after_it(checkout: Callable[[str]
     skip_without_provider(made.stdout)
     assert made.returncode == 0, made.stderr
     assert "is there already" in operator.succeed("bootstrap")
+    operator.configure("[network]\nzones = 4\n")
+    refused = operator.run("plan")
+    assert refused.stderr.splitlines()[-1].startswith("error: network.zones 4: eu-south-2 has 3 (eu-south-2a, ")
+    operator.configure("")
     planned = operator.succeed("plan", "--out", "plan")
     synthesised = json.loads((operator.stack.folder / "cdk.tf.json").read_text())["resource"]
     assert f"{sum(map(len, synthesised.values()))} to add, 0 to change, 0 to destroy" in planned

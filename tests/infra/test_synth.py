@@ -119,11 +119,13 @@ def test_what_aws_takes_only_in_order(synth: Synth) -> None:
     assert only(stack, "aws_kinesis_stream")["enforce_consumer_deletion"] is True
 
 
-def test_zones_are_real_ones_and_enough(synth: Synth) -> None:
-    zones = synth({"network": {"zones": 3}})["data"]["aws_availability_zones"]["zones"]
+def test_zones_are_real_ones_and_none_twice(synth: Synth) -> None:
+    stack = synth({"network": {"zones": 3}})
+    zones = stack["data"]["aws_availability_zones"]["zones"]
     assert zones["filter"] == [{"name": "zone-type", "values": ["availability-zone"]}]
-    [condition] = zones["lifecycle"]["postcondition"]
-    assert condition["condition"] == "${length(self.names) >= 3}"
+    public = [s for id_, s in stack["resource"]["aws_subnet"].items() if id_.startswith("public-")]
+    names = "data.aws_availability_zones.zones.names"
+    assert [subnet["availability_zone"] for subnet in public] == [f"${{{names}[{n}]}}" for n in range(3)]
 
 
 def test_old_tasks_stay_until_new_ones_are_healthy(synth: Synth) -> None:
