@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
+from cloud.shards import list_shards, without_lease
 from cloud.streams import LEASE_STREAM, created_at
 from doctor.finding import Finding
 from doctor.place import Place, ask
@@ -29,11 +30,18 @@ def leases(place: Place) -> Finding:
     )  # fmt: skip
     if before and (earlier := _of_earlier_stream(place, before)):
         return Finding("leases", "wrong", earlier, "restart the workers: they begin anew on this one")
-    shards = ask("leases", "kinesis:ListShards", lambda: _list_shards(place), f"there is no stream {place.stream}")
+    shards = ask(
+        "leases",
+        "kinesis:ListShards",
+        lambda: list_shards(place.client("kinesis"), place.stream),
+        f"there is no stream {place.stream}",
+    )
     started, now, alive = time.monotonic(), before, set[str]()
     while True:
         unread = {key: _why(item) for key, item in now.items() if not _finished(item) and key not in alive}
-        unread |= dict.fromkeys(_without_lease(shards, now), "it has no lease")
+        unread |= dict.fromkeys(
+            without_lease(shards, {key: _finished(item) for key, item in now.items()}), "it has no lease"
+        )
         # Where others are held, somebody is there who will take it.
         patience = REPAIR_SECONDS if alive else HEARTBEAT_SECONDS
         if not unread or time.monotonic() - started > patience:
@@ -75,11 +83,6 @@ def _scan(place: Place) -> Items:
     return {item["leaseKey"]["S"]: item for item in items if item["leaseKey"]["S"].startswith("shardId-")}
 
 
-def _list_shards(place: Place) -> Items:
-    pages = place.client("kinesis").get_paginator("list_shards").paginate(StreamName=place.stream)
-    return {shard["ShardId"]: shard for page in pages for shard in page["Shards"]}
-
-
 def _counter(item: dict[str, Any]) -> str:
     return str(item.get("leaseCounter", {}).get("N", ""))
 
@@ -95,24 +98,3 @@ def _why(item: dict[str, Any]) -> str:
     if owner:
         return f"{old or owner} does not renew it"
     return f"its hand-over from {old} has lost the new owner" if old else "it is free"
-
-
-def _without_lease(shards: Items, items: Items) -> set[str]:
-    """Open shards that have no lease, though none of their parents is still to be read."""
-    return {
-        key
-        for key, shard in shards.items()
-        if key not in items
-        and "EndingSequenceNumber" not in shard["SequenceNumberRange"]
-        and all(_finished(items[parent]) for parent in _ancestors(shard, shards) & items.keys())
-    }
-
-
-def _ancestors(shard: dict[str, Any], shards: Items) -> set[str]:
-    found, waiting = set[str](), [shard]
-    while waiting:
-        one = waiting.pop()
-        parents = {one[name] for name in ("ParentShardId", "AdjacentParentShardId") if name in one} - found
-        found |= parents
-        waiting += [shards[parent] for parent in parents & shards.keys()]
-    return found

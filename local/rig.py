@@ -22,9 +22,9 @@ from typing import Any, Self
 from uuid import uuid4
 
 from audit import Accepted, Findings, examine, read_ledger, stored_objects
+from cloud.shards import list_shards, without_lease
 from contract.message import QuarantineMessage, ResultMessage, SkippedMessage
 from kcl_worker.kcl.lease_table import Lease, LeaseTable
-from kcl_worker.kcl.unowned import list_shards, without_lease
 from local.faults import OBSERVER
 from local.processes import ROOT, Process, Worker
 from local.resources import Resources
@@ -262,7 +262,8 @@ class Rig:
         shards = list_shards(observe(self.resources, "kinesis"), self.resources.stream)
         living = self.fleet.living()
         held = {lease.key for lease in leases if lease.holder in living}
-        return sorted(without_lease(shards, leases) | {lease.key for lease in leases if not lease.finished} - held)
+        finished = {lease.key: lease.finished for lease in leases}
+        return sorted(without_lease(shards, finished) | {key for key, done in finished.items() if not done} - held)
 
     def wait_until_read(self) -> float:
         """Waits until every shard has a living owner; gives the seconds that it took.

@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from cloud.errors import ERRORS, code_of
+from cloud.shards import Shard, list_shards, without_lease
 from kcl_worker.kcl import leader
 from kcl_worker.kcl.daemon import properties
 from kcl_worker.kcl.lease_table import Lease, LeaseTable
 from kcl_worker.kcl.neglect import Neglect, hand_over_seconds
 from kcl_worker.kcl.repairs import Candidates, Change, Repair, Seen, repairs
 from kcl_worker.kcl.signs import SignsOfLife, Standing
-from kcl_worker.kcl.unowned import Shard, Unowned, list_shards, unowned, without_lease
+from kcl_worker.kcl.unowned import Unowned, unowned
 from kcl_worker.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -129,7 +130,7 @@ class LeaseWatch:
         self._still.look({lease.key: (lease.counter, lease.owner, lease.checkpoint_owner) for lease in leases})
         self._list_shards()
         self._neglect.look(leases, self._reading(), self._shards)
-        missing = without_lease(self._shards, leases)
+        missing = without_lease(self._shards, {lease.key: lease.finished for lease in leases})
         self._missing.look(dict.fromkeys(missing, True))
         self._unowned = unowned(
             leases,

@@ -11,9 +11,9 @@ from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from cloud.shards import Shard, waiting_for_parents
 from kcl_worker.kcl.lease_table import Lease
 from kcl_worker.kcl.signs import Standing
-from kcl_worker.kcl.unowned import Shard, waiting_for_parents
 
 # The record processor of a shard that is handed over ends before the hand-over does, by a call of DynamoDB.
 AFTER_READING_SECONDS: Final = 5.0
@@ -45,7 +45,7 @@ class Neglect:
 
     def look(self, leases: Collection[Lease], reading: Collection[str], shards: Collection[Shard]) -> None:
         """Takes the leases, the shards that this worker reads, and all that there are."""
-        waiting = waiting_for_parents(shards, leases)
+        waiting = waiting_for_parents(shards, {lease.key: lease.finished for lease in leases})
         states = {lease.key: _State(lease, lease.key in reading, lease.key in waiting) for lease in leases}
         self._standing.look({key: state.standing for key, state in states.items()})
         self._found = {

@@ -8,18 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from kcl_worker.kcl.lease_table import Lease
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """A shard of the stream; it is open while records can be put on it."""
-
-    shard_id: str
-    parents: tuple[str, ...]
-    open: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,36 +23,6 @@ class Unowned:
     shard_id: str
     seconds: float
     why: str
-
-
-def list_shards(kinesis: Any, stream: str) -> list[Shard]:
-    """All shards that the stream has, those that are closed and still hold records included."""
-    pages = kinesis.get_paginator("list_shards").paginate(StreamName=stream)
-    return [
-        Shard(
-            shard["ShardId"],
-            tuple(shard[name] for name in ("ParentShardId", "AdjacentParentShardId") if name in shard),
-            "EndingSequenceNumber" not in shard["SequenceNumberRange"],
-        )
-        for page in pages
-        for shard in page["Shards"]
-    ]
-
-
-def without_lease(shards: Collection[Shard], leases: Collection[Lease]) -> set[str]:
-    """Open shards that have no lease, and whose parents are not being read either.
-
-    The lease of a shard is made when one of its parents has been read to its end (`ShutdownTask`).
-    """
-    known = {lease.key for lease in leases}
-    return {shard.shard_id for shard in shards if shard.open} - known - waiting_for_parents(shards, leases)
-
-
-def waiting_for_parents(shards: Collection[Shard], leases: Collection[Lease]) -> set[str]:
-    """Shards that are not read yet, because a parent of theirs is still being read, or one of its parents."""
-    unfinished = {lease.key for lease in leases if not lease.finished}
-    children = [shard for shard in shards if shard.parents]
-    return {shard.shard_id for shard in children if not unfinished.isdisjoint(_ancestors(shard, shards))}
 
 
 def unowned(
@@ -97,16 +57,3 @@ def unowned(
                 Unowned(lease.key, neglected[lease.key], f"{lease.holder} renews its lease and does not read it")
             )
     return sorted(found, key=lambda shard: shard.shard_id)
-
-
-def _ancestors(shard: Shard, shards: Collection[Shard]) -> set[str]:
-    """The ids of a shard's parents, their parents, and so on."""
-    by_id = {known.shard_id: known for known in shards}
-    found: set[str] = set()
-    waiting = list(shard.parents)
-    while waiting:
-        parent = waiting.pop()
-        if parent not in found:
-            found.add(parent)
-            waiting += by_id[parent].parents if parent in by_id else ()
-    return found

@@ -1,0 +1,65 @@
+"""A stream's shards, and which of them wait for others: a shard is read after its parents."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A shard of the stream; it is open while records can be put on it."""
+
+    shard_id: str
+    parents: tuple[str, ...]
+    open: bool
+
+
+def list_shards(kinesis: Any, stream: str) -> list[Shard]:
+    """All shards that the stream has, those that are closed and still hold records included."""
+    pages = kinesis.get_paginator("list_shards").paginate(StreamName=stream)
+    return [
+        Shard(
+            shard["ShardId"],
+            tuple(shard[name] for name in ("ParentShardId", "AdjacentParentShardId") if name in shard),
+            "EndingSequenceNumber" not in shard["SequenceNumberRange"],
+        )
+        for page in pages
+        for shard in page["Shards"]
+    ]
+
+
+def without_lease(shards: Collection[Shard], finished: Mapping[str, bool]) -> set[str]:
+    """Open shards that have no lease, and whose parents are not being read either.
+
+    The lease of a shard is made when one of its parents has been read to its end (KCL's `ShutdownTask`).
+
+    Args:
+        finished: For each lease, by its shard, whether the shard has been read to its end.
+    """
+    return {shard.shard_id for shard in shards if shard.open} - finished.keys() - waiting_for_parents(shards, finished)
+
+
+def waiting_for_parents(shards: Collection[Shard], finished: Mapping[str, bool]) -> set[str]:
+    """Shards that are not read yet, because a parent of theirs is still being read, or one of its parents.
+
+    Args:
+        finished: As for `without_lease`.
+    """
+    unfinished = {key for key, done in finished.items() if not done}
+    children = [shard for shard in shards if shard.parents]
+    return {shard.shard_id for shard in children if not unfinished.isdisjoint(_ancestors(shard, shards))}
+
+
+def _ancestors(shard: Shard, shards: Collection[Shard]) -> set[str]:
+    """The ids of a shard's parents, their parents, and so on."""
+    by_id = {known.shard_id: known for known in shards}
+    found: set[str] = set()
+    waiting = list(shard.parents)
+    while waiting:
+        parent = waiting.pop()
+        if parent not in found:
+            found.add(parent)
+            waiting += by_id[parent].parents if parent in by_id else ()
+    return found
