@@ -48,13 +48,12 @@ def waiting_for_parents(shards: Collection[Shard], finished: Mapping[str, bool])
         finished: As for `without_lease`.
     """
     unfinished = {key for key, done in finished.items() if not done}
-    children = [shard for shard in shards if shard.parents]
-    return {shard.shard_id for shard in children if not unfinished.isdisjoint(_ancestors(shard, shards))}
+    by_id = {shard.shard_id: shard for shard in shards}
+    return {shard.shard_id for shard in shards if not unfinished.isdisjoint(_ancestors(shard, by_id))}
 
 
-def _ancestors(shard: Shard, shards: Collection[Shard]) -> set[str]:
+def _ancestors(shard: Shard, by_id: Mapping[str, Shard]) -> set[str]:
     """The ids of a shard's parents, their parents, and so on."""
-    by_id = {known.shard_id: known for known in shards}
     found: set[str] = set()
     waiting = list(shard.parents)
     while waiting:
