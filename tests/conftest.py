@@ -72,6 +72,15 @@ def resources(aws: Aws, name: str) -> Resources:
     return Resources.create(aws.url, name)
 
 
+@pytest.fixture
+def on_embedded_aws(monkeypatch: pytest.MonkeyPatch, resources: Resources) -> Resources:
+    """`resources`, which this process calls as a worker calls AWS."""
+    for name, value in resources.environment().items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    return resources
+
+
 @pytest.fixture(scope="session")
 def reference() -> Path:
     """Weights, photographs and expected detections, which lie beside the repository."""

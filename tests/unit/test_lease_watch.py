@@ -104,11 +104,8 @@ class Fleet:
 
 
 @pytest.fixture
-def fleet(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> Fleet:
-    for name, value in resources.environment().items():
-        if name.startswith("AWS_"):
-            monkeypatch.setenv(name, value)
-    return Fleet(resources)
+def fleet(on_embedded_aws: Resources) -> Fleet:
+    return Fleet(on_embedded_aws)
 
 
 @pytest.mark.parametrize(

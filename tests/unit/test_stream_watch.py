@@ -42,11 +42,8 @@ class Stream:
 
 
 @pytest.fixture
-def stream(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> Stream:
-    for name, value in resources.environment().items():
-        if name.startswith("AWS_"):
-            monkeypatch.setenv(name, value)
-    return Stream(resources)
+def stream(on_embedded_aws: Resources) -> Stream:
+    return Stream(on_embedded_aws)
 
 
 @pytest.mark.parametrize("shards", [1, leases.MAX_SHARDS + 1])

@@ -255,16 +255,14 @@ def test_a_jar_that_changed_is_found(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def on_embedded_aws(monkeypatch: pytest.MonkeyPatch, resources: Resources) -> Settings:
-    for name, value in resources.environment().items():
-        if name.startswith("AWS_"):
-            monkeypatch.setenv(name, value)
-    return settings(kinesis_stream_name=resources.stream, kcl_application_name=resources.stream)
+def of_a_worker(on_embedded_aws: Resources) -> Settings:
+    stream = on_embedded_aws.stream
+    return settings(kinesis_stream_name=stream, kcl_application_name=stream)
 
 
-def test_leases_are_seeded_once_and_never_over_those_of_others(resources: Resources, on_embedded_aws: Settings) -> None:
+def test_leases_are_seeded_once_and_never_over_those_of_others(resources: Resources, of_a_worker: Settings) -> None:
     dynamodb = resources.client("dynamodb")
-    leases.prepare(on_embedded_aws)
+    leases.prepare(of_a_worker)
     [lease] = dynamodb.scan(TableName=resources.stream)["Items"]
     assert lease["leaseKey"]["S"] == "shardId-000000000000"
     assert lease["checkpoint"]["S"] == "TRIM_HORIZON"
@@ -273,15 +271,15 @@ def test_leases_are_seeded_once_and_never_over_those_of_others(resources: Resour
     assert index["IndexName"] == "LeaseOwnerToLeaseKeyIndex"
     moved = lease | {"checkpoint": {"S": "17"}, "leaseOwner": {"S": "other"}}
     dynamodb.put_item(TableName=resources.stream, Item=moved)
-    leases.prepare(on_embedded_aws)
+    leases.prepare(of_a_worker)
     assert dynamodb.scan(TableName=resources.stream)["Items"] == [moved]
 
 
-def test_a_stream_that_was_resharded_is_left_to_kcl(resources: Resources, on_embedded_aws: Settings) -> None:
+def test_a_stream_that_was_resharded_is_left_to_kcl(resources: Resources, of_a_worker: Settings) -> None:
     resources.client("kinesis").split_shard(
         StreamName=resources.stream, ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**127)
     )
-    leases.prepare(on_embedded_aws)
+    leases.prepare(of_a_worker)
     assert resources.client("dynamodb").scan(TableName=resources.stream)["Items"] == []
 
 
