@@ -31,9 +31,8 @@ class Clock:
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         self._wall, self._ticks = wall, ticks
-        self._began: datetime | None = (
-            None  # the services' time when `ticks` was 0; None: this machine's clock is right
-        )
+        # The services' time when `ticks` was 0; None while this machine's clock is right.
+        self._began: datetime | None = None
 
     @property
     def skew(self) -> timedelta:
