@@ -14,6 +14,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ class Operator:
             self._make_bucket(bucket)
         state = Terraform(folder.parent / "state")
         state.init()
-        if not state.has(STATE_BUCKET_ADDRESS) and (status := state("import", STATE_BUCKET_ADDRESS, bucket)):
+        if STATE_BUCKET_ADDRESS not in state.resources() and (status := state("import", STATE_BUCKET_ADDRESS, bucket)):
             return status
         if status := state("apply", *self._approve):
             return status
@@ -123,8 +124,10 @@ class Operator:
         from stacks.protection import GUARDED
 
         terraform = self._terraform(protected=False)
-        guarded = [address for address in GUARDED if terraform.has(address)]
-        if guarded and (status := terraform("apply", *self._approve, *(f"-target={address}" for address in guarded))):
+        guarded = terraform.resources() & set(GUARDED)
+        if guarded and (
+            status := terraform("apply", *self._approve, *(f"-target={address}" for address in sorted(guarded)))
+        ):
             return status
         if status := terraform("destroy", *self._approve):
             print("what is left of it is unprotected: `make deploy` protects it again", file=sys.stderr)
@@ -140,11 +143,10 @@ class Operator:
         if image.is_pushed(ecr, repository, tag):
             print(f"{repository}:{tag} is in the registry already")
             return 0
-        try:
-            [found] = ecr.describe_repositories(repositoryNames=[repository])["repositories"]
-        except ecr.exceptions.RepositoryNotFoundException:
-            raise DeployError(f"no registry {repository} yet: run `make deploy`, which makes it first") from None
-        name = f"{found['repositoryUri']}:{tag}"
+        registry = self._registry()
+        if not registry:
+            raise DeployError(f"no registry {repository} yet: run `make deploy`, which makes it first")
+        name = f"{registry}:{tag}"
         image.build(self._config, name, self._args.base)
         image.push(ecr, name)
         return 0
@@ -159,7 +161,7 @@ class Operator:
         if with_image and not plan:
             self._make_registry(terraform)
         # A saved plan may be the one that makes the registry.
-        late = with_image and not self._has_registry()
+        late = with_image and not self._registry()
         if with_image and not late:
             self.image()
         if status := terraform("apply", plan) if plan else terraform("apply", *self._approve):
@@ -255,13 +257,14 @@ class Operator:
             names = ", ".join(zone["ZoneName"] for zone in found)
             raise DeployError(f"network.zones {wanted}: {self._config.region} has {len(found)} ({names})")
 
-    def _has_registry(self) -> bool:
+    def _registry(self) -> str:
+        """The registry's address; empty if there is none yet."""
         ecr = self._client("ecr")
         try:
-            ecr.describe_repositories(repositoryNames=[Names(self._config).stream])
+            [found] = ecr.describe_repositories(repositoryNames=[Names(self._config).stream])["repositories"]
         except ecr.exceptions.RepositoryNotFoundException:
-            return False
-        return True
+            return ""
+        return str(found["repositoryUri"])
 
     def _make_registry(self, terraform: Terraform) -> None:
         """Makes the registry before all else, because the image has to be there when tasks start.
@@ -269,7 +272,7 @@ class Operator:
         Raises:
             DeployError: If that would change anything that is there.
         """
-        if self._has_registry():
+        if self._registry():
             return
         if terraform("plan", "-input=false", "-target=aws_ecr_repository.repository", "-out=registry"):
             raise DeployError("the registry cannot be planned, see above")
@@ -287,12 +290,12 @@ class Operator:
         self._client("s3").create_bucket(Bucket=bucket, **arguments)
 
     def _frames_bucket(self) -> str:
-        return Names(self._config).bucket(self._account())
+        return Names(self._config).bucket(self._account)
 
     def _terraform(self, *, protected: bool = True) -> Terraform:
         folder, bucket = self._synthesise(protected=protected), self._state_bucket()
         if not self._bucket_exists(bucket):
-            where = f"account {self._account()}, {self._config.region}"
+            where = f"account {self._account}, {self._config.region}"
             raise DeployError(f"no bucket for the state in {where}: run `make bootstrap` once")
         terraform = Terraform(folder)
         terraform.init()
@@ -302,7 +305,7 @@ class Operator:
         for tool, package in (("node", "Node.js 20 or later"), ("terraform", "Terraform 1.10 or later")):
             if not shutil.which(tool):
                 raise DeployError(f"{tool} is not on the path: install {package}")
-        account = self._account()
+        account = self._account
         if self._config.account not in ("", account):
             raise DeployError(
                 f"these credentials are of account {account}; environment {self._args.environment} belongs to "
@@ -316,8 +319,9 @@ class Operator:
     def _state_bucket(self) -> str:
         from stacks.state import state_bucket_name
 
-        return state_bucket_name(self._account(), self._config.region)
+        return state_bucket_name(self._account, self._config.region)
 
+    @cached_property
     def _account(self) -> str:
         try:
             return str(self._client("sts").get_caller_identity()["Account"])
@@ -328,7 +332,7 @@ class Operator:
 
     def _bucket_exists(self, bucket: str) -> bool:
         try:
-            self._client("s3").head_bucket(Bucket=bucket, ExpectedBucketOwner=self._account())
+            self._client("s3").head_bucket(Bucket=bucket, ExpectedBucketOwner=self._account)
         except ClientError as error:
             if classify(error) is Kind.MISSING:
                 return False

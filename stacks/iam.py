@@ -49,9 +49,10 @@ def task_role(stack: TerraformStack, config: Config, account: str, tables: Lease
     items = ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "Scan", "BatchGetItem", "BatchWriteItem")
     table_arns = [tables.leases.arn, tables.reports.arn, tables.coordinator.arn]
     reads = ("DescribeStream", "DescribeStreamSummary", "ListShards", "GetShardIterator", "GetRecords")
+    names = Names(config)
     # ARNs are made from names, so that a plan that changes the number of shards does not show the role as changed.
-    stream_arn = f"arn:aws:kinesis:{config.region}:{account}:stream/{config.name(config.stream.name)}"
-    settings = f"arn:aws:ssm:{config.region}:{account}:parameter{sources_path(config)}"
+    stream_arn = names.arn(account, "kinesis", f"stream/{names.stream}")
+    settings = names.arn(account, "ssm", f"parameter{sources_path(config)}")
     stored = [f"{storage.bucket.arn}/{prefix}/*" for prefix in ("frames", "quarantine")]
     statements = [
         allow("ReadStream", [f"kinesis:{action}" for action in reads], [stream_arn]),

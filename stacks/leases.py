@@ -30,11 +30,13 @@ class LeaseTables:
     """
 
     def __init__(self, stack: TerraformStack, config: Config) -> None:
-        self.application = Names(config).stream
+        names = Names(config)
+        leases, reports, coordinator = names.tables
+        self.application = names.stream
         # Checkpoints cannot be rebuilt from anything else, so only this table has point-in-time recovery.
-        self.leases = self._table(stack, "leases", self.application, "leaseKey", restorable=True)
-        self.reports = self._table(stack, "worker-metric-stats", f"{self.application}-WorkerMetricStats", "wid")
-        self.coordinator = self._table(stack, "coordinator-state", f"{self.application}-CoordinatorState", "key")
+        self.leases = self._table(stack, "leases", leases, "leaseKey", restorable=True)
+        self.reports = self._table(stack, "worker-metric-stats", reports, "wid")
+        self.coordinator = self._table(stack, "coordinator-state", coordinator, "key")
 
     @staticmethod
     def _table(stack: TerraformStack, id_: str, name: str, key: str, *, restorable: bool = False) -> DynamodbTable:

@@ -81,9 +81,9 @@ class Names:
             return [self.own("*")]
         return [self.own(alarm) for alarm in (*ALARMS, *(f"scaling-{alarm}" for alarm in SCALING_ALARMS))]
 
-    def parameter(self, name: str = "") -> str:
-        """Of a parameter in Parameter Store, or the path of all of them."""
-        return f"/{self.own()}/{name}" if name else f"/{self.own()}"
+    def parameter(self, name: str) -> str:
+        """Of a parameter in Parameter Store."""
+        return f"/{self.own()}/{name}"
 
     def bucket(self, account: str, region: str | None = None) -> str:
         """Of the bucket of frames in a region, its own by default."""

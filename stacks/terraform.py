@@ -43,8 +43,8 @@ class Terraform:
             raise DeployError("nothing is deployed here: run `make deploy`")
         return outputs
 
-    def has(self, address: str) -> bool:
-        """Whether the state holds a resource.
+    def resources(self) -> set[str]:
+        """The addresses of the resources that the state holds.
 
         Raises:
             DeployError: If the state cannot be read.
@@ -52,7 +52,7 @@ class Terraform:
         done = self._run("state", "list", capture=True)
         if done.returncode and "No state file" not in done.stderr:
             raise DeployError(f"the state cannot be read: {done.stderr.strip().splitlines()[-1]}")
-        return address in done.stdout.split()
+        return set(done.stdout.split())
 
     def show(self, plan: str) -> dict[str, Any]:
         """Reads a saved plan.
