@@ -86,7 +86,7 @@ def ours(model: Path, precision: Precision, jpegs: list[bytes]) -> Callable[[], 
 
     async def everything() -> int:
         sink: Any = Nowhere()
-        metrics = Metrics("bench", ShardBoard(), io.StringIO())
+        metrics = Metrics("bench", "bench", ShardBoard(), io.StringIO())
         pipeline = Pipeline(settings, compute, sink, sink, sink, metrics)
         await asyncio.gather(*(shard(pipeline, number, jpegs[number::SHARDS]) for number in range(SHARDS)))
         return metrics.frames

@@ -130,8 +130,9 @@ class Worker:
         progress.daemon_problem, progress.unread = daemon_watch.problem, read_watch.stuck
         keeper.began, daemon_watch.absent = lambda: daemon_watch.began, lambda: keeper.waits
         metrics = Metrics(
-            settings.kinesis_stream_name, board, self._output, unowned=watch.unowned, waits=progress.waits
-        )
+            settings.kinesis_stream_name, settings.kcl_application_name, board, self._output,
+            unowned=watch.unowned, waits=progress.waits,
+        )  # fmt: skip
         state = State(daemon_alive=lambda: keeper.alive, unowned=watch.unowned)
         health = HealthServer(settings, state, board, metrics, progress)
         self._spawn(health.run())

@@ -1,4 +1,4 @@
-"""Metrics by the minute, and alarms on them, as CloudWatch evaluates them.
+"""Metrics, and alarms on them, as CloudWatch evaluates them.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html
 """
@@ -6,15 +6,17 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from statistics import fmean
 from typing import Final
 
 from simulation.expressions import evaluate
-from simulation.policies import Alarm, Query
+from simulation.policies import MINUTE, Alarm, Query
 
-# Minutes until the data of a minute that has ended is visible.
-DELAY_MINUTES: Final = 1
+# Seconds until a sample can be seen, by namespace: services publish a minute when it is over, workers' metrics come by
+# way of their log, and producers call CloudWatch themselves.
+DELAYS: Final = {"cv2kinesis": 30.0, "cv2kinesis/producers": 5.0}
+DELAY_SECONDS: Final = 60.0
 # CloudWatch looks at some more periods than an alarm requires, and skips missing ones.
 EXTRA_PERIODS: Final = 2
 _STATISTICS: Final[dict[str, Callable[[list[float]], float]]] = {
@@ -26,31 +28,52 @@ _STATISTICS: Final[dict[str, Callable[[list[float]], float]]] = {
 
 
 class CloudWatch:
-    """Holds the samples of each metric."""
+    """Holds the samples of each metric; times are in seconds.
 
-    def __init__(self) -> None:
-        self._samples: defaultdict[str, defaultdict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    Args:
+        late: For so much longer than usual a namespace's samples cannot be seen.
+        silent: In this time a namespace gets none.
+    """
 
-    def put(self, metric: str, minute: int, value: float) -> None:
-        """Stores a sample of a minute."""
-        self._samples[metric][minute].append(value)
+    def __init__(
+        self, late: Mapping[str, float] | None = None, silent: Mapping[str, tuple[float, float]] | None = None
+    ) -> None:
+        self._late, self._silent = late or {}, silent or {}
+        # By metric and ten seconds, the values and when they can be seen first.
+        self._samples: defaultdict[str, defaultdict[int, list[tuple[float, float]]]]
+        self._samples = defaultdict(lambda: defaultdict(list))
 
-    def value(self, query: Query, end: int) -> float | None:
-        """A metric's statistic over the period that ends before a minute."""
-        by_minute = self._samples[query.metric]
-        found = [v for minute in range(end - query.period, end) if minute in by_minute for v in by_minute[minute]]
+    def put(self, namespace: str, metric: str, at: float, value: float) -> None:
+        """Stores a sample."""
+        since, until = self._silent.get(namespace, (0.0, 0.0))
+        if since <= at < until:
+            return
+        seen = at + DELAYS.get(namespace, DELAY_SECONDS) + self._late.get(namespace, 0.0)
+        self._samples[metric][int(at // 10)].append((seen, value))
+
+    def value(self, query: Query, end: int, now: int) -> float | None:
+        """A metric's statistic over the period that ends before a second, as it can be seen now."""
+        by_time = self._samples[query.metric]
+        found = [
+            value
+            for time in range((end - query.period) // 10, end // 10)
+            if time in by_time
+            for seen, value in by_time[time]
+            if seen <= now
+        ]
         return _STATISTICS[query.statistic](found) if found else None
 
     def breach(self, alarm: Alarm, now: int) -> float | None:
-        """The alarm's latest value if it is in ALARM at the beginning of a minute, else None."""
-        period = max(query.period for query in alarm.queries.values())
-        seen = now - DELAY_MINUTES
-        points = [self._point(alarm, seen - period * k) for k in range(alarm.periods + EXTRA_PERIODS)]
-        real = [point for point in points if point is not None][: alarm.periods]
+        """The alarm's latest value that breaches if it is in ALARM at a second, else None."""
+        # A period of several minutes slides by the minute.
+        ends = [now - alarm.period * k for k in range(alarm.periods + EXTRA_PERIODS)]
+        series = {name: [self.value(query, end, now) for end in ends] for name, query in alarm.queries.items()}
+        real = [point for point in evaluate(alarm.expression, series) if point is not None][: alarm.periods]
+        breaching = [point for point in real if point > alarm.threshold]
         # Missing data does not breach.
-        if len(real) < alarm.periods or any(point <= alarm.threshold for point in real):
-            return None
-        return real[0]
+        return breaching[0] if len(breaching) >= alarm.datapoints else None
 
-    def _point(self, alarm: Alarm, end: int) -> float | None:
-        return evaluate(alarm.expression, {name: self.value(query, end) for name, query in alarm.queries.items()})
+    @staticmethod
+    def is_due(alarm: Alarm, now: int) -> bool:
+        """Whether CloudWatch evaluates an alarm at a second: every minute, or as often as its period is short."""
+        return now % min(alarm.period, MINUTE) == 0

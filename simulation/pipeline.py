@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,7 +15,9 @@ STEP_SECONDS: Final = 10
 START_SECONDS: Final = 80
 # Frames a second of one core, YOLOv8n in fp32 (`make bench`: 30.8 on two cores).
 CORE_FRAMES_PER_SECOND: Final = 15.0
-READS_PER_STEP: Final = 40
+# A producer that has sent nothing for so long says that it begins again (`producer/knock.py`).
+KNOCK_AFTER_SECONDS: Final = 300
+STREAM, FLEET, WORKERS, PRODUCERS = "AWS/Kinesis", "ECS/ContainerInsights", "cv2kinesis", "cv2kinesis/producers"
 # On-demand Linux/X86 in eu-central-1, dollars an hour: https://aws.amazon.com/fargate/pricing/
 VCPU_HOUR: Final = 0.04656
 GIB_HOUR: Final = 0.00511
@@ -42,6 +46,31 @@ class Shard:
         return now - self.unread[0][0] if self.unread else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What may be otherwise than usual; times are in seconds.
+
+    Attributes:
+        fan_out: The workers are pushed records, so the stream has no metrics of reads.
+        replay: In this time something else reads old records of the stream.
+        knocks: Whether producers say that they begin.
+        late: For so much longer than usual a namespace's metrics cannot be seen.
+        silent: In this time a namespace has no metrics.
+        outage: In this time a service is away that the workers store frames in.
+    """
+
+    fan_out: bool = False
+    replay: tuple[float, float] = (0.0, 0.0)
+    knocks: bool = True
+    late: Mapping[str, float] = field(default_factory=dict)
+    silent: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    outage: tuple[float, float] = (0.0, 0.0)
+
+
+# The age of what a replay reads, in seconds.
+REPLAYED_AGE: Final = 6 * 3600.0
+
+
 class Pipeline:
     """Shards that are spread evenly over tasks.
 
@@ -62,10 +91,12 @@ class Pipeline:
         frames_per_second: float,
         broken_until: float = 0,
         orphaned_at: float | None = None,
+        conditions: Conditions | None = None,
     ) -> None:
         self._shards = [Shard() for _ in range(shards)]
+        self._sent_at = [-math.inf] * shards
         self._cloudwatch, self._broken_until, self._orphaned_at = cloudwatch, broken_until, orphaned_at
-        self._frames_per_second = frames_per_second
+        self._frames_per_second, self._conditions = frames_per_second, conditions or Conditions()
         self._ready: list[float] = []  # the second at which each task reads its first record
         self.task_seconds = self.worst_lag = 0.0
         self._now = 0.0
@@ -84,11 +115,9 @@ class Pipeline:
     def step(self, now: float, desired: int, rates: list[float]) -> None:
         """Lets ten seconds pass; `rates` are frames a second of each shard."""
         self._now = now
-        minute = int(now // 60)
-        for shard, rate in zip(self._shards, rates, strict=True):
+        for number, rate in enumerate(rates):
             if rate:
-                shard.unread.append((now, rate * STEP_SECONDS))
-                self._cloudwatch.put("IncomingRecords", minute, rate * STEP_SECONDS)
+                self._send(number, rate * STEP_SECONDS)
         # Tasks that are told to stop read for ten seconds more, because they are told within a step.
         stopping = self._ready[desired:]
         del self._ready[desired:]
@@ -99,27 +128,58 @@ class Pipeline:
         if self._orphaned_at is not None and now > self._orphaned_at and self.running > before:
             self._orphaned_at = None
         self.worst_lag = max(self.worst_lag, self.lag)
-        self._work(minute, now)
+        self._work()
+        if desired:
+            self._put(FLEET, "DesiredTaskCount", desired)
+        if self.running:
+            self._put(FLEET, "RunningTaskCount", self.running)
+        if _within(self._conditions.replay, now):
+            self._put(STREAM, "GetRecords.IteratorAgeMilliseconds", REPLAYED_AGE * 1000)
 
-    def _work(self, minute: int, now: float) -> None:
+    def _put(self, namespace: str, metric: str, value: float) -> None:
+        self._cloudwatch.put(namespace, metric, self._now, value)
+
+    def _send(self, number: int, records: float) -> None:
+        """Puts records on a shard; who has sent none for a while knocks first."""
+        self._shards[number].unread.append((self._now, records))
+        self._put(STREAM, "IncomingRecords", records)
+        if self._conditions.knocks and self._now - self._sent_at[number] > KNOCK_AFTER_SECONDS:
+            self._put(PRODUCERS, "ProducersStarted", 1)
+        self._sent_at[number] = self._now
+
+    def _work(self) -> None:
+        now = self._now
         unowned = max(0.0, now - self._orphaned_at) if self._orphaned_at is not None else 0.0
         for number in range(self.running):
-            self._cloudwatch.put("UnownedSeconds", minute, unowned)
             own = self._shards[number :: self.running]
             if unowned:
                 own = [shard for shard in own if shard is not self._shards[0]]
+            self._put(WORKERS, "Workers", 1)
+            self._put(WORKERS, "UnownedSeconds", unowned)
             for shard in own:
                 # The age of the records that are read in this step; records read next count in the next step.
-                self._cloudwatch.put("GetRecords.IteratorAgeMilliseconds", minute, shard.lag(now) * 1000)
-                for _ in range(READS_PER_STEP):
-                    self._cloudwatch.put("GetRecords.Success", minute, 1)
-            power = left = self._frames_per_second * STEP_SECONDS
-            for share, shard in enumerate(sorted(own, key=lambda shard: sum(count for _, count in shard.unread))):
-                left -= shard.read(left / (len(own) - share))
-            self._cloudwatch.put("CPUUtilization", minute, 100 * (power - left) / power)
+                self._put(WORKERS, "MillisBehindLatest", shard.lag(now) * 1000)
+                if not self._conditions.fan_out:
+                    self._put(STREAM, "GetRecords.IteratorAgeMilliseconds", shard.lag(now) * 1000)
+            self._put("AWS/ECS", "CPUUtilization", self._process(own))
         # A task that starts is not idle: libraries, JVM, model.
         for _ in range(sum(ready > now for ready in self._ready)):
             if now >= self._broken_until:
-                self._cloudwatch.put("CPUUtilization", minute, 50)
-        if self.running:
-            self._cloudwatch.put("RunningTaskCount", minute, self.running)
+                self._put("AWS/ECS", "CPUUtilization", 50)
+
+    def _process(self, own: list[Shard]) -> float:
+        """Lets a task read from its shards for ten seconds; gives the percentage of its CPU that this takes."""
+        if _within(self._conditions.outage, self._now):
+            self._put(WORKERS, "WaitingSeconds", self._now - self._conditions.outage[0])
+            return 0
+        power = left = self._frames_per_second * STEP_SECONDS
+        for share, shard in enumerate(sorted(own, key=lambda shard: sum(count for _, count in shard.unread))):
+            left -= shard.read(left / (len(own) - share))
+        if left < power:
+            self._put(WORKERS, "Frames", power - left)
+        return 100 * (power - left) / power
+
+
+def _within(time: tuple[float, float], now: float) -> bool:
+    since, until = time
+    return since <= now < until

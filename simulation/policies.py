@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+MINUTE: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A metric in an alarm; `period` in minutes."""
+    """A metric in an alarm; `period` in seconds."""
 
     metric: str
     statistic: str
@@ -18,7 +20,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """An alarm that triggers a policy."""
+    """An alarm that triggers a policy, once so many `datapoints` of the last `periods` are above the threshold."""
 
     name: str
     policy: str
@@ -26,11 +28,18 @@ class Alarm:
     queries: dict[str, Query]
     threshold: float
     periods: int
+    datapoints: int
+
+    @property
+    def period(self) -> int:
+        """In seconds; that of all its metrics."""
+        [period] = {query.period for query in self.queries.values()}
+        return period
 
 
 @dataclass(frozen=True, slots=True)
 class StepPolicy:
-    """A step policy; its steps are (lower bound above the threshold, adjustment). The cooldown is in minutes."""
+    """A step policy; its steps are (lower bound above the threshold, adjustment). The cooldown is in seconds."""
 
     exact: bool
     cooldown: int
@@ -39,7 +48,7 @@ class StepPolicy:
 
 @dataclass(frozen=True, slots=True)
 class TargetTracking:
-    """A target for the average CPU that only scales out. The cooldown is in minutes."""
+    """A target for the average CPU that only scales out. The cooldown is in seconds."""
 
     target: float
     cooldown: int
@@ -87,13 +96,13 @@ class Scaling:
 def _steps(policy: dict[str, Any]) -> StepPolicy:
     steps = [(float(s["metric_interval_lower_bound"]), s["scaling_adjustment"]) for s in policy["step_adjustment"]]
     exact = {"ExactCapacity": True, "ChangeInCapacity": False}[policy["adjustment_type"]]
-    return StepPolicy(exact, policy["cooldown"] // 60, sorted(steps))
+    return StepPolicy(exact, policy["cooldown"], sorted(steps))
 
 
 def _tracking(policy: dict[str, Any]) -> TargetTracking:
     if not policy.get("disable_scale_in"):
         raise ValueError("target tracking that scales in is not simulated")
-    return TargetTracking(float(policy["target_value"]), policy["scale_out_cooldown"] // 60)
+    return TargetTracking(float(policy["target_value"]), policy["scale_out_cooldown"])
 
 
 def _alarm(alarm: dict[str, Any]) -> Alarm:
@@ -103,16 +112,18 @@ def _alarm(alarm: dict[str, Any]) -> Alarm:
     for query in alarm["metric_query"]:
         if "metric" in query:
             metric = query["metric"]
-            queries[query["id"]] = Query(metric["metric_name"], metric["stat"], metric["period"] // 60)
+            queries[query["id"]] = Query(metric["metric_name"], metric["stat"], metric["period"])
         if query.get("return_data"):
             expression = query.get("expression") or query["id"]
     [action] = alarm["alarm_actions"]
     found = re.fullmatch(r"\$\{aws_appautoscaling_policy\.([\w-]+)\.arn\}", action)
     if not found:
         raise ValueError(f"{alarm['alarm_name']}: {action} is no policy of the stack")
+    periods = alarm["evaluation_periods"]
     return Alarm(
-        alarm["alarm_name"], found[1], expression, queries, float(alarm["threshold"]), alarm["evaluation_periods"]
-    )
+        alarm["alarm_name"], found[1], expression, queries, float(alarm["threshold"]), periods,
+        alarm.get("datapoints_to_alarm", periods),
+    )  # fmt: skip
 
 
 def _schedule(action: dict[str, Any]) -> dict[int, int]:

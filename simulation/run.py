@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from simulation.cloudwatch import CloudWatch
-from simulation.pipeline import CORE_FRAMES_PER_SECOND, GIB_HOUR, STEP_SECONDS, VCPU_HOUR, Pipeline
+from simulation.pipeline import CORE_FRAMES_PER_SECOND, GIB_HOUR, STEP_SECONDS, VCPU_HOUR, Conditions, Pipeline
 from simulation.policies import Scaling
 from simulation.scaling import AutoScaler, Change
 from simulation.traffic import Shape
@@ -39,7 +39,7 @@ class Outcome:
         """Scale-ins that were taken back within a quarter of an hour; a wake from zero tasks does not count."""
         pairs = zip(self.changes, self.changes[1:], strict=False)
         return sum(
-            first.after < first.before
+            0 < first.after < first.before
             and second.after > second.before
             and second.minute - first.minute < REGRET_MINUTES
             for first, second in pairs
@@ -50,21 +50,24 @@ class Outcome:
         return self.task_hours * (cpu / 1024 * VCPU_HOUR + memory / 1024 * GIB_HOUR)
 
 
-def run(scaling: Scaling, shape: Shape, shards: int, cpu: int) -> Outcome:
+def run(scaling: Scaling, shape: Shape, shards: int, cpu: int, conditions: Conditions | None = None) -> Outcome:
     """Replays a shape from midnight on, with the least number of tasks of `cpu` 1024ths of a core at first."""
-    cloudwatch = CloudWatch()
+    conditions = conditions or Conditions()
+    cloudwatch = CloudWatch(conditions.late, conditions.silent)
     orphaned_at = None if shape.orphaned_hour is None else shape.orphaned_hour * 3600
-    pipeline = Pipeline(shards, cloudwatch, CORE_FRAMES_PER_SECOND * cpu / 1024, shape.broken_hours * 3600, orphaned_at)
+    pipeline = Pipeline(
+        shards, cloudwatch, CORE_FRAMES_PER_SECOND * cpu / 1024, shape.broken_hours * 3600, orphaned_at, conditions
+    )
     scaler, outcome = AutoScaler(scaling, cloudwatch), Outcome(shape)
     for minute in range(int(shape.hours * 60)):
-        if minute:
+        incoming = 0.0
+        for second in range(minute * 60, minute * 60 + 60, STEP_SECONDS):
             seen, lag = len(scaler.changes), pipeline.lag
-            scaler.decide(minute)
+            if second:
+                scaler.decide(second)
             outcome.stopped_behind += [
                 change for change in scaler.changes[seen:] if change.after < change.before and lag > BEHIND_SECONDS
             ]
-        incoming = 0.0
-        for second in range(minute * 60, minute * 60 + 60, STEP_SECONDS):
             rates = [shape.rate(second, shard) for shard in range(shards)]
             pipeline.step(second, scaler.desired, rates)
             incoming += sum(rates) * STEP_SECONDS / 60

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from simulation.cloudwatch import CloudWatch
-from simulation.policies import Alarm, Query, Scaling
+from simulation.policies import MINUTE, Alarm, Query, Scaling
 
 # The alarm of a target needs its metric above the target for this number of minutes.
 TRACKING_MINUTES: Final = 3
@@ -18,32 +18,38 @@ TRACKING_MINUTES: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change of the desired number of tasks."""
+    """A change of the desired number of tasks, at a second."""
 
-    minute: int
+    second: int
     before: int
     after: int
     by: str
 
+    @property
+    def minute(self) -> int:
+        return self.second // MINUTE
+
 
 class AutoScaler:
-    """Decides once a minute; an alarm repeats its action while it is active."""
+    """Decides every ten seconds; an alarm repeats its action while it is active."""
 
     def __init__(self, scaling: Scaling, cloudwatch: CloudWatch) -> None:
         self._scaling, self._cloudwatch = scaling, cloudwatch
         self._minimum = scaling.minimum
         self.desired = scaling.minimum
         self.changes: list[Change] = []
-        # By policy: the minute at which its cooldown ends, and the tasks that it has added meanwhile.
+        # By policy: the second at which its cooldown ends, and the tasks that it has added meanwhile.
         self._cooldowns: dict[str, tuple[int, int]] = {}
 
     def decide(self, now: int) -> None:
-        """Decides at the start of a minute. If several policies scale out, the largest number counts; a policy that
+        """Decides at a second. If several policies scale out, the largest number counts; a policy that
         scales in counts only if none scales out."""
-        self._minimum = self._scaling.schedule.get(now % (24 * 60), self._minimum)
         # Several alarms may carry out one policy.
-        wanted = [(alarm.policy, self._step(alarm, now)) for alarm in self._scaling.alarms]
-        wanted.append(("cpu", self._track(now)))
+        due = [alarm for alarm in self._scaling.alarms if self._cloudwatch.is_due(alarm, now)]
+        wanted = [(alarm.policy, self._step(alarm, now)) for alarm in due]
+        if now % MINUTE == 0:
+            self._minimum = self._scaling.schedule.get(now // MINUTE % (24 * 60), self._minimum)
+            wanted.append(("cpu", self._track(now)))
         wishes = [(policy, number) for policy, number in wanted if number is not None]
         out = max(wishes, key=lambda wish: wish[1], default=("", self.desired))
         chosen = out if out[1] > self.desired else min(wishes, key=lambda wish: wish[1], default=out)
@@ -63,10 +69,11 @@ class AutoScaler:
         return self.desired + (adjustment if now >= until else max(0, adjustment - added))
 
     def _track(self, now: int) -> int | None:
-        tracking, cpu = self._scaling.tracking, Query("CPUUtilization", "Average", 1)
+        tracking, cpu = self._scaling.tracking, Query("CPUUtilization", "Average", MINUTE)
         if tracking is None or now < self._cooldowns.get("cpu", (0, 0))[0]:
             return None
-        values = [self._cloudwatch.value(cpu, now - 1 - k) for k in range(TRACKING_MINUTES)]
+        # Its latest minute is not there yet.
+        values = [self._cloudwatch.value(cpu, now - MINUTE * k, now) for k in range(1, TRACKING_MINUTES + 1)]
         if any(value is None or value <= tracking.target for value in values):
             return None
         return math.ceil(self.desired * (values[0] or 0) / tracking.target)

@@ -2,25 +2,35 @@
 
 | policy | metric | effect |
 | --- | --- | --- |
-| wake | records arrive, and nobody reads | exactly 1 task |
+| wake | a producer says that it begins, or records arrive, and no task is wanted | 1 task more |
 | look | the clock, four times in the retention | at least 1 task, for ten minutes |
 | out | the oldest unread record is 5, 15, 30 minutes old, or nobody read a shard for so long | 1, 2, 4 tasks more |
 | cpu | CPU above its target for three minutes | as many as bring it to the target |
 | in | caught up, every shard read, and one task fewer could carry the load | 1 task less |
-| sleep | no record and no lag for 15 minutes, every shard read | none |
+| sleep | no record, no frame and no lag for 15 minutes, every shard read | none |
 
-Each alarm has to define what missing data means, because CloudWatch has no data on the iterator's age while
-nobody reads, and none on incoming records while nobody writes:
+What drives tasks is what the workers of this application say of themselves. The stream's own metrics tell who reads it
+only with polling, and tell of a replay beside the live pipeline as of the pipeline itself.
+
+CloudWatch has no data on workers while none lives, and none on incoming records while nobody writes; data may come late
+or not at all, as with a log that is away. So each alarm defines what missing data means:
 
 - What drives an alarm is never filled. The latest minute of a metric often comes late, and a filled one would
   hide it (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html, on FILL).
-- `sleep` needs a lag that was measured: a stream that nobody reads may hide any backlog.
+- `sleep` needs a lag that was measured: a stream that nobody reads may hide any backlog. A lag that is missing is
+  filled so that it keeps the tasks, for CloudWatch would go back to a quarter of an hour that has one. Both Kinesis and
+  the workers have to say that nothing comes, because either may be late.
 - The lag of a shard that nobody reads is not measured, so the workers say for how long it has been so
   (`UnownedSeconds`): it is at most so far behind. As a lag it has an alarm of its own for `out`, and like a lag it
   keeps `in` and `sleep` from stopping tasks. There it only guards, and may be filled: workers of an older image do
   not say it. What arrives on such a shard while no task runs wakes one as ever.
-- `wake` sets an exact number, which would stop tasks if several ran: it wants to see neither a running task nor a
-  read, by two services' metrics, before it believes that there is none.
+- A worker that waits for a service falls behind, and more tasks would wait beside it: its lag adds none.
+- `wake` adds a task instead of setting a number, so that metrics that come late stop nobody. It wants to see neither a
+  task that ECS wants nor a worker, by two services' metrics, before it believes that there is none. A task that is
+  wanted and does not come up needs no other beside it.
+- A producer's word is there within seconds and read every ten, and a task wakes a minute and a half after the first
+  frame. CloudWatch bills a high-resolution alarm and a metric for it: 0.60 dollars a month. Records of producers that
+  say nothing are seen in the stream's metrics, by the minute and a minute late.
 - Target tracking ignores missing data, and scales in while CPU is low, however far behind a worker is. So it
   scales out only, and `in` asks for the lag too.
 - Records that arrive between a task's last read and the end of that minute wake nobody. `look` finds them, and
@@ -49,12 +59,18 @@ from cdktf_cdktf_provider_aws.appautoscaling_scheduled_action import (
 from cdktf_cdktf_provider_aws.appautoscaling_target import AppautoscalingTarget
 from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import CloudwatchMetricAlarm
 
+from contract.metrics import PRODUCERS, STARTED
 from stacks.config import Config
-from stacks.metrics import Metric, query, result
+from stacks.metrics import Metric, of_workers, query, result
 from stacks.names import Names
 from stacks.service import Service
 
 MINUTE: Final = 60
+# A task reads its first record within two minutes, and its metrics may take as long again.
+WAKE_COOLDOWN_SECONDS: Final = 5 * MINUTE
+# The least period of an alarm, and for how long neither worker nor task may have been seen when a producer begins.
+KNOCK_SECONDS: Final = 10
+KNOCK_PERIODS: Final = 12
 OUT_COOLDOWN_SECONDS: Final = 2 * MINUTE
 IN_COOLDOWN_SECONDS: Final = 5 * MINUTE
 QUIET_SECONDS: Final = 15 * MINUTE
@@ -64,6 +80,8 @@ NOTHING_BEHIND_MILLIS: Final = 1_000
 # A shard may be without a reader for so long while leases move.
 UNOWNED_SECONDS: Final = 60
 EVERY_SHARD_READ: Final = f"FILL(unowned, 0) < {UNOWNED_SECONDS}"
+# Longer than throttling lasts.
+WAITING_SECONDS: Final = 60
 # Tasks to add, by the age of the oldest unread record in minutes.
 OUT_STEPS: Final = ((5, 1), (15, 2), (30, 4))
 # Below the CPU target, so that the remaining tasks do not cause a scale-out at once.
@@ -97,10 +115,14 @@ class Autoscaling:
         of_stream = {"StreamName": Names(config).stream}
         of_service = {"ClusterName": service.cluster.name, "ServiceName": service.service.name}
         self._incoming = Metric("AWS/Kinesis", "IncomingRecords", of_stream)
-        self._lag = Metric("AWS/Kinesis", "GetRecords.IteratorAgeMilliseconds", of_stream, "Maximum")
-        self._unowned = Metric("cv2kinesis", "UnownedSeconds", of_stream, "Maximum")
-        self._reads = Metric("AWS/Kinesis", "GetRecords.Success", of_stream, "SampleCount")
+        self._knocks = Metric(PRODUCERS, STARTED, of_stream)
+        self._lag = of_workers(config, "MillisBehindLatest", "Maximum")
+        self._unowned = of_workers(config, "UnownedSeconds", "Maximum")
+        self._waiting = of_workers(config, "WaitingSeconds", "Maximum")
+        self._frames = of_workers(config, "Frames")
+        self._workers = of_workers(config, "Workers")
         self._tasks = Metric("ECS/ContainerInsights", "RunningTaskCount", of_service, "Average")
+        self._wanted = Metric("ECS/ContainerInsights", "DesiredTaskCount", of_service, "Maximum")
         self._cpu = Metric("AWS/ECS", "CPUUtilization", of_service, "Average")
         if config.service.min_tasks == 0:
             self._wake()
@@ -112,13 +134,25 @@ class Autoscaling:
             self._in()
 
     def _wake(self) -> None:
-        policy = self._steps("wake", "ExactCapacity", OUT_COOLDOWN_SECONDS, [Step(0, 1)])
+        policy = self._steps("wake", "ChangeInCapacity", WAKE_COOLDOWN_SECONDS, [Step(0, 1)])
         self._alarm(
             "wake",
-            "Records arrive and no task runs",
-            "IF(incoming > 0 AND FILL(tasks, 0) == 0 AND FILL(reads, 0) == 0, 1, 0)",
-            {"incoming": self._incoming, "tasks": self._tasks, "reads": self._reads},
+            "Records arrive and no task is wanted",
+            "IF(incoming > 0 AND FILL(wanted, 0) == 0 AND FILL(workers, 0) == 0, 1, 0)",
+            {"incoming": self._incoming, "wanted": self._wanted, "workers": self._workers},
             policy,
+        )
+        # A knock in one of the last periods is enough. Workers and tasks are summed over all of them, because their
+        # metrics come later than a knock.
+        self._alarm(
+            "knock",
+            "A producer begins and no task is wanted",
+            "IF(knocks > 0 AND SUM(FILL(wanted, 0)) == 0 AND SUM(FILL(workers, 0)) == 0, 1, 0)",
+            {"knocks": self._knocks, "wanted": self._wanted, "workers": self._workers},
+            policy,
+            period=KNOCK_SECONDS,
+            evaluation_periods=KNOCK_PERIODS,
+            datapoints_to_alarm=1,
         )
 
     def _look(self) -> None:
@@ -145,8 +179,9 @@ class Autoscaling:
         self._alarm(
             "sleep",
             "No records, and none unread, for 15 minutes",
-            f"IF(FILL(incoming, 0) == 0 AND lag < {NOTHING_BEHIND_MILLIS} AND {EVERY_SHARD_READ}, 1, 0)",
-            {"incoming": self._incoming, "lag": self._lag, "unowned": self._unowned},
+            "IF(FILL(incoming, 0) == 0 AND FILL(frames, 0) == 0"
+            f" AND FILL(lag, {NOTHING_BEHIND_MILLIS}) < {NOTHING_BEHIND_MILLIS} AND {EVERY_SHARD_READ}, 1, 0)",
+            {"incoming": self._incoming, "frames": self._frames, "lag": self._lag, "unowned": self._unowned},
             policy,
             period=QUIET_SECONDS,
         )
@@ -156,7 +191,12 @@ class Autoscaling:
         steps = [Step((minutes - first) * MINUTE * 1000, tasks) for minutes, tasks in OUT_STEPS]
         policy = self._steps("out", "ChangeInCapacity", OUT_COOLDOWN_SECONDS, steps)
         for id_, description, expression, metrics in (
-            ("out", "Records wait", "lag", {"lag": self._lag}),
+            (
+                "out",
+                "Records wait",
+                f"IF(FILL(waiting, 0) < {WAITING_SECONDS}, lag, 0)",
+                {"lag": self._lag, "waiting": self._waiting},
+            ),
             ("out-unowned", "A shard is read by nobody", "unowned * 1000", {"unowned": self._unowned}),
         ):
             self._alarm(
@@ -240,8 +280,8 @@ class Autoscaling:
         threshold: float = 0,
         period: int = MINUTE,
         evaluation_periods: int = 1,
+        datapoints_to_alarm: int | None = None,
     ) -> None:
-        single = expression in metrics
         CloudwatchMetricAlarm(
             self._stack,
             f"scaling-alarm-{id_}",
@@ -250,10 +290,8 @@ class Autoscaling:
             comparison_operator="GreaterThanThreshold",
             threshold=threshold,
             evaluation_periods=evaluation_periods,
-            metric_query=[
-                *(query(name, metric, period, return_data=single) for name, metric in metrics.items()),
-                *([] if single else [result(expression)]),
-            ],
+            datapoints_to_alarm=datapoints_to_alarm,
+            metric_query=[*(query(name, metric, period) for name, metric in metrics.items()), result(expression)],
             treat_missing_data="notBreaching",
             alarm_actions=[policy.arn],
         )

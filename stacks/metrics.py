@@ -10,6 +10,10 @@ from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import (
     CloudwatchMetricAlarmMetricQueryMetric,
 )
 
+from contract.metrics import WORKERS
+from stacks.config import Config
+from stacks.names import Names
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
@@ -26,11 +30,16 @@ class Metric:
         return [self.namespace, self.name, *flat, {"stat": self.statistic}]
 
 
-def query(id_: str, metric: Metric, period: int, *, return_data: bool = False) -> CloudwatchMetricAlarmMetricQuery:
+def of_workers(config: Config, name: str, statistic: str = "Sum") -> Metric:
+    """A metric that the workers of the environment's KCL application write."""
+    stream = Names(config).stream
+    return Metric(WORKERS, name, {"StreamName": stream, "Application": stream}, statistic)
+
+
+def query(id_: str, metric: Metric, period: int) -> CloudwatchMetricAlarmMetricQuery:
     """A metric under a name, for an alarm's expression; the period is in seconds."""
     return CloudwatchMetricAlarmMetricQuery(
         id=id_,
-        return_data=return_data,
         metric=CloudwatchMetricAlarmMetricQueryMetric(
             namespace=metric.namespace,
             metric_name=metric.name,

@@ -13,8 +13,9 @@ from stacks.config import Config
 ALARMS: Final = (
     "lag", "unowned", "waiting", "dead-letters", "quarantine", "write-throttled", "read-throttled", "unhealthy",
     "crash-loop", "frames-stopped", "results-age", "tasks-missing",
+    "metrics-missing",
 )  # fmt: skip
-SCALING_ALARMS: Final = ("wake", "sleep", "out", "out-unowned", "in")
+SCALING_ALARMS: Final = ("wake", "knock", "sleep", "out", "out-unowned", "in")
 
 
 class Names:

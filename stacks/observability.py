@@ -11,16 +11,15 @@ from cdktf_cdktf_provider_aws.kms_key import KmsKey
 from cdktf_cdktf_provider_aws.sns_topic import SnsTopic
 from cdktf_cdktf_provider_aws.sns_topic_subscription import SnsTopicSubscription
 
+from contract.metrics import WORKERS
 from stacks.config import Config
 from stacks.failures import TaskFailures
 from stacks.leases import LeaseTables
-from stacks.metrics import Metric, query, result
+from stacks.metrics import Metric, of_workers, query, result
 from stacks.names import Names
 from stacks.service import Service
 from stacks.storage import QUEUE_RETENTION_SECONDS, Storage
 
-# The worker's own metrics; see `kcl_worker/operating/metrics.py`.
-NAMESPACE = "cv2kinesis"
 # Share of the retention after which unread records are in danger.
 LAG_OF_RETENTION = 0.5
 MINUTE = 60
@@ -37,7 +36,7 @@ class Observability:
     """Alarms and dashboard of one environment.
 
     Each alarm defines how it treats missing data. A missing count is zero, so it breaches nothing. A lag without
-    data means that nobody reads the stream, which `frames-stopped` watches.
+    data means that no worker reads the stream, or none is heard: `frames-stopped` and `metrics-missing` watch that.
     """
 
     def __init__(
@@ -110,18 +109,19 @@ class Observability:
         return {
             "incoming": Metric("AWS/Kinesis", "IncomingRecords", of_stream),
             "incoming-bytes": Metric("AWS/Kinesis", "IncomingBytes", of_stream),
-            "lag": Metric("AWS/Kinesis", "GetRecords.IteratorAgeMilliseconds", of_stream, "Maximum"),
             "write-throttled": Metric("AWS/Kinesis", "WriteProvisionedThroughputExceeded", of_stream),
+            "stream-lag": Metric("AWS/Kinesis", "GetRecords.IteratorAgeMilliseconds", of_stream, "Maximum"),
             "read-throttled": Metric("AWS/Kinesis", "ReadProvisionedThroughputExceeded", of_stream),
-            "frames": Metric(NAMESPACE, "Frames", of_stream),
-            "quarantined": Metric(NAMESPACE, "Quarantined", of_stream),
-            "latency": Metric(NAMESPACE, "EndToEndLatency", of_stream, "p95"),
-            "inference": Metric(NAMESPACE, "InferenceTime", of_stream, "p95"),
-            "worker-lag": Metric(NAMESPACE, "MillisBehindLatest", of_stream, "Maximum"),
-            "unowned-shards": Metric(NAMESPACE, "UnownedShards", of_stream, "Maximum"),
-            "unowned-seconds": Metric(NAMESPACE, "UnownedSeconds", of_stream, "Maximum"),
-            "waiting": Metric(NAMESPACE, "WaitingSeconds", of_stream, "Maximum"),
-            "since-read": Metric(NAMESPACE, "SecondsSinceRead", of_stream, "Maximum"),
+            "frames": of_workers(config, "Frames"),
+            "quarantined": of_workers(config, "Quarantined"),
+            "latency": of_workers(config, "EndToEndLatency", "p95"),
+            "inference": of_workers(config, "InferenceTime", "p95"),
+            "lag": of_workers(config, "MillisBehindLatest", "Maximum"),
+            "unowned-shards": of_workers(config, "UnownedShards", "Maximum"),
+            "unowned-seconds": of_workers(config, "UnownedSeconds", "Maximum"),
+            "waiting": of_workers(config, "WaitingSeconds", "Maximum"),
+            "since-read": of_workers(config, "SecondsSinceRead", "Maximum"),
+            "workers": of_workers(config, "Workers"),
             "dead-letters": queue(storage.dead_letters.name),
             "results": queue(storage.results.name),
             "quarantine": queue(storage.quarantine.name),
@@ -181,6 +181,13 @@ class Observability:
             "wanted - FILL(tasks, 0)",
             {"wanted": metrics["wanted"], "tasks": metrics["tasks"]},
         )
+        # Autoscaling and the other alarms see nothing then.
+        self._alarm_on(
+            "metrics-missing",
+            "Tasks run and their metrics do not arrive: see the log and its group",
+            "IF(tasks > 0 AND FILL(workers, 0) == 0, 1, 0)",
+            {"tasks": metrics["tasks"], "workers": metrics["workers"]},
+        )
 
     def _alarm_on(self, id_: str, description: str, expression: str, metrics: dict[str, Metric]) -> None:
         """An alarm on an expression of several metrics that is above zero for ten minutes."""
@@ -226,7 +233,7 @@ class Observability:
         titles = {
             "Traffic": ("incoming", "frames"),
             "Bytes in": ("incoming-bytes",),
-            "Lag": ("lag", "worker-lag"),
+            "Lag, and that of any reader that polls": ("lag", "stream-lag"),
             "Shards that nobody reads": ("unowned-shards", "unowned-seconds"),
             "Waiting for services, and since the last read": ("waiting", "since-read"),
             "Latency and inference, p95": ("latency", "inference"),
@@ -242,7 +249,8 @@ class Observability:
         rows = {title: [metrics[name].widget_row() for name in names] for title, names in titles.items()}
         # Text without quotes, because quotes would have to be escaped twice.
         stream = Names(self._config).stream
-        search = f"SEARCH('{{{NAMESPACE},StreamName,ShardId}} MillisBehindLatest {stream}', 'Maximum', {MINUTE})"
+        schema = f"{{{WORKERS},StreamName,Application,ShardId}}"
+        search = f"SEARCH('{schema} MillisBehindLatest {stream}', 'Maximum', {MINUTE})"
         rows["Lag by shard"] = [[{"expression": search, "id": "shards"}]]
         return [
             {

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from contract.metrics import WORKERS
 from stacks.config import Config
 from stacks.errors import DeployError
 from stacks.names import Names
@@ -174,9 +175,9 @@ def status(client: Client, config: Config) -> Status:
 def _lag(cloudwatch: Any, stream: str) -> float | None:
     now = datetime.now(UTC)
     points = cloudwatch.get_metric_statistics(
-        Namespace="AWS/Kinesis",
-        MetricName="GetRecords.IteratorAgeMilliseconds",
-        Dimensions=[{"Name": "StreamName", "Value": stream}],
+        Namespace=WORKERS,
+        MetricName="MillisBehindLatest",
+        Dimensions=[{"Name": name, "Value": stream} for name in ("StreamName", "Application")],
         StartTime=now - timedelta(minutes=5),
         EndTime=now,
         Period=60,

@@ -78,8 +78,13 @@ class Shard:
         return None if busy or idle <= self.stale_seconds else idle
 
     def lag(self, now: float) -> int | None:
-        """How far it is behind its end, in milliseconds; None where nobody knows that any more."""
-        return None if self.silent(now) else self.millis_behind_latest
+        """How far it is behind its end, in milliseconds; None where nobody knows that any more.
+
+        The end moves on while records of the last read have no outcome, whatever they wait for.
+        """
+        if self.millis_behind_latest is None or self.silent(now):
+            return None
+        return self.millis_behind_latest + (round((now - self.last_read) * 1000) if self.pending else 0)
 
 
 @dataclass(slots=True)

@@ -14,14 +14,16 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
+from contract.metrics import WORKERS
 from kcl_worker.kcl.shards import ShardBoard
 from kcl_worker.kcl.unowned import Unowned
 from kcl_worker.operating.outlet import Output
 from kcl_worker.operating.progress import Wait
 
-NAMESPACE: Final = "cv2kinesis"
 # The greatest number of values of one metric in a line.
 MAX_VALUES: Final = 100
+# Of a line, the metrics that are kept by the second; CloudWatch keeps others by the minute.
+_BY_THE_SECOND: Final = {"Workers"}
 _UNITS: Final = {
     "Frames": "Count",
     "Detections": "Count",
@@ -34,6 +36,7 @@ _UNITS: Final = {
     "UnownedSeconds": "Seconds",
     "SecondsSinceRead": "Seconds",
     "WaitingSeconds": "Seconds",
+    "Workers": "Count",
 }
 # The number of frames whose times are kept for the rate on /status.
 _RATE_WINDOW_SECONDS: Final = 10.0
@@ -43,6 +46,7 @@ class Metrics:
     """Counts what the pipeline does and writes it out now and then.
 
     Args:
+        application: The KCL application, whose metrics are not another's on the same stream.
         unowned: Gives the stream's shards that nobody reads, None while that is not known.
         waits: Gives what the worker waits for, the longest first.
     """
@@ -50,12 +54,14 @@ class Metrics:
     def __init__(
         self,
         stream_name: str,
+        application: str,
         board: ShardBoard,
         output: Output = sys.stdout,
         unowned: Callable[[], Collection[Unowned] | None] = lambda: None,
         waits: Callable[[], Sequence[Wait]] = tuple,
     ) -> None:
-        self._stream_name, self._board, self._output = stream_name, board, output
+        self._dimensions = {"StreamName": stream_name, "Application": application}
+        self._board, self._output = board, output
         self._unowned, self._waits = unowned, waits
         self.frames = self.detections = self.quarantined = self.skipped = 0
         self._written = (0, 0, 0, 0)
@@ -96,7 +102,7 @@ class Metrics:
             self.flush()
 
     def flush(self) -> None:
-        """Writes what has come since the last time; writes nothing if nothing has come."""
+        """Writes what has come since the last time, and that this worker lives."""
         self.frames_per_second()  # drops old times
         totals = self.frames, self.detections, self.quarantined, self.skipped
         counts = dict(zip(_UNITS, (now - then for now, then in zip(totals, self._written, strict=True)), strict=False))
@@ -105,9 +111,9 @@ class Metrics:
         latency, self._latency_ms = self._latency_ms, []
         held, now, waits = self._board.held(), self._board.clock(), self._waits()
         lags = {shard.shard_id: lag for shard in held if (lag := shard.lag(now)) is not None}
-        values: dict[str, Any] = {name: count for name, count in counts.items() if count}
+        values: dict[str, Any] = {"Workers": 1} | {name: count for name, count in counts.items() if count}
         if lags:
-            values["MillisBehindLatest"] = [float(lag) for lag in lags.values()][:MAX_VALUES]
+            values["MillisBehindLatest"] = sorted(map(float, lags.values()), reverse=True)[:MAX_VALUES]
         if held:
             values["SecondsSinceRead"] = round(max(now - shard.last_read for shard in held), 1)
         if waits:
@@ -127,18 +133,16 @@ class Metrics:
             self._write({"WaitingSeconds": round(wait.seconds, 1)}, Service=wait.service)
 
     def _write(self, values: dict[str, Any], **dimensions: str) -> None:
-        """Writes a line of metrics of the stream, or of what further dimensions name."""
-        if not values:
-            return
-        dimensions = {"StreamName": self._stream_name, **dimensions}
+        """Writes a line of metrics of the application, or of what further dimensions name."""
+        dimensions = self._dimensions | dimensions
         line = {
             "_aws": {
                 "Timestamp": int(time.time() * 1000),
                 "CloudWatchMetrics": [
                     {
-                        "Namespace": NAMESPACE,
+                        "Namespace": WORKERS,
                         "Dimensions": [list(dimensions)],
-                        "Metrics": [{"Name": name, "Unit": _UNITS[name]} for name in values],
+                        "Metrics": [_declared(name) for name in values],
                     }
                 ],
             },
@@ -146,3 +150,8 @@ class Metrics:
             **values,
         }
         print(json.dumps(line, separators=(",", ":")), file=self._output, flush=True)
+
+
+def _declared(name: str) -> dict[str, Any]:
+    declared: dict[str, Any] = {"Name": name, "Unit": _UNITS[name]}
+    return declared | ({"StorageResolution": 1} if name in _BY_THE_SECOND else {})

@@ -286,11 +286,13 @@ def test_the_alarms_tell_a_topic(synth: Synth) -> None:
     names = {alarm["alarm_name"].removeprefix("cv2kinesis-") for alarm in alarms.values()}
     assert names == {
         "lag", "dead-letters", "quarantine", "write-throttled", "read-throttled", "unhealthy", "frames-stopped",
-        "crash-loop", "unowned", "waiting", "results-age", "tasks-missing",
+        "crash-loop", "unowned", "waiting", "results-age", "tasks-missing", "metrics-missing",
     }  # fmt: skip
     assert all(alarm["alarm_actions"] == ["${aws_sns_topic.alarms.arn}"] for alarm in alarms.values())
     assert all(alarm["treat_missing_data"] == "notBreaching" for alarm in alarms.values())
     assert alarms["alarm-lag"]["threshold"] == 24 * 3600 * 1000  # half of the retention
+    # Another application that reads the stream counts for nothing.
+    assert alarms["alarm-lag"]["dimensions"] == {"StreamName": "cv2kinesis", "Application": "cv2kinesis"}
     unowned = alarms["alarm-unowned"]
     assert (unowned["metric_name"], unowned["statistic"], unowned["threshold"]) == ("UnownedSeconds", "Maximum", 60)
     assert alarms["alarm-results-age"]["threshold"] == 7 * 24 * 3600  # half of the retention
@@ -308,8 +310,8 @@ def test_the_dashboard(synth: Synth) -> None:
     assert dashboard["dashboard_name"] == "VideoPipeline"
     for name in (
         "IncomingRecords", "GetRecords.IteratorAgeMilliseconds", "EndToEndLatency", "CPUUtilization", "TriggeredRules",
-        "SEARCH('{cv2kinesis,StreamName,ShardId} MillisBehindLatest cv2kinesis'", "ConsumedWriteCapacityUnits",
-        "UnownedShards",
+        "SEARCH('{cv2kinesis,StreamName,Application,ShardId} MillisBehindLatest cv2kinesis'", "UnownedShards",
+        "ConsumedWriteCapacityUnits",
     ):  # fmt: skip
         assert name in dashboard["dashboard_body"]
 

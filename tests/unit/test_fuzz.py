@@ -277,7 +277,7 @@ async def test_the_local_sockets_protocol(chance: random.Random) -> None:
 async def test_requests_to_health_and_status(chance: random.Random) -> None:
     board = ShardBoard()
     state = State("yolov8n", daemon_alive=lambda: True)
-    server = HealthServer(settings(), state, board, Metrics("s", board, io.StringIO()))
+    server = HealthServer(settings(), state, board, Metrics("s", "app", board, io.StringIO()))
     service = asyncio.create_task(server.run())
     health = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     corpus = [

@@ -394,7 +394,7 @@ def test_children_wait_for_their_parents(fleet: Fleet) -> None:
 def test_status_and_metrics_tell_them() -> None:
     found = [Unowned(FIRST, 61.26, "its lease is free"), Unowned("shardId-000000000001", 3, "it has no lease")]
     lines = StringIO()
-    metrics = Metrics("cv2kinesis", ShardBoard(), lines, unowned=lambda: found)
+    metrics = Metrics("cv2kinesis", "app", ShardBoard(), lines, unowned=lambda: found)
     metrics.flush()
     line = json.loads(lines.getvalue())
     assert (line["UnownedShards"], line["UnownedSeconds"]) == (2, 61.3)
@@ -406,8 +406,8 @@ def test_status_and_metrics_tell_them() -> None:
         server.close()
     # What is not known is not said.
     lines = StringIO()
-    Metrics("cv2kinesis", ShardBoard(), lines).flush()
-    assert lines.getvalue() == ""
+    Metrics("cv2kinesis", "app", ShardBoard(), lines).flush()
+    assert "Unowned" not in lines.getvalue()
 
 
 @pytest.mark.parametrize(("others", "looks"), [(["a", "b"], True), (["a", "b", "c"], False), (["x", "y", "z"], True)])

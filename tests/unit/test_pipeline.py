@@ -90,7 +90,7 @@ async def running(
 ) -> AsyncIterator[tuple[LeasedShard, Oracle, Metrics]]:
     """A pipeline with everything that has to run for it."""
     settings, caller, oracle = settings_for(resources, **changes), Caller(), detector or Oracle()
-    metrics = Metrics(settings.kinesis_stream_name, ShardBoard(), StringIO())
+    metrics = Metrics(settings.kinesis_stream_name, "app", ShardBoard(), StringIO())
     sqs = sqs or resources.client("sqs")
     results = MessageQueue(sqs, settings.sqs_queue_url, caller)
     quarantined = MessageQueue(sqs, settings.quarantine_queue_url, caller)

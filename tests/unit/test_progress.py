@@ -103,7 +103,7 @@ def test_who_waits_for_a_core_is_as_well_as_those_who_have_one(parts: Parts) -> 
 
 def test_a_shard_that_cannot_be_read_waits_for_kinesis_and_what_it_said_of_itself_is_left_out(parts: Parts) -> None:
     lines = io.StringIO()
-    metrics = Metrics("cv2kinesis", parts.board, lines, waits=parts.progress.waits)
+    metrics = Metrics("cv2kinesis", "app", parts.board, lines, waits=parts.progress.waits)
     parts.shard.announce(0, 700, parts.clock())
     assert parts.shard.lag(parts.clock()) == 700
     parts.clock.now += 240
@@ -115,6 +115,15 @@ def test_a_shard_that_cannot_be_read_waits_for_kinesis_and_what_it_said_of_itsel
     assert "MillisBehindLatest" not in of_stream
     assert (of_stream["SecondsSinceRead"], of_stream["WaitingSeconds"]) == (240, 240)
     assert (of_service["Service"], of_service["WaitingSeconds"]) == ("kinesis", 240)
+
+
+def test_the_end_moves_on_while_records_wait(parts: Parts) -> None:
+    parts.shard.announce(2, 700, parts.clock())
+    parts.clock.now += 240
+    assert parts.shard.lag(parts.clock()) == 240_700
+    for _ in range(2):
+        parts.shard.settle(parts.clock(), quarantined=False)
+    assert parts.shard.lag(parts.clock()) == 700
 
 
 def test_a_checkpoint_that_is_not_made_waits_for_dynamodb(parts: Parts) -> None:
@@ -139,7 +148,7 @@ def test_a_shard_whose_lease_is_lost_is_nobodys_to_hurry_but_silent(parts: Parts
 
 
 async def test_health_stays_200_and_names_the_service(parts: Parts) -> None:
-    metrics = Metrics("s", parts.board, io.StringIO())
+    metrics = Metrics("s", "app", parts.board, io.StringIO())
     state = State(model="street", daemon_alive=lambda: True)
     server = HealthServer(settings(stuck_shard_seconds=STUCK), state, parts.board, metrics, parts.progress)
     service = asyncio.create_task(server.run())
@@ -290,7 +299,7 @@ def test_a_reader_that_is_gone_harms_nobody() -> None:
     os.close(reading)
     stream = open(writing, "w")  # noqa: SIM115
     outlet = Outlet(stream)
-    Metrics("cv2kinesis", ShardBoard(), outlet).add_quarantined()
+    Metrics("cv2kinesis", "app", ShardBoard(), outlet).add_quarantined()
     for _ in range(100):
         print("x" * 1000, file=outlet, flush=True)
     outlet.end()

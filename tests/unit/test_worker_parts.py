@@ -8,6 +8,7 @@ import json
 import logging
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ async def test_health_is_200_only_when_all_is_well() -> None:
     clock = Clock()
     board = ShardBoard(clock)
     state = State()
-    server = HealthServer(settings(stuck_shard_seconds=60), state, board, Metrics("s", board, io.StringIO()))
+    server = HealthServer(settings(stuck_shard_seconds=60), state, board, Metrics("s", "app", board, io.StringIO()))
     service = asyncio.create_task(server.run())
     assert (await get(server, "/health"))[1]["reason"] == "the model is not loaded yet"
     state.model = "yolov8n"
@@ -111,7 +112,7 @@ async def test_health_is_200_only_when_all_is_well() -> None:
 
 def test_a_port_that_is_taken_is_named() -> None:
     board = ShardBoard()
-    metrics = Metrics("s", board, io.StringIO())
+    metrics = Metrics("s", "app", board, io.StringIO())
     first = HealthServer(settings(), State(), board, metrics)
     with pytest.raises(SettingsError, match=f"HEALTH_PORT={first.port}"):
         HealthServer(settings(health_port=first.port), State(), board, metrics)
@@ -120,9 +121,14 @@ def test_a_port_that_is_taken_is_named() -> None:
 
 def test_metrics_are_lines_of_the_embedded_format() -> None:
     board, output = ShardBoard(), io.StringIO()
-    metrics = Metrics("cv2kinesis", board, output)
+    metrics = Metrics("cv2kinesis", "app", board, output)
     metrics.flush()
-    assert output.getvalue() == ""
+    idle = json.loads(output.getvalue())
+    assert idle["Workers"] == 1
+    assert idle["_aws"]["CloudWatchMetrics"][0]["Metrics"] == [
+        {"Name": "Workers", "Unit": "Count", "StorageResolution": 1}
+    ]
+    output.seek(output.truncate(0))
     with board.hold("shardId-0", None) as shard:
         shard.millis_behind_latest = 1200
         for number in range(250):
@@ -131,16 +137,25 @@ def test_metrics_are_lines_of_the_embedded_format() -> None:
         metrics.flush()
     *lines, by_shard = [json.loads(line) for line in output.getvalue().splitlines()]
     assert (by_shard["ShardId"], by_shard["MillisBehindLatest"]) == ("shardId-0", 1200)
-    assert by_shard["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["StreamName", "ShardId"]]
+    assert by_shard["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["StreamName", "Application", "ShardId"]]
     assert [len(line["InferenceTime"]) for line in lines] == [100, 100, 50]
     first = lines[0]
     assert (first["Frames"], first["Detections"], first["Quarantined"]) == (250, 500, 1)
     assert first["MillisBehindLatest"] == [1200.0]
     declared = first["_aws"]["CloudWatchMetrics"][0]
     assert declared["Namespace"] == "cv2kinesis"
-    assert {metric["Name"] for metric in declared["Metrics"]} == set(first) - {"_aws", "StreamName"}
+    assert {metric["Name"] for metric in declared["Metrics"]} == set(first) - {"_aws", "StreamName", "Application"}
     assert all("Frames" not in line for line in lines[1:])
     assert metrics.frames_per_second() == 25
+
+
+def test_of_many_shards_those_that_are_furthest_behind_are_told() -> None:
+    board, output = ShardBoard(), io.StringIO()
+    with ExitStack() as held:
+        for number in range(150):
+            held.enter_context(board.hold(f"shardId-{number:03}", None)).millis_behind_latest = number
+        Metrics("cv2kinesis", "app", board, output).flush()
+    assert json.loads(output.getvalue().splitlines()[0])["MillisBehindLatest"] == list(range(149, 49, -1))
 
 
 def test_all_logs_have_one_form(capsys: pytest.CaptureFixture[str]) -> None:
