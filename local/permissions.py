@@ -1,79 +1,91 @@
-"""A correction where moto's enforcement of IAM differs from the service.
+"""Corrections where moto's enforcement of IAM differs from the service.
 
-Stock moto 5.2 checks every action of most services against the resource `*`, so that a caller that may use a certain
-stream or table is denied it. Here the request names the resource of an action:
-
-| service | resource |
-| --- | --- |
-| Kinesis | the stream, by name, ARN or shard iterator |
-| DynamoDB | the table, or its index |
-| Systems Manager | the first parameter, or the path |
-
-moto handles SQS and S3 correctly. A batch of SQS needs the permission of its single action, and a denial comes in the
-format of the service's protocol. Conditions are not checked (`cloudwatch:namespace`, `aws:SecureTransport`); the
-stack's conditions are tested as documents.
+- Stock moto 5.2 checks every action of most services against the resource `*`, so that a caller that may use a certain
+  stream or table is denied it. Here the request names the resource (`local.request_resources`).
+- Conditions hold or do not (`local.policies`); moto takes a condition that does not hold for a denial.
+- A role's permissions boundary limits what its policies allow, and who hands a role to a service has to be allowed to:
+  https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
+- A batch of SQS needs the permission of its single action, CloudWatch's actions begin with `cloudwatch`, and a denial
+  comes in the format of the service's protocol.
 
 `correct()` applies it to moto, once per process; `enforcement(url)` turns enforcement on for a while.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 from urllib.request import Request, urlopen
 
+from moto.core.authorization import ActionAuthenticatorMixin
 from moto.core.exceptions import AccessDeniedError, JsonRESTError
-from moto.dynamodb.responses import DynamoHandler
-from moto.iam.access_control import IAMRequest
-from moto.kinesis.responses import KinesisResponse
-from moto.kinesis.utils import decompose_shard_iterator
-from moto.ssm.responses import SimpleSystemManagerResponse
+from moto.iam.access_control import AssumedRoleAccessKey, IAMPolicy, IAMRequest, IAMRequestBase, PermissionResult
+from moto.iam.exceptions import NotFoundException
+from moto.iam.models import iam_backends
 
+from local import policies
+from local.request_resources import ANY, RESOURCES
 from local.waiting import PATIENCE_SECONDS
 
-
-def _arn(self: Any, service: str, resource: str) -> str:
-    return f"arn:aws:{service}:{self.region}:{self.current_account}:{resource}"
-
-
-def _parameters(self: Any) -> dict[str, Any]:
-    body: Any = self.body or "{}"  # DynamoDB's body is decoded already
-    parameters: dict[str, Any] = body if isinstance(body, dict) else json.loads(body)
-    return parameters
-
-
-def _stream(self: Any) -> str:
-    parameters = _parameters(self)
-    if arn := parameters.get("StreamARN"):
-        return str(arn)
-    name = parameters.get("StreamName")
-    if not name and (iterator := parameters.get("ShardIterator")):
-        name = decompose_shard_iterator(iterator)[0]
-    return _arn(self, "kinesis", f"stream/{name}") if name else "*"
+# Where the name that a request is signed for is not that of its actions.
+_SERVICES: Final = {"monitoring": "cloudwatch"}
+# Parameters of a request that are keys of its context.
+_CONTEXT: Final = {
+    "PermissionsBoundary": "iam:PermissionsBoundary",
+    "AWSServiceName": "iam:AWSServiceName",
+    "Namespace": "cloudwatch:namespace",
+    "cluster": "ecs:cluster",
+}
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
+_ACTIONS: Final = {"s3:HeadBucket": "s3:ListBucket", "s3:HeadObject": "s3:GetObject"}
+_ROLES: Final = ("taskRoleArn", "executionRoleArn")
 
 
-def _table(self: Any) -> str:
-    parameters = _parameters(self)
-    name = parameters.get("TableName") or next(iter(parameters.get("RequestItems", {})), None)
-    if not name:
-        return "*"
-    arn = name if name.startswith("arn:") else _arn(self, "dynamodb", f"table/{name}")
-    index = parameters.get("IndexName")
-    return f"{arn}/index/{index}" if index else arn
-
-
-def _parameter(self: Any) -> str:
-    parameters = _parameters(self)
-    name = parameters.get("Name") or parameters.get("Path") or next(iter(parameters.get("Names", [])), None)
-    return _arn(self, "ssm", f"parameter/{name.lstrip('/')}") if name else "*"
+def _authorize(self: Any, iam_request_cls: Any, resource: str = ANY) -> Any:
+    """Checks a request, whose parameters conditions may be about."""
+    context = {"aws:RequestedRegion": self.region, "aws:SecureTransport": "true"}
+    context |= {key: str(value) for name, key in _CONTEXT.items() if (value := self._get_param(name))}
+    if cluster := context.get("ecs:cluster"):
+        name = cluster.rpartition("/")[2]
+        context["ecs:cluster"] = f"arn:aws:ecs:{self.region}:{self.current_account}:cluster/{name}"
+    roles = [role for name in _ROLES if (role := self._get_param(name))]
+    if "iam:PermissionsBoundary" not in context and (name := self._get_param("RoleName")):
+        # Of a role that is there, its own: it limits the policies that the role gets.
+        roles_there = {role.name: role for role in iam_backends[self.current_account]["aws"].roles.values()}
+        if name in roles_there and (boundary := roles_there[name].permissions_boundary_arn):
+            context["iam:PermissionsBoundary"] = boundary
+    with policies.request(context, roles):
+        return _stock_authorize(self, iam_request_cls, resource)
 
 
 def _check_action_permitted(self: Any, resource: str) -> None:
-    if self._service == "sqs":
-        self._action = self._action.removesuffix("Batch")
-    _stock_check(self, resource)
+    service, _, action = self._action.partition(":")
+    service = _SERVICES.get(service, service)
+    if service == "sqs":
+        action = action.removesuffix("Batch")
+    self._action = _ACTIONS.get(name := f"{service}:{action}", name)
+    try:
+        _stock_check(self, resource)
+    except NotFoundException:  # the role of the session is gone
+        self._raise_access_denied()
+    _check_boundary(self, resource)
+    if self._action == "ecs:RegisterTaskDefinition":
+        self._action = "iam:PassRole"
+        for role in policies.passed_roles():
+            _stock_check(self, role)
+
+
+def _check_boundary(self: Any, resource: str) -> None:
+    if not isinstance(self._access_key, AssumedRoleAccessKey) or self._action == "sts:GetCallerIdentity":
+        return
+    backend = iam_backends[self.account_id][self._access_key.partition]
+    boundary = backend.get_role(self._access_key._owner_role_name).permissions_boundary_arn
+    if not boundary:
+        return
+    policy = IAMPolicy(backend.get_policy(boundary))
+    if policy.is_action_permitted(self._action, resource) is not PermissionResult.PERMITTED:
+        self._raise_access_denied()
 
 
 def _raise_access_denied(self: Any) -> None:
@@ -83,15 +95,17 @@ def _raise_access_denied(self: Any) -> None:
     raise AccessDeniedError(user_arn=self._access_key.arn, action=self._action)
 
 
-_stock_check = IAMRequest.check_action_permitted
+_stock_check = IAMRequestBase.check_action_permitted
+_stock_authorize: Any = ActionAuthenticatorMixin._authenticate_and_authorize_action
 
 
 def correct() -> None:
-    """Applies the correction to moto."""
-    hooks: dict[Any, Any] = {KinesisResponse: _stream, DynamoHandler: _table, SimpleSystemManagerResponse: _parameter}
-    for response, determine in hooks.items():
+    """Applies the corrections to moto."""
+    for response, determine in RESOURCES.items():
         response._determine_resource = determine
-    IAMRequest.check_action_permitted = _check_action_permitted  # type: ignore[method-assign]
+    mixin: Any = ActionAuthenticatorMixin
+    mixin._authenticate_and_authorize_action = _authorize
+    IAMRequestBase.check_action_permitted = _check_action_permitted  # type: ignore[method-assign]
     IAMRequest._raise_access_denied = _raise_access_denied  # type: ignore[method-assign]
 
 

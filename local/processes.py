@@ -12,6 +12,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -248,6 +249,13 @@ class Worker(Process):
     def get(self, path: str) -> tuple[int, dict[str, Any]]:
         """Asks /health or /status; gives the code and the JSON."""
         return self._ask(self.health_port(), path)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it has begun, and says that it is well."""
+        with suppress(OSError):
+            return (port := self._port()) is not None and self._ask(port, "/health")[0] == 200
+        return False
 
     def wait_for_shards(self, number: int) -> None:
         """Waits until it holds so many shards."""

@@ -23,6 +23,7 @@ from producer.address import is_url
 from producer.encoding import Encoder
 from producer.errors import ProducerError, SourceError, UnreachedError
 from producer.kinesis import connect, record_limit
+from producer.knock import Knock
 from producer.lane import Lane, describe
 from producer.ledger import Ledger
 from producer.motion import ChangeGate
@@ -156,7 +157,8 @@ def send(
             lanes.append(lane)
         with ExitStack() as stack:
             accepted = stack.enter_context(Ledger(ledger, progress.tell)) if ledger else None
-            sender = Sender(kinesis, stream, lanes, wake, accepted, progress.tell)
+            knock = stack.enter_context(Knock(kinesis, stream, progress.tell))
+            sender = Sender(kinesis, stream, lanes, wake, accepted, progress.tell, knock.flowing)
             stack.enter_context(signals.stopping(partial(_stop, sender, lanes)))
             started = time.monotonic()
             ended_by = _run(sender, lanes, progress)

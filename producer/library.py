@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Iterator, Sequence
@@ -11,9 +12,12 @@ from typing import Final, Self
 from producer.encoding import Encoder
 from producer.errors import ProducerError
 from producer.kinesis import connect, record_limit
+from producer.knock import Knock
 from producer.lane import QUEUE_FRAMES, Lane
 from producer.picture import Image, Picture, Source
 from producer.sender import Sender
+
+logger = logging.getLogger(__name__)
 
 # The longest time until a program that waits for room hears that the sender has failed.
 POLL_SECONDS: Final = 0.2
@@ -55,7 +59,8 @@ class Producer:
         wake = threading.Event()
         self._inlets = {source: _Inlet() for source in sources}
         self._lanes = {source: Lane(source, inlet, encoder, wake=wake) for source, inlet in self._inlets.items()}
-        self._sender = Sender(kinesis, stream, list(self._lanes.values()), wake)
+        self._knock = Knock(kinesis, stream, logger.warning)
+        self._sender = Sender(kinesis, stream, list(self._lanes.values()), wake, flowing=self._knock.flowing)
         self._error: ProducerError | None = None
         self._thread = threading.Thread(target=self._run, name="producer", daemon=True)
         for lane in self._lanes.values():
@@ -107,7 +112,8 @@ class Producer:
 
     def _run(self) -> None:
         try:
-            self._sender.run()
+            with self._knock:
+                self._sender.run()
         except ProducerError as error:
             self._error = error
             for lane in self._lanes.values():

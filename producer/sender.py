@@ -50,6 +50,7 @@ class Sender:
         lanes: Their capture threads share `wake`.
         accepted: Called for each record that the stream has taken, with its shard and sequence number.
         tell: Called with a line when credentials have expired.
+        flowing: Called after each request that the stream has taken frames of.
     """
 
     def __init__(
@@ -60,9 +61,10 @@ class Sender:
         wake: threading.Event,
         accepted: Callable[[bytes, str, str], None] | None = None,
         tell: Callable[[str], None] = lambda _: None,
+        flowing: Callable[[], None] = lambda: None,
     ) -> None:
         self._kinesis, self._stream, self._lanes, self._wake = kinesis, stream, lanes, wake
-        self._accepted, self._tell = accepted, tell
+        self._accepted, self._tell, self._flowing = accepted, tell, flowing
         self._threads = ThreadPoolExecutor(REQUESTS, thread_name_prefix="kinesis")
         self._hash_keys = spread([lane.source_id for lane in lanes])
         self._most = min(MAX_ENTRIES, math.ceil(len(lanes) / REQUESTS))
@@ -205,6 +207,8 @@ class Sender:
                 if self._accepted:
                     self._accepted(data, result["ShardId"], result["SequenceNumber"])
                 lane.accept(len(data))
+        if any("ShardId" in result for result in results):
+            self._flowing()
         if not all(self._pacer.knows(result["ShardId"]) for result in results if "ShardId" in result):
             self._follow_resharding()
 

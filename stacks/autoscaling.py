@@ -7,7 +7,7 @@
 | out | the oldest unread record is 5, 15, 30 minutes old, or nobody read a shard for so long | 1, 2, 4 tasks more |
 | cpu | CPU above its target for three minutes | as many as bring it to the target |
 | in | caught up, every shard read, and one task fewer could carry the load | 1 task less |
-| sleep | no record, no frame and no lag for 15 minutes, every shard read | none |
+| sleep | no record, no frame and no lag for 15 minutes, every shard read, a worker that lives for ten | none |
 
 What drives tasks is what the workers of this application say of themselves. The stream's own metrics tell who reads it
 only with polling, and tell of a replay beside the live pipeline as of the pipeline itself.
@@ -82,6 +82,9 @@ UNOWNED_SECONDS: Final = 60
 EVERY_SHARD_READ: Final = f"FILL(unowned, 0) < {UNOWNED_SECONDS}"
 # Longer than throttling lasts.
 WAITING_SECONDS: Final = 60
+# A worker says every ten seconds that it lives. One that somebody has started is not stopped in its first ten minutes:
+# a deployment starts a task to see it become healthy.
+LIVES_BEFORE_SLEEP: Final = 10 * MINUTE // 10
 # Tasks to add, by the age of the oldest unread record in minutes.
 OUT_STEPS: Final = ((5, 1), (15, 2), (30, 4))
 # Below the CPU target, so that the remaining tasks do not cause a scale-out at once.
@@ -179,9 +182,15 @@ class Autoscaling:
         self._alarm(
             "sleep",
             "No records, and none unread, for 15 minutes",
-            "IF(FILL(incoming, 0) == 0 AND FILL(frames, 0) == 0"
+            f"IF(FILL(incoming, 0) == 0 AND FILL(frames, 0) == 0 AND workers > {LIVES_BEFORE_SLEEP}"
             f" AND FILL(lag, {NOTHING_BEHIND_MILLIS}) < {NOTHING_BEHIND_MILLIS} AND {EVERY_SHARD_READ}, 1, 0)",
-            {"incoming": self._incoming, "frames": self._frames, "lag": self._lag, "unowned": self._unowned},
+            {
+                "incoming": self._incoming,
+                "frames": self._frames,
+                "workers": self._workers,
+                "lag": self._lag,
+                "unowned": self._unowned,
+            },
             policy,
             period=QUIET_SECONDS,
         )

@@ -152,7 +152,7 @@ class Operator:
         return 0
 
     def deploy(self) -> int:
-        """Deploys registry, image and everything else; waits until the service is stable and prints the outputs."""
+        """Deploys registry, image and everything else; waits until tasks are healthy and prints the outputs."""
         self._check_model()
         terraform, plan, with_image = self._terraform(), self._args.plan, not self._args.no_image
         self._check_zones()
@@ -164,13 +164,27 @@ class Operator:
         late = with_image and not self._registry()
         if with_image and not late:
             self.image()
-        if status := terraform("apply", plan) if plan else terraform("apply", *self._approve):
-            return status
+        if not plan:
+            plan = "deployment"
+            if status := terraform("plan", "-input=false", f"-out={plan}"):
+                return status
+        changes = terraform.changes(plan)
+        if changes and not (self._args.plan or self._args.auto_approve):
+            _ask("Apply this plan?")
+        ecs = self._client("ecs")
+        if changes:
+            # Without a task, nothing would show that the new ones start, and nothing would be rolled back.
+            if operate.is_deployed(ecs, self._config):
+                operate.wake(ecs, self._config)
+            if status := terraform("apply", plan):
+                return status
         if late:
             self.image()
-            operate.begin_anew(self._client("ecs"), self._config)  # tasks without an image may have failed meanwhile
+            operate.begin_anew(ecs, self._config)  # tasks without an image may have failed meanwhile
+        if changes:
+            operate.wake(ecs, self._config)
         print("waiting for the service", flush=True)
-        print(f"  {operate.wait_until_stable(self._client('ecs'), self._config)}")
+        print(f"  {operate.wait_until_stable(ecs, self._config)}")
         for name, output in terraform.output().items():
             print(f"{name:22} {output['value']}")
         return 0
@@ -341,6 +355,20 @@ class Operator:
 
     def _client(self, service: str) -> Any:
         return client(service, self._config.region, attempts=3)
+
+
+def _ask(question: str) -> None:
+    """Asks the person at the terminal.
+
+    Raises:
+        DeployError: If the answer is not yes.
+    """
+    try:
+        answer = input(f"{question} Only `yes` is accepted: ")
+    except EOFError:
+        answer = ""
+    if answer.strip() != "yes":
+        raise DeployError("not approved, so nothing is changed (`YES=yes` does not ask)")
 
 
 COMMANDS: dict[str, Callable[[Operator], int]] = {

@@ -21,6 +21,7 @@ from cdktf_cdktf_provider_aws.iam_role_policy import IamRolePolicy
 from cdktf_cdktf_provider_aws.provider import AwsProviderDefaultTags
 from constructs import Construct
 
+from contract.metrics import PRODUCERS
 from stacks.account import aws_provider
 from stacks.config import Config
 from stacks.iam import boundary_arn
@@ -63,7 +64,9 @@ UNNAMED_READS = (
     "application-autoscaling:Describe*",
     "application-autoscaling:ListTagsForResource",
     "ecs:DescribeTaskDefinition",
+    "kinesis:DescribeLimits",
     "cloudwatch:DescribeAlarms",
+    "cloudwatch:GetMetricStatistics",
     "logs:DescribeLogGroups",
     "logs:DescribeResourcePolicies",
     "ssm:DescribeParameters",
@@ -139,7 +142,7 @@ def services(config: Config, account: str) -> list[Service]:
             "ecs",
             ("DescribeClusters", "DescribeServices", tags),
             arns("ecs", f"cluster/{names.cluster}", f"service/{names.cluster}/{names.service}",
-                 f"task-definition/{names.task_family}:*"),
+                 f"task/{names.cluster}/*", f"task-definition/{names.task_family}:*"),
         ),
     ]  # fmt: skip
 
@@ -177,6 +180,10 @@ class GithubStack(TerraformStack):
             _leave_others(environment),
             # `make smoke` counts the frames that it has sent, and looks at them.
             allow("ReadFrames", ["s3:GetObject"], [f"{bucket}/frames/*" for bucket in _frames(used)]),
+            # Its producer says that it begins, as all do.
+            allow("Knock", ["cloudwatch:PutMetricData"], ["*"], cloudwatch__namespace=PRODUCERS),
+            # A deployment waits for the health of the service's tasks; the list of tasks knows no narrower resource.
+            allow("ListTasks", ["ecs:ListTasks"], ["*"], ecs__cluster=_cluster(config, account)),
             # The first balancer, service and scaling of an account make a role that AWS itself takes.
             allow(
                 "MakeServicesRoles",
@@ -258,6 +265,11 @@ class GithubStack(TerraformStack):
         policy = document(self, f"{id_}-permissions", statements)
         IamRolePolicy(self, f"{id_}-policy", name="permissions", role=role.id, policy=policy.json)
         TerraformOutput(self, f"{id_.title()}RoleArn", value=role.arn)
+
+
+def _cluster(config: Config, account: str) -> str:
+    names = Names(config)
+    return names.arn(account, "ecs", f"cluster/{names.cluster}")
 
 
 def _frames(used: list[Service]) -> list[str]:

@@ -72,6 +72,15 @@ def describe_service(ecs: Any, config: Config) -> dict[str, Any]:
     return described
 
 
+def is_deployed(ecs: Any, config: Config) -> bool:
+    """Whether there is a service."""
+    try:
+        describe_service(ecs, config)
+    except DeployError:
+        return False
+    return True
+
+
 def restart(client: Client, config: Config) -> None:
     """Has ECS start new tasks, then stop the old ones.
 
@@ -86,6 +95,17 @@ def restart(client: Client, config: Config) -> None:
     wait_until_stable(ecs, config)
 
 
+def wake(ecs: Any, config: Config) -> None:
+    """Starts a task if none is wanted; it sleeps again when it has had nothing to do for a while.
+
+    Raises:
+        DeployError: If there is no service.
+    """
+    service = describe_service(ecs, config)
+    if not service["desiredCount"]:
+        ecs.update_service(cluster=service["clusterArn"], service=service["serviceName"], desiredCount=1)
+
+
 def begin_anew(ecs: Any, config: Config) -> None:
     """Has ECS begin another deployment of what is deployed, whatever has become of the last one."""
     service = describe_service(ecs, config)
@@ -93,7 +113,7 @@ def begin_anew(ecs: Any, config: Config) -> None:
 
 
 def wait_until_stable(ecs: Any, config: Config, seconds: float = STABLE_SECONDS) -> str:
-    """Waits for the current deployment; gives a line about its result.
+    """Waits until all tasks of the current deployment are healthy; gives a line about its result.
 
     Raises:
         DeployError: If it fails, is rolled back or takes too long.
@@ -103,19 +123,34 @@ def wait_until_stable(ecs: Any, config: Config, seconds: float = STABLE_SECONDS)
     while True:
         service = describe_service(ecs, config)
         primary = next(d for d in service["deployments"] if d["status"] == "PRIMARY")
-        state = f"{service['runningCount']} of {service['desiredCount']} tasks running"
+        healthy, desired = _healthy(ecs, service), service["desiredCount"]
+        state = f"{healthy} of {desired} tasks healthy"
         if primary.get("rolloutState") == "FAILED" or service["taskDefinition"] != wanted:
             raise DeployError(f"the deployment failed and is rolled back: {primary.get('rolloutStateReason', state)}")
-        if primary.get("rolloutState") == "COMPLETED" and service["runningCount"] >= service["desiredCount"]:
-            return (
-                state if service["desiredCount"] else "asleep: the first frame starts a task (`make smoke` proves it)"
-            )
+        if primary.get("rolloutState") == "COMPLETED" and healthy >= desired:
+            return state if desired else "asleep: the first frame starts a task (`make smoke` proves it)"
         if time.monotonic() > deadline:
             raise DeployError(f"not stable after {seconds:.0f} s ({state}): `make logs` and `make status` say more")
         if state != before:
             print(f"  {state}", flush=True)
             before = state
         time.sleep(POLL_SECONDS)
+
+
+def _healthy(ecs: Any, service: dict[str, Any]) -> int:
+    """The number of a service's tasks that run what is deployed and whose container is healthy.
+
+    ECS counts a task as running before it has asked for its health:
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/healthcheck.html
+    """
+    cluster = service["clusterArn"]
+    pages = ecs.get_paginator("list_tasks").paginate(cluster=cluster, serviceName=service["serviceName"])
+    return sum(
+        task.get("healthStatus") == "HEALTHY" and task["taskDefinitionArn"] == service["taskDefinition"]
+        for page in pages
+        if page["taskArns"]  # a page has a hundred at most, and so has a description
+        for task in ecs.describe_tasks(cluster=cluster, tasks=page["taskArns"])["tasks"]
+    )
 
 
 def logs(client: Client, config: Config, since: timedelta, follow: bool) -> Iterator[str]:

@@ -50,11 +50,13 @@ class Terraform:
     def __init__(self, folder: Path, aws: Aws) -> None:
         self.folder = folder
         self._env = aws_environment(aws.url) | {"TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
+        self.credentials: dict[str, str] = {}
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs a command; fails the test with its output when it fails."""
+        env = self._env | self.credentials
         done = subprocess.run(
-            ["terraform", *arguments], cwd=self.folder, env=self._env, capture_output=True, text=True, check=False
+            ["terraform", *arguments], cwd=self.folder, env=env, capture_output=True, text=True, check=False
         )
         if check and done.returncode:
             pytest.fail(f"terraform {arguments[0]}: {done.stdout[-3000:]}{done.stderr[-3000:]}")

@@ -1,7 +1,7 @@
-"""The stack as an operator deploys it on the embedded AWS: it is applied, used, changed and destroyed.
+"""The stack as GitHub's roles deploy it on the embedded AWS, where IAM is enforced: planned, applied, used, changed and
+destroyed.
 
-The worker runs with the environment of the registered task definition, and with its role's own
-credentials, which IAM checks.
+The worker runs with the environment of the registered task definition, and with its role's own credentials.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from typing import Any
 import boto3
 import pytest
 
+from local.fargate import Fargate
 from local.permissions import enforcement
-from local.processes import ROOT, Aws, Worker
+from local.processes import ROOT, Aws
 from local.resources import aws_environment, client
+from local.waiting import wait_for
 from tests.infra.conftest import ACCOUNT, Checkout, Terraform, skip_without_provider
 from tests.infra.privileges import allowed, allowed_to_the_worker, forbidden_to_the_worker
 
@@ -32,68 +34,118 @@ MOTO_DRIFT = {
     "aws_ecs_service.service": {"health_check_grace_period_seconds", "availability_zone_rebalancing"},
 }
 FRAMES = 12
-ENVIRONMENT = (
-    'suffix = "-t1"\n[stream]\nshards = {shards}\n[service]\ncpu = {cpu}\nmemory = 4096\nmodel_size = "{size}"\n'
-)
+ENVIRONMENT = """\
+suffix = "-t1"
+[github]
+repository = "owner/cv2kinesis"
+[stream]
+shards = {shards}
+[service]
+cpu = {cpu}
+memory = 4096
+model_size = "{size}"
+"""
 
 
 @pytest.mark.thorough
 def test_deploy_work_change_destroy(checkout: Callable[[str], Checkout], aws: Aws, tmp_path: Path) -> None:
-    operator = checkout(REGION)
+    operator, administrator = checkout(REGION), user(aws, "administrator", "*")
     operator.configure(ENVIRONMENT.format(shards=1, cpu=512, size="n"))
     made = operator.run("bootstrap", "--auto-approve")
     skip_without_provider(made.stdout)
     assert made.returncode == 0, made.stdout[-3000:] + made.stderr[-3000:]
-    # The image is built, and its way through the registry ends, where there is a registry: see test_image.py.
-    deployed = operator.succeed("deploy", "--auto-approve", "--no-image")
-    assert "asleep: the first frame starts a task" in deployed
-    operator.stack.run("validate")
+    plan, deploy = (credentials_of(aws, f"cv2kinesis-{name}-t1") for name in ("plan", "deploy"))
 
-    # A second plan shows no change, and the HCL for people plans no change either.
-    assert drift(operator.stack) == {}
-    assert drift(readable(operator, aws)) == {}
+    tasks = fargate(aws, administrator, tmp_path)
 
-    outputs = {name: output["value"] for name, output in json.loads(operator.succeed("outputs")).items()}
-    assert outputs["KinesisStreamName"] == "cv2kinesis-t1"
-    assert outputs["S3BucketName"] == f"processedframes-{ACCOUNT}-{REGION}-t1"
-    (tmp_path / "outputs.json").write_text(json.dumps(outputs))
-    environment = container_environment(aws, outputs)
-    assert "yolov8n-" in operator.succeed("status", "--json")
+    # From here on nobody is an administrator by default: GitHub's roles do the rest.
+    with enforcement(aws.url), tasks:
+        operator.succeed("plan", "--out", "plan", env=plan)
+        refused = operator.run("deploy", "--auto-approve", "--no-image", env=plan)
+        assert refused.returncode == 1
+        assert "is not authorized to perform" in refused.stdout + refused.stderr
+        # The image is built, and its way through the registry ends, where there is a registry: see test_image.py.
+        deployed = operator.succeed("deploy", "--auto-approve", "--no-image", env=deploy)
+        # Nobody sends, but a task was started to see it become healthy.
+        assert "1 of 1 tasks healthy" in deployed
+        assert "No changes." in operator.succeed("deploy", "--auto-approve", "--no-image", env=deploy)
+        operator.stack.credentials = plan
+        operator.stack.run("validate")
 
-    administrator, task = administrator_of(aws), credentials_of(aws, "cv2kinesis-task-t1")
-    with enforcement(aws.url):
-        run_the_main_job(operator, aws, environment, administrator, task, tmp_path)
-        assert_least_privilege(aws, outputs, administrator, task)
+        # A second plan shows no change, and the HCL for people plans no change either.
+        assert drift(operator.stack) == {}
+        assert drift(readable(operator, aws)) == {}
 
-    # More shards and CPU are an update in place; nothing that holds data is replaced.
-    operator.configure(ENVIRONMENT.format(shards=2, cpu=1024, size="s"))
-    operator.succeed("plan")
-    changes = {address: c["actions"] for address, c in operator.stack.planned().items() if address not in MOTO_DRIFT}
-    assert changes == {
-        "aws_kinesis_stream.stream": ["update"],
-        "aws_appautoscaling_target.scaling-target": ["update"],  # two shards, two tasks
-        "aws_appautoscaling_scheduled_action.scaling-look": ["update"],
-        "aws_appautoscaling_scheduled_action.scaling-look-ends": ["update"],
-        "aws_appautoscaling_policy.scaling-out": ["create"],
-        "aws_appautoscaling_policy.scaling-cpu": ["create"],
-        "aws_appautoscaling_policy.scaling-in": ["create"],
-        "aws_cloudwatch_metric_alarm.scaling-alarm-out": ["create"],
-        "aws_cloudwatch_metric_alarm.scaling-alarm-out-unowned": ["create"],
-        "aws_cloudwatch_metric_alarm.scaling-alarm-in": ["create"],
-        "aws_ecs_task_definition.task-definition": ["delete", "create"],  # a new revision
-    }
-    operator.succeed("deploy", "--auto-approve", "--no-image")
-    assert drift(operator.stack) == {}
-    assert json.loads(operator.succeed("status", "--json"))["shards"] == 2
+        outputs = {n: output["value"] for n, output in json.loads(operator.succeed("outputs", env=deploy)).items()}
+        assert outputs["KinesisStreamName"] == "cv2kinesis-t1"
+        assert outputs["S3BucketName"] == f"processedframes-{ACCOUNT}-{REGION}-t1"
+        (tmp_path / "outputs.json").write_text(json.dumps(outputs))
+        assert "yolov8n-" in operator.succeed("status", "--json", env=deploy)
 
-    # S3 refuses to destroy frames by the way; they are deleted first.
-    refused = operator.run("destroy", "--auto-approve")
-    assert refused.returncode == 1
-    assert "BucketNotEmpty" in refused.stderr + refused.stdout
-    empty(aws, outputs["S3BucketName"])
-    operator.succeed("destroy", "--auto-approve")
-    assert operator.stack.state() == []
-    assert "cv2kinesis-t1" not in connect(aws, "kinesis").list_streams()["StreamNames"]
+        run_the_main_job(operator, aws, administrator, deploy)
+        sleep(aws, administrator, operator, deploy)
+        assert_least_privilege(aws, outputs, administrator, tasks.credentials("cv2kinesis-task-t1"))
+
+        # More shards and CPU are an update in place; nothing that holds data is replaced.
+        operator.configure(ENVIRONMENT.format(shards=2, cpu=1024, size="s"))
+        operator.succeed("plan", env=plan)
+        changes = {a: c["actions"] for a, c in operator.stack.planned().items() if a not in MOTO_DRIFT}
+        assert changes == {
+            "aws_kinesis_stream.stream": ["update"],
+            "aws_appautoscaling_target.scaling-target": ["update"],  # two shards, two tasks
+            "aws_appautoscaling_scheduled_action.scaling-look": ["update"],
+            "aws_appautoscaling_scheduled_action.scaling-look-ends": ["update"],
+            "aws_appautoscaling_policy.scaling-out": ["create"],
+            "aws_appautoscaling_policy.scaling-cpu": ["create"],
+            "aws_appautoscaling_policy.scaling-in": ["create"],
+            "aws_cloudwatch_metric_alarm.scaling-alarm-out": ["create"],
+            "aws_cloudwatch_metric_alarm.scaling-alarm-out-unowned": ["create"],
+            "aws_cloudwatch_metric_alarm.scaling-alarm-in": ["create"],
+            "aws_ecs_task_definition.task-definition": ["delete", "create"],  # a new revision
+        }
+        old = tasks.definition
+        deployed = operator.succeed("deploy", "--auto-approve", "--no-image", env=deploy)
+        # Of the definition before it, a task was started first, so that a failure would have been rolled back to it.
+        assert tasks.started == 3
+        assert (old, tasks.definition) == ("videoPipeline-t1:1", "videoPipeline-t1:2")
+        assert drift(operator.stack) == {}
+        assert json.loads(operator.succeed("status", "--json", env=deploy))["shards"] == 2
+
+        # S3 refuses to destroy frames by the way; they are deleted first, by somebody who may read and delete them.
+        refused = operator.run("destroy", "--auto-approve", env=deploy)
+        assert refused.returncode == 1
+        assert "BucketNotEmpty" in refused.stderr + refused.stdout
+        empty(aws, administrator, outputs["S3BucketName"])
+        operator.succeed("destroy", "--auto-approve", env=deploy)
+        assert operator.stack.state() == []
+        assert "cv2kinesis-t1" not in connect(aws, "kinesis", administrator).list_streams()["StreamNames"]
+
+
+def fargate(aws: Aws, administrator: dict[str, str], folder: Path) -> Fargate:
+    """The tasks of the environment; each has nothing but its definition and its role's credentials."""
+    ecs = user(aws, "ecs-tasks.amazonaws.com", "sts:AssumeRole")
+    return Fargate(
+        lambda service: connect(aws, service, administrator),
+        "VideoPipelineStack-Cluster-t1",
+        "VideoPipelineStack-Service-t1",
+        # The model stands in for the one in the image.
+        aws_environment(aws.url)
+        | {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION, "YOLO_MODEL_PATH": str(ROOT / "models" / "street.onnx")},
+        lambda name: credentials_of(aws, name, ecs),
+        folder,
+    )
+
+
+def sleep(aws: Aws, administrator: dict[str, str], operator: Checkout, deploy: dict[str, str]) -> None:
+    """Lets the task go, as autoscaling does when nothing comes, and waits until its lease is free."""
+    ecs = connect(aws, "ecs", administrator)
+    ecs.update_service(cluster="VideoPipelineStack-Cluster-t1", service="VideoPipelineStack-Service-t1", desiredCount=0)
+
+    def free() -> bool:
+        status = json.loads(operator.succeed("status", "--json", env=deploy))
+        return bool(status["leases"] == {"shardId-000000000000": ""} and not status["running"])
+
+    wait_for(free, "a free lease")
 
 
 def drift(stack: Terraform) -> dict[str, Any]:
@@ -113,30 +165,22 @@ def readable(operator: Checkout, aws: Aws) -> Terraform:
     subprocess.run([sys.executable, "main.py"], cwd=operator.folder, env=env, check=True, capture_output=True)
     assert (folder / "stacks/own/cdk.tf").read_text().startswith("terraform {")
     stack = Terraform(folder / "stacks/own", aws)
+    stack.credentials = operator.stack.credentials
     stack.init()
     return stack
 
 
-def run_the_main_job(
-    operator: Checkout, aws: Aws, environment: dict[str, str], administrator: dict[str, str], task: dict[str, str],
-    folder: Path,
-) -> None:  # fmt: skip
-    """A smoke test on a worker that has nothing but what the deployment gives it."""
-    env = aws_environment(aws.url) | environment | task
-    env["YOLO_MODEL_PATH"] = str(ROOT / "models" / "street.onnx")  # stands in for the model in the image
+def run_the_main_job(operator: Checkout, aws: Aws, administrator: dict[str, str], deploy: dict[str, str]) -> None:
+    """A smoke test as the role that deploys, on a task that has nothing but what the deployment gives it."""
     # Another consumer's result, which the smoke test must leave on the queue.
-    queue = environment["SQS_QUEUE_URL"]
-    with Worker(env, folder / "worker.log") as worker:
-        send(operator, administrator, "before")
-        smoke = operator.succeed("smoke", "--frames", str(FRAMES), env=administrator)
-        assert f"stored     {FRAMES} annotated frames\n" in smoke
-        assert f"announced  {FRAMES} results\n" in smoke
-        assert worker.stop() == 0
-    sqs = boto3.client("sqs", endpoint_url=aws.url, region_name=REGION, **keys(administrator))
+    queue = json.loads(operator.succeed("outputs", env=deploy))["SQSQueueURL"]["value"]
+    send(operator, administrator, "before")
+    smoke = operator.succeed("smoke", "--frames", str(FRAMES), env=deploy)
+    assert f"stored     {FRAMES} annotated frames\n" in smoke
+    assert f"announced  {FRAMES} results\n" in smoke
+    sqs = connect(aws, "sqs", administrator)
     [left] = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=5)["Messages"]
     assert json.loads(left["Body"])["source"] == "before"
-    status = json.loads(operator.succeed("status", "--json", env=administrator))
-    assert status["leases"] == {"shardId-000000000000": ""}  # released
 
 
 def send(operator: Checkout, credentials: dict[str, str], source: str) -> None:
@@ -163,10 +207,8 @@ def assert_least_privilege(
     assert {call.name for call in others if allowed(aws, REGION, task, call)} == set()
 
 
-def connect(aws: Aws, service: str) -> Any:
-    return boto3.client(
-        service, endpoint_url=aws.url, region_name=REGION, aws_access_key_id="local", aws_secret_access_key="local"
-    )
+def connect(aws: Aws, service: str, who: dict[str, str]) -> Any:
+    return boto3.client(service, endpoint_url=aws.url, region_name=REGION, **keys(who))
 
 
 def keys(env: dict[str, str]) -> dict[str, str]:
@@ -174,11 +216,11 @@ def keys(env: dict[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in env.items()}
 
 
-def administrator_of(aws: Aws) -> dict[str, str]:
-    """A user who may do everything."""
-    iam, name = client("iam", aws.url), "administrator"
+def user(aws: Aws, name: str, action: str) -> dict[str, str]:
+    """The key of a user who may do something to everything."""
+    iam = client("iam", aws.url)
     iam.create_user(UserName=name)
-    document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": action, "Resource": "*"}]}
     iam.put_user_policy(UserName=name, PolicyName="all", PolicyDocument=json.dumps(document))
     key = iam.create_access_key(UserName=name)["AccessKey"]
     return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
@@ -186,7 +228,7 @@ def administrator_of(aws: Aws) -> dict[str, str]:
 
 def role(aws: Aws, administrator: dict[str, str], name: str, statements: list[dict[str, Any]]) -> dict[str, str]:
     """Credentials of a new role; one without statements has no policy."""
-    iam = boto3.client("iam", endpoint_url=aws.url, region_name=REGION, **keys(administrator))
+    iam = connect(aws, "iam", administrator)
     user = {"AWS": f"arn:aws:iam::{ACCOUNT}:user/administrator"}
     trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": user, "Action": "sts:AssumeRole"}]}
     iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
@@ -197,9 +239,9 @@ def role(aws: Aws, administrator: dict[str, str], name: str, statements: list[di
 
 
 def credentials_of(aws: Aws, name: str, who: dict[str, str] | None = None) -> dict[str, str]:
-    """The credentials that ECS would hand to a task of this role."""
-    given = keys(who) if who else {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
-    sts = boto3.client("sts", endpoint_url=aws.url, region_name=REGION, **given)
+    """The credentials of a role's session."""
+    anybody = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+    sts = connect(aws, "sts", who or anybody)
     arn = f"arn:aws:iam::{ACCOUNT}:role/{name}"
     credentials = sts.assume_role(RoleArn=arn, RoleSessionName="task")["Credentials"]
     return {
@@ -209,17 +251,8 @@ def credentials_of(aws: Aws, name: str, who: dict[str, str] | None = None) -> di
     }
 
 
-def container_environment(aws: Aws, outputs: dict[str, str]) -> dict[str, str]:
-    """The environment variables that ECS would give the container."""
-    ecs = connect(aws, "ecs")
-    [service] = ecs.describe_services(cluster=outputs["ClusterName"], services=[outputs["ServiceName"]])["services"]
-    definition = ecs.describe_task_definition(taskDefinition=service["taskDefinition"])["taskDefinition"]
-    [container] = definition["containerDefinitions"]
-    return {entry["name"]: entry["value"] for entry in container["environment"]}
-
-
-def empty(aws: Aws, bucket: str) -> None:
-    s3 = connect(aws, "s3")
+def empty(aws: Aws, administrator: dict[str, str], bucket: str) -> None:
+    s3 = connect(aws, "s3", administrator)
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
         for found in page.get("Contents", []):
             s3.delete_object(Bucket=bucket, Key=found["Key"])

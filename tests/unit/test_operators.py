@@ -280,7 +280,7 @@ def test_a_service_without_tasks_is_asleep_and_cannot_be_restarted(
 
 def test_waiting_ends_with_what_to_look_at(connect: Callable[[str], Any], config: Config) -> None:
     deploy(connect, config, tasks=2)  # the embedded AWS does not run tasks
-    with pytest.raises(DeployError, match=r"not stable after 0 s \(0 of 2 tasks running\)"):
+    with pytest.raises(DeployError, match=r"not stable after 0 s \(0 of 2 tasks healthy\)"):
         operate.wait_until_stable(connect("ecs"), config, seconds=0)
 
 

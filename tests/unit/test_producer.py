@@ -29,6 +29,8 @@ from local.waiting import PATIENCE_SECONDS, wait_for
 from producer import Producer, sender
 from producer.encoding import Encoder
 from producer.errors import AccessError, PictureError, SourceError, StreamError, UnreachableError
+from producer.kinesis import connect
+from producer.knock import Knock, _same_aws
 from producer.lane import QUEUE_FRAMES, Lane
 from producer.motion import ChangeGate
 from producer.pacing import HASH_KEYS, Pacer, Shard, TokenBucket, open_shards, spread
@@ -596,6 +598,62 @@ def test_a_wrong_clock_neither_ends_the_run_nor_shows_in_the_frames(aws: Aws, re
     assert producer.returncode == 130, errors
     assert json.loads(output)["sent"] > 0
     assert "this machine's clock is off by -3" in errors
+
+
+@pytest.fixture
+def kinesis_of_environment(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> Any:
+    for name, value in resources.environment().items():
+        monkeypatch.setenv(name, value)
+    return connect(None, REGION)
+
+
+def test_a_producer_that_begins_tells_a_pipeline_that_sleeps(resources: Resources, kinesis_of_environment: Any) -> None:
+    told: list[str] = []
+    lanes, wake = lanes_of(Pictures(20))
+    with Knock(kinesis_of_environment, resources.stream, told.append) as knock:
+        Sender(kinesis_of_environment, resources.stream, lanes, wake, flowing=knock.flowing).run()
+    now = datetime.now(UTC)
+    [point] = resources.client("cloudwatch").get_metric_statistics(
+        Namespace="cv2kinesis/producers", MetricName="ProducersStarted", Period=3600, Statistics=["Sum"],
+        Dimensions=[{"Name": "StreamName", "Value": resources.stream}],
+        StartTime=now - timedelta(hours=1), EndTime=now + timedelta(hours=1),
+    )["Datapoints"]  # fmt: skip
+    assert (point["Sum"], told) == (1, [])
+
+
+def test_a_knock_comes_again_after_a_pause_and_one_that_fails_is_told(
+    kinesis_of_environment: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    with Knock(kinesis_of_environment, "s", told.append) as refused:
+        monkeypatch.setattr(refused._cloudwatch, "put_metric_data", denied)
+        for pause in (0, 200, 0, 301):
+            refused._last -= pause
+            refused.flowing()
+            assert refused._thread
+            refused._thread.join()
+    assert (
+        told
+        == ["a pipeline that sleeps wakes a minute later, as CloudWatch was not told: AccessDenied: not allowed"] * 2
+    )
+
+
+def denied(**_: Any) -> None:
+    raise ClientError({"Error": {"Code": "AccessDenied", "Message": "not allowed"}}, "PutMetricData")
+
+
+@pytest.mark.parametrize(
+    ("kinesis", "cloudwatch", "same"),
+    [
+        ("https://kinesis.eu-central-1.amazonaws.com", "https://monitoring.eu-central-1.amazonaws.com", True),
+        ("https://vpce-1.kinesis.eu-west-1.vpce.amazonaws.com", "https://monitoring.eu-west-1.amazonaws.com", True),
+        ("http://127.0.0.1:4567", "http://127.0.0.1:4567", True),
+        ("http://kinesis.local:4567", "https://monitoring.eu-central-1.amazonaws.com", False),
+        ("http://amazonaws.com.evil.example", "https://monitoring.eu-central-1.amazonaws.com", False),
+    ],
+)
+def test_no_other_cloud_is_told(kinesis: str, cloudwatch: str, same: bool) -> None:
+    assert _same_aws(kinesis, cloudwatch) is same
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 4, 8, 100])
