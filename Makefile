@@ -77,6 +77,13 @@ synth: $(INFRA) ## synthesise ENVIRONMENT (dev) into cdktf.out/: JSON for terraf
 	@CDKTF_OUTDIR=cdktf.out/hcl SYNTH_HCL_OUTPUT=true $(BIN)/python main.py
 	@if command -v terraform > /dev/null; then terraform fmt -recursive cdktf.out/hcl > /dev/null; fi
 
+PLATFORMS ?= linux_amd64 linux_arm64 darwin_amd64 darwin_arm64 windows_amd64
+
+.PHONY: provider-lock
+provider-lock: synth ## lock the provider's hashes anew, of PLATFORMS; MIRROR=folder where the registry is out of reach
+	@terraform -chdir=cdktf.out/stacks/$(ENVIRONMENT) providers lock $(PLATFORMS:%=-platform=%) $(if $(MIRROR),-fs-mirror='$(abspath $(MIRROR))')
+	@cp cdktf.out/stacks/$(ENVIRONMENT)/.terraform.lock.hcl environments/
+
 STACKS := $(BIN)/python -m stacks.cli
 APPROVE := $(if $(filter yes,$(YES)),--auto-approve)
 

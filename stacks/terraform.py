@@ -17,12 +17,12 @@ class Terraform:
         self._folder = folder
 
     def init(self) -> None:
-        """Installs the provider and finds the state.
+        """Installs the provider that the lock allows, and no other, and finds the state.
 
         Raises:
             DeployError: If it fails; terraform has printed why.
         """
-        done = self._run("init", "-input=false", "-reconfigure", capture=True)
+        done = self._run("init", "-input=false", "-reconfigure", "-lockfile=readonly", capture=True)
         if done.returncode:
             print(done.stdout + done.stderr)
             raise DeployError("terraform init failed, see above")

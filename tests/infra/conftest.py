@@ -61,8 +61,8 @@ class Terraform:
         return done
 
     def init(self) -> None:
-        """Installs the provider; skips if it cannot be had."""
-        done = self.run("init", "-input=false", "-no-color", check=False)
+        """Installs the locked provider; skips if it cannot be had."""
+        done = self.run("init", "-input=false", "-lockfile=readonly", "-no-color", check=False)
         skip_without_provider(done.stderr)
         assert done.returncode == 0, done.stderr
 
