@@ -20,7 +20,8 @@ label = "${aws_kinesis_stream.stream.name}-results"
 depends_on = [
 "aws_vpc.vpc",
 ]
-policy = "${jsonencode({"rule-1" = [{"text" = "a, b = {c} \\"d\\" ${x.y}", "many" = ["aaaaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbb", f("a", "b")]}], "n" = 1})}"
+policy = "${jsonencode({"rule-1" = [{"text" = "a, b = {c} \\"d\\" ${x.y}", \
+"many" = ["aaaaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbb", f("a", "b")]}], "n" = 1})}"
 }
 output "Name" {
 description = "what depends_on = [ means"
