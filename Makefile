@@ -87,7 +87,7 @@ provider-lock: synth ## lock the provider's hashes anew, of PLATFORMS; MIRROR=fo
 STACKS := $(BIN)/python -m stacks.cli
 APPROVE := $(if $(filter yes,$(YES)),--auto-approve)
 
-.PHONY: bootstrap plan summary deploy image outputs destroy
+.PHONY: bootstrap plan summary deploy image outputs policy destroy
 bootstrap: $(INFRA) ## make the bucket of the Terraform state, once for an account and region
 	@$(STACKS) bootstrap $(APPROVE)
 
@@ -105,6 +105,9 @@ image: $(INFRA) ## build the worker's image and push it (needs docker, podman or
 
 outputs: $(INFRA) ## print the outputs of ENVIRONMENT (dev) as JSON, for --from-outputs
 	@$(STACKS) outputs
+
+policy: $(INFRA) ## print the IAM policy for NAME=Producer, Consumer or Quarantine
+	@$(STACKS) policy --name '$(or $(NAME),Producer)'
 
 destroy: $(INFRA) ## destroy ENVIRONMENT (dev)
 	@$(STACKS) destroy $(APPROVE)

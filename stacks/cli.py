@@ -1,7 +1,7 @@
 """The operators' commands; each runs as `make COMMAND ENVIRONMENT=prod`.
 
-bootstrap makes the state's bucket; plan, outputs and destroy call terraform; image builds and pushes the worker's
-image; deploy does all of it and waits. restart, logs, status, smoke, replay, sources and configure work on a deployed
+bootstrap makes the state's bucket; plan, outputs, policy and destroy call terraform; image builds and pushes the
+worker's image; deploy does all of it and waits. restart, logs, status, smoke, replay, sources and configure work on a deployed
 environment.
 """
 
@@ -26,6 +26,7 @@ from stacks import image, operate, replay, smoke, sources
 from stacks.config import Config, ConfigError
 from stacks.errors import DeployError
 from stacks.names import Names
+from stacks.outputs import POLICY
 from stacks.terraform import Terraform
 
 ROOT = Path(__file__).parent.parent
@@ -57,6 +58,7 @@ def main() -> int:
     parser.add_argument("--since", type=int, default=15, help="logs: from so many minutes ago (default: 15)")
     parser.add_argument("--from", dest="start", default="", help="replay: from this time, as 2026-01-01T00:00:00Z")
     parser.add_argument("--model", type=Path, help="replay: an exported model, such as models/yolov8m.onnx")
+    parser.add_argument("--name", default="Producer", help="policy: Producer (default), Consumer or Quarantine")
     parser.add_argument("--source", default="", help="configure: the source")
     parser.add_argument("--settings", type=Path, help="configure: its settings, a file of JSON; without, they go")
     parser.add_argument("--follow", action="store_true", help="logs: until Ctrl-C")
@@ -119,6 +121,15 @@ class Operator:
         print(json.dumps(self._terraform().output(), indent=2))
         return 0
 
+    def policy(self) -> int:
+        """Prints the policy of producers, consumers or those who look after quarantine."""
+        outputs = self._terraform().output()
+        policies = {name.removesuffix(POLICY): output["value"] for name, output in outputs.items() if POLICY in name}
+        if self._args.name not in policies:
+            raise DeployError(f"--name {self._args.name!r}: one of {', '.join(policies)} is needed")
+        print(json.dumps(json.loads(policies[self._args.name]), indent=2))
+        return 0
+
     def destroy(self) -> int:
         """Destroys the environment; S3 refuses to delete a bucket that holds frames."""
         from stacks.protection import GUARDED
@@ -172,7 +183,8 @@ class Operator:
         print("waiting for the service", flush=True)
         print(f"  {operate.wait_until_stable(self._client('ecs'), self._config)}")
         for name, output in terraform.output().items():
-            print(f"{name:22} {output['value']}")
+            if not name.endswith(POLICY):
+                print(f"{name:22} {output['value']}")
         return 0
 
     # -- commands for a deployed environment
@@ -347,6 +359,7 @@ COMMANDS: dict[str, Callable[[Operator], int]] = {
     "bootstrap": Operator.bootstrap,
     "plan": Operator.plan,
     "outputs": Operator.outputs,
+    "policy": Operator.policy,
     "destroy": Operator.destroy,
     "image": Operator.image,
     "deploy": Operator.deploy,

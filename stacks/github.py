@@ -25,6 +25,7 @@ from stacks.account import aws_provider
 from stacks.config import Config
 from stacks.iam import boundary_arn
 from stacks.names import Names
+from stacks.outputs import describe
 from stacks.policies import Statement, allow, condition, document
 from stacks.state import keep_state, state_bucket_name
 
@@ -257,7 +258,8 @@ class GithubStack(TerraformStack):
         )
         policy = document(self, f"{id_}-permissions", statements)
         IamRolePolicy(self, f"{id_}-policy", name="permissions", role=role.id, policy=policy.json)
-        TerraformOutput(self, f"{id_.title()}RoleArn", value=role.arn)
+        output = f"{id_.title()}RoleArn"
+        TerraformOutput(self, output, value=role.arn, description=describe(output))
 
 
 def _frames(used: list[Service]) -> list[str]:
