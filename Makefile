@@ -87,12 +87,15 @@ provider-lock: synth ## lock the provider's hashes anew, of PLATFORMS; MIRROR=fo
 STACKS := $(BIN)/python -m stacks.cli
 APPROVE := $(if $(filter yes,$(YES)),--auto-approve)
 
-.PHONY: bootstrap plan summary deploy image outputs policy destroy
+.PHONY: bootstrap plan drift summary deploy image outputs policy destroy
 bootstrap: $(INFRA) ## make the bucket of the Terraform state, once for an account and region
 	@$(STACKS) bootstrap $(APPROVE)
 
 plan: $(INFRA) ## show what deploying ENVIRONMENT (dev) would change; OUT=plan saves it
 	@$(STACKS) plan $(if $(OUT),--out '$(OUT)')
+
+drift: $(INFRA) ## fails where what is deployed differs from what is written here; OUT=drift.md saves how
+	@$(STACKS) drift $(if $(OUT),--out '$(OUT)')
 
 summary: $(INFRA) ## a saved PLAN=plan in a few lines of Markdown; fails where data would be lost
 	@terraform -chdir=cdktf.out/stacks/$(ENVIRONMENT) show -json '$(or $(PLAN),plan)' | $(BIN)/python -m stacks.summary --title '$(ENVIRONMENT)'

@@ -1,8 +1,8 @@
 """The operators' commands; each runs as `make COMMAND ENVIRONMENT=prod`.
 
-bootstrap makes the state's bucket; plan, outputs, policy and destroy call terraform; image builds and pushes the
-worker's image; deploy does all of it and waits. restart, logs, status, smoke, replay, sources and configure work on a deployed
-environment.
+bootstrap makes the state's bucket; plan, drift, outputs, policy and destroy call terraform; image builds and pushes
+the worker's image; deploy does all of it and waits. restart, logs, status, smoke, replay, sources and configure work on
+a deployed environment.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError
 
 from cloud.clients import client
 from cloud.errors import ERRORS, Kind, classify, code_of
-from stacks import image, operate, replay, smoke, sources
+from stacks import drift, image, operate, replay, smoke, sources
 from stacks.config import Config, ConfigError
 from stacks.errors import DeployError
 from stacks.names import Names
@@ -50,7 +50,9 @@ def main() -> int:
     parser.add_argument("command", choices=sorted(COMMANDS))
     parser.add_argument("--environment", default=os.environ.get("ENVIRONMENT", "dev"), help="default: dev")
     parser.add_argument("--auto-approve", action="store_true", help="bootstrap, deploy, destroy: do not ask")
-    parser.add_argument("--out", default="", help="plan: save it to this file in the stack's folder")
+    parser.add_argument(
+        "--out", default="", help="plan: save it to this file in the stack's folder; drift: write Markdown to it"
+    )
     parser.add_argument("--plan", default="", help="deploy: the plan that `plan --out` has saved, and nothing else")
     parser.add_argument("--base", default=os.environ.get("BASE", ""), help="image, deploy: the image to build on")
     parser.add_argument("--no-image", action="store_true", help="deploy: only the infrastructure")
@@ -115,6 +117,19 @@ class Operator:
         self._check_zones()
         out = [f"-out={self._args.out}"] if self._args.out else []
         return terraform("plan", "-input=false", *out)
+
+    def drift(self) -> int:
+        """Compares what is deployed with what this checkout says; a difference is a failure."""
+        terraform = self._terraform()
+        self._check_zones()
+        if not terraform.differs("drift"):
+            print("no difference")
+            return 0
+        text = drift.report(terraform.show("drift"), self._args.environment)
+        if self._args.out:
+            Path(self._args.out).write_text(f"{text}\n")
+        print(text)
+        return FAILED
 
     def outputs(self) -> int:
         """Prints the outputs that the CLIs read with --from-outputs."""
@@ -358,6 +373,7 @@ class Operator:
 COMMANDS: dict[str, Callable[[Operator], int]] = {
     "bootstrap": Operator.bootstrap,
     "plan": Operator.plan,
+    "drift": Operator.drift,
     "outputs": Operator.outputs,
     "policy": Operator.policy,
     "destroy": Operator.destroy,

@@ -1,8 +1,9 @@
 """What GitHub's workflows may do: they plan with a role that reads and deploy with a role that changes.
 
 Workflows hold no key: GitHub signs their identity, and AWS checks it (OpenID Connect). The plan role is for pull
-requests of the repository, the deploy role for jobs in the GitHub environment of the same name, which reviewers guard.
-An operator applies this stack with `make bootstrap`, so that no workflow can widen its own rights.
+requests of the repository and for the daily comparison of its main branch, the deploy role for jobs in the GitHub
+environment of the same name, which reviewers guard. An operator applies this stack with `make bootstrap`, so that no
+workflow can widen its own rights.
 """
 
 from __future__ import annotations
@@ -195,10 +196,12 @@ class GithubStack(TerraformStack):
             allow("PassRoles", ["iam:PassRole"], roles),
             allow("WriteState", ["s3:PutObject"], [f"{state}/{key}"]),
         ]
-        self._role("plan", "pull_request", ["plan.yml@*"], plan)
+        branch = f"refs/heads/{config.github.branch}"
+        # GitHub runs schedules on the default branch alone; a pull request's `drift.yml` is one of refs/pull/.
+        self._role("plan", ["pull_request", f"ref:{branch}"], ["plan.yml@*", f"drift.yml@{branch}"], plan)
         # A branch that nobody has reviewed may hold another `deploy.yml`.
-        reviewed = [f"deploy.yml@refs/{ref}" for ref in (f"heads/{config.github.branch}", "tags/v*")]
-        self._role("deploy", f"environment:{environment}", reviewed, deploy)
+        reviewed = [f"deploy.yml@{ref}" for ref in (branch, "refs/tags/v*")]
+        self._role("deploy", [f"environment:{environment}"], reviewed, deploy)
 
     def _role_arns(self) -> list[str]:
         names = (Names(self._config).own(role) for role in PIPELINE_ROLES)
@@ -227,11 +230,11 @@ class GithubStack(TerraformStack):
         policy = document(self, "boundary-permissions", statements)
         IamPolicy(self, "boundary", name=Names(config).own("boundary"), policy=policy.json)
 
-    def _role(self, id_: str, subject: str, workflows: list[str], statements: list[Statement]) -> None:
+    def _role(self, id_: str, subjects: list[str], workflows: list[str], statements: list[Statement]) -> None:
         """A role for jobs of this repository.
 
         Args:
-            subject: The end of the identity's subject, after the repository.
+            subjects: The ends of the identity's subject, after the repository.
             workflows: The workflows' files and refs that take it.
         """
         repository = self._config.github.repository
@@ -245,7 +248,11 @@ class GithubStack(TerraformStack):
             principals=[DataAwsIamPolicyDocumentStatementPrincipals(type="Federated", identifiers=[provider])],
             condition=[
                 condition("StringEquals", f"{ISSUER}:aud", "sts.amazonaws.com"),
-                condition("StringLike", f"{ISSUER}:sub", [f"repo:{name}:{subject}" for name in (repository, numbered)]),
+                condition(
+                    "StringLike",
+                    f"{ISSUER}:sub",
+                    [f"repo:{name}:{subject}" for subject in subjects for name in (repository, numbered)],
+                ),
                 condition("StringLike", f"{ISSUER}:job_workflow_ref", files),
             ],
         )

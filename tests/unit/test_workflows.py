@@ -19,7 +19,7 @@ def steps(name: str) -> list[dict[str, Any]]:
 
 
 def test_there_are_tests_a_plan_and_a_deployment() -> None:
-    assert set(WORKFLOWS) == {"test", "plan", "deploy"}
+    assert set(WORKFLOWS) == {"test", "plan", "deploy", "drift"}
 
 
 @pytest.mark.parametrize("name", sorted(WORKFLOWS))
@@ -42,7 +42,7 @@ def test_they_may_read_the_code_and_nothing_else_by_default(name: str) -> None:
             assert step["with"]["persist-credentials"] is False
 
 
-def test_only_the_plan_writes_comments_and_only_it_and_the_deployment_have_an_identity() -> None:
+def test_who_has_an_identity_and_who_writes_comments_and_issues() -> None:
     granted = {
         (name, permission)
         for name, workflow in WORKFLOWS.items()
@@ -50,7 +50,10 @@ def test_only_the_plan_writes_comments_and_only_it_and_the_deployment_have_an_id
         for permission, level in job.get("permissions", {}).items()
         if level == "write"
     }
-    assert granted == {("plan", "id-token"), ("plan", "pull-requests"), ("deploy", "id-token")}
+    assert granted == {
+        ("plan", "id-token"), ("plan", "pull-requests"), ("drift", "id-token"), ("drift", "issues"),
+        ("deploy", "id-token"),
+    }  # fmt: skip
 
 
 def test_a_deployment_waits_for_its_environment_and_is_alone() -> None:
@@ -59,7 +62,8 @@ def test_a_deployment_waits_for_its_environment_and_is_alone() -> None:
     assert job["environment"] == "${{ matrix.environment }}"
     assert sorted(job["strategy"]["matrix"]["environment"]) == environments
     assert WORKFLOWS["deploy"]["concurrency"]["cancel-in-progress"] is False
-    assert sorted(WORKFLOWS["plan"]["jobs"]["plan"]["strategy"]["matrix"]["environment"]) == environments
+    for name in ("plan", "drift"):
+        assert sorted(WORKFLOWS[name]["jobs"][name]["strategy"]["matrix"]["environment"]) == environments
 
 
 def test_a_plan_that_loses_data_stops_the_deployment_before_it_begins() -> None:
