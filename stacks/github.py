@@ -22,6 +22,7 @@ from cdktf_cdktf_provider_aws.iam_role_policy import IamRolePolicy
 from cdktf_cdktf_provider_aws.provider import AwsProviderDefaultTags
 from constructs import Construct
 
+from stacks import shell
 from stacks.account import aws_provider
 from stacks.config import Config
 from stacks.iam import boundary_arn
@@ -226,6 +227,8 @@ class GithubStack(TerraformStack):
             allow("Logs", ["logs:CreateLogStream", "logs:PutLogEvents"], used["logs"]),
             # Neither can be limited to resources.
             allow("Others", ["cloudwatch:PutMetricData", "ecr:GetAuthorizationToken"], ["*"]),
+            *(shell.statements(Names(config).arn(account, "logs", f"log-group:{Names(config).log}"))
+              if config.service.exec else ()),
         ]  # fmt: skip
         policy = document(self, "boundary-permissions", statements)
         IamPolicy(self, "boundary", name=Names(config).own("boundary"), policy=policy.json)
