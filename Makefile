@@ -115,7 +115,7 @@ policy: $(INFRA) ## print the IAM policy for NAME=Producer, Consumer or Quaranti
 destroy: $(INFRA) ## destroy ENVIRONMENT (dev)
 	@$(STACKS) destroy $(APPROVE)
 
-.PHONY: smoke replay restart logs status sources configure send watch web doctor menu
+.PHONY: smoke replay restart logs status sources configure send watch web doctor preflight menu
 smoke: $(INFRA) ## send frames through what is deployed; compare what was sent with what came
 	@$(STACKS) smoke $(if $(FRAMES),--frames $(FRAMES))
 
@@ -147,7 +147,13 @@ watch: $(INFRA) ## print the results of what is deployed, until Ctrl-C
 
 doctor: $(INFRA) ## check what is deployed hop by hop, and follow one frame through it
 	@$(STACKS) outputs > cdktf.out/outputs.json
-	@$(BIN)/python -m doctor --wait 300 --from-outputs cdktf.out/outputs.json
+	@$(STACKS) needs > cdktf.out/needs.json
+	@$(BIN)/python -m doctor --wait 300 --from-outputs cdktf.out/outputs.json --needs cdktf.out/needs.json
+
+preflight: $(INFRA) ## before ENVIRONMENT (dev) is deployed: whether the account's quotas leave room for it
+	@mkdir -p cdktf.out
+	@$(STACKS) needs > cdktf.out/needs.json
+	@$(BIN)/python -m doctor --preflight --needs cdktf.out/needs.json
 
 web: $(INFRA) ## show what is deployed on a page in the browser, until Ctrl-C
 	@$(STACKS) outputs > cdktf.out/outputs.json

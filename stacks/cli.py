@@ -26,6 +26,7 @@ from stacks import drift, image, operate, replay, smoke, sources
 from stacks.config import Config, ConfigError
 from stacks.errors import DeployError
 from stacks.names import Names
+from stacks.needs import needs
 from stacks.outputs import POLICY
 from stacks.terraform import Terraform
 
@@ -130,6 +131,11 @@ class Operator:
             Path(self._args.out).write_text(f"{text}\n")
         print(text)
         return FAILED
+
+    def needs(self) -> int:
+        """Prints what the environment takes of an account's quotas, for doctor."""
+        print(json.dumps(needs(self._config)))
+        return 0
 
     def outputs(self) -> int:
         """Prints the outputs that the CLIs read with --from-outputs."""
@@ -374,6 +380,7 @@ COMMANDS: dict[str, Callable[[Operator], int]] = {
     "bootstrap": Operator.bootstrap,
     "plan": Operator.plan,
     "drift": Operator.drift,
+    "needs": Operator.needs,
     "outputs": Operator.outputs,
     "policy": Operator.policy,
     "destroy": Operator.destroy,
