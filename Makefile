@@ -210,11 +210,20 @@ coverage: $(DEV) ## which lines of the product the unit and system tests run, in
 	$(BIN)/coverage report
 
 .PHONY: scan
-scan: $(DEV) setup-scan synth ## scan infrastructure, Dockerfile and workflows for what is insecure (checkov)
+scan: $(DEV) setup-scan synth ## scan infrastructure, policies, Dockerfile and workflows (checkov, parliament, tflint)
 	$(SCAN_VENV)/bin/checkov --config-file .checkov.yaml --directory . --skip-download
+	$(BIN)/python -m tests.infra.policies cdktf.out/stacks
+	@if [ ! -x $(TFLINT) ]; then echo 'skipped: tflint is not there: make setup-tflint'; \
+	else TFLINT_PLUGIN_DIR=$(CURDIR)/.tools/plugins $(TFLINT) --chdir cdktf.out/hcl --recursive --config $(CURDIR)/.tflint.hcl; fi
+
+TFLINT := .tools/tflint
+
+.PHONY: setup-tflint
+setup-tflint: $(DEV) ## build tflint and its rules for AWS into .tools (needs Go; four minutes of a core)
+	@$(BIN)/python -m tests.infra.tools tflint
 
 .PHONY: setup-scan
-setup-scan: $(SCAN_VENV)/.scan ## install checkov, pip-audit and atheris into .venv-scan
+setup-scan: $(SCAN_VENV)/.scan ## install checkov, parliament, pip-audit and atheris into .venv-scan
 
 $(SCAN_VENV)/.scan: requirements/scan.txt
 	$(INSTALL) scan
@@ -274,10 +283,10 @@ lock: $(DEMO) ## pin all requirements anew, with hashes
 	$(UV_COMPILE) pyproject.toml --extra model --overrides requirements/overrides.txt -o requirements/model.txt
 	$(UV_COMPILE) pyproject.toml --extra tracking --overrides requirements/worker-overrides.txt -o requirements/worker.txt
 	printf 'nncf>=3.4\nscipy>=1.17\nnumpy\nopencv-python-headless\nopenvino\npydantic\nsimplejpeg\nav>=18\npyyaml\n' | $(UV_COMPILE) - -o requirements/quantise.txt
-	printf 'checkov\npip-audit\nsimplejpeg\natheris<3.1; sys_platform == "linux" and python_version < "3.13"\n' | $(UV_COMPILE) - -o requirements/scan.txt
+	printf 'checkov\nparliament\npip-audit\nsimplejpeg\natheris<3.1; sys_platform == "linux" and python_version < "3.13"\n' | $(UV_COMPILE) - -o requirements/scan.txt
 	printf 'setuptools\npytest-runner\n' | $(UV_COMPILE) - --constraints requirements/dev.txt -o requirements/build.txt
 	printf 'uv\n' | $(UV_COMPILE) - -o requirements/uv.txt
 
 .PHONY: clean
 clean: ## remove what was made here
-	rm -rf $(VENV) .independent .venv-3.* $(MODEL_VENV) $(SCAN_VENV) $(QUANTISE_VENV) demo-output cdktf.out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .independent .tools .venv-3.* $(MODEL_VENV) $(SCAN_VENV) $(QUANTISE_VENV) demo-output cdktf.out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -76,6 +76,7 @@ UNNAMED_READS = (
     "kms:ListResourceTags",
     "ecr:GetAuthorizationToken",
     "sts:GetCallerIdentity",
+    "sns:GetSubscriptionAttributes",
 )
 # The changing actions of these services, for the same reason; a condition limits them to the region.
 UNNAMED_WRITES = (
@@ -83,7 +84,7 @@ UNNAMED_WRITES = (
     "ec2:Detach*", "ec2:Disassociate*", "ec2:Modify*", "ec2:ReleaseAddress", "ec2:Replace*", "ec2:Revoke*",
     "elasticloadbalancing:*", "application-autoscaling:*", "ecs:RegisterTaskDefinition", "ecs:DeregisterTaskDefinition",
     "kms:CreateKey", "kms:TagResource", "kms:PutKeyPolicy", "kms:EnableKeyRotation", "kms:ScheduleKeyDeletion",
-    "logs:PutResourcePolicy", "logs:DeleteResourcePolicy",
+    "logs:PutResourcePolicy", "logs:DeleteResourcePolicy", "sns:SetSubscriptionAttributes", "sns:Unsubscribe",
 )  # fmt: skip
 
 
@@ -124,8 +125,7 @@ def services(config: Config, account: str) -> list[Service]:
             arns("logs", *(f"log-group:{name}{end}" for name in (names.log, names.failures_log) for end in ("", ":*"))),
         ),
         Service(
-            "sns", ("GetTopicAttributes", "GetSubscriptionAttributes", tags),
-            arns("sns", names.own("alarms"), f"{names.own('alarms')}:*"),
+            "sns", ("GetTopicAttributes", tags), arns("sns", names.own("alarms")),
         ),
         Service(
             "events", ("DescribeRule", "ListTargetsByRule", tags), arns("events", f"rule/{names.own('task-failures')}")

@@ -34,6 +34,7 @@ def mend(text: str, terraform: str) -> str:
     text = text.replace("terraform {\n", f'terraform {{\nrequired_version = "{terraform}"\n', 1)
     text = re.sub(r'(?m)^(\s*source\s*=) "aws"$', rf'\1 "{PROVIDER}"', text, count=1)
     text = re.sub(rf"(?ms)^\s*(?:{'|'.join(REFERENCES)}) = \[.*?\]$", lambda found: _unquote(found[0]), text)
+    text = re.sub(r'(?m)^(\s*provider\s*=) "(aws\.\w+)"$', r"\1 \2", text)
     # A text that is a reference and nothing else.
     text = re.sub(r'"\$\{([^"{}]+)\}"', r"\1", text)
     text = re.sub(r'(?m)^(\s*)(\w+ = )"\$\{(jsonencode)\((.*)\)\}"$', lambda found: _encoded(*found.groups()), text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,25 @@ def synth(tmp_path: Path) -> Synth:
         return stack
 
     return run
+
+
+def synthesise_hcl(values: dict[str, Any], folder: Path, account: str | None = None) -> Path:
+    """Synthesises HCL for people; gives the stack's folder. Node reads the variable for it when it starts, so it is
+    another process."""
+    code = (
+        "import json, sys; from pathlib import Path\n"
+        "from stacks.app import synthesise; from stacks.config import Config\n"
+        "print(synthesise(Config.of(json.loads(sys.argv[1])), 'test', sys.argv[2] or None, Path(sys.argv[3])))"
+    )
+    if not shutil.which("node"):
+        pytest.skip("node is not installed; CDK for Terraform needs it")
+    folder.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(values), account or "", str(folder)],
+        cwd=ROOT, env=os.environ | {"SYNTH_HCL_OUTPUT": "true"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())
 
 
 def skip_without_provider(text: str) -> None:
