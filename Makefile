@@ -6,6 +6,7 @@ export ENVIRONMENT ?= dev
 MODEL_VENV := .venv-model
 SCAN_VENV := .venv-scan
 QUANTISE_VENV := .venv-quantise
+CDKTN_VENV := .venv-cdktn
 BIN := $(VENV)/bin
 SIZE ?= n
 UV_COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links
@@ -216,6 +217,12 @@ scan: $(DEV) setup-scan synth ## scan infrastructure, policies, Dockerfile and w
 	@if [ ! -x $(TFLINT) ]; then echo 'skipped: tflint is not there: make setup-tflint'; \
 	else TFLINT_PLUGIN_DIR=$(CURDIR)/.tools/plugins $(TFLINT) --chdir cdktf.out/hcl --recursive --config $(CURDIR)/.tflint.hcl; fi
 
+.PHONY: setup-cdktn
+setup-cdktn: $(CDKTN_VENV)/.cdktn ## install cdktn, CDKTF's continuation, into .venv-cdktn, for the test that compares the two
+
+$(CDKTN_VENV)/.cdktn: requirements/cdktn.txt
+	$(INSTALL) cdktn
+
 TFLINT := .tools/tflint
 
 .PHONY: setup-tflint
@@ -284,9 +291,10 @@ lock: $(DEMO) ## pin all requirements anew, with hashes
 	$(UV_COMPILE) pyproject.toml --extra tracking --overrides requirements/worker-overrides.txt -o requirements/worker.txt
 	printf 'nncf>=3.4\nscipy>=1.17\nnumpy\nopencv-python-headless\nopenvino\npydantic\nsimplejpeg\nav>=18\npyyaml\n' | $(UV_COMPILE) - -o requirements/quantise.txt
 	printf 'checkov\nparliament\npip-audit\nsimplejpeg\natheris<3.1; sys_platform == "linux" and python_version < "3.13"\n' | $(UV_COMPILE) - -o requirements/scan.txt
+	printf 'boto3>=1.42\ncdktn==0.24.0\ncdktn-provider-aws==25.8.1\npydantic>=2.12\npydantic-settings>=2.9\npyyaml>=6\nrich>=14\n' | $(UV_COMPILE) - -o requirements/cdktn.txt
 	printf 'setuptools\npytest-runner\n' | $(UV_COMPILE) - --constraints requirements/dev.txt -o requirements/build.txt
 	printf 'uv\n' | $(UV_COMPILE) - -o requirements/uv.txt
 
 .PHONY: clean
 clean: ## remove what was made here
-	rm -rf $(VENV) .independent .tools .venv-3.* $(MODEL_VENV) $(SCAN_VENV) $(QUANTISE_VENV) demo-output cdktf.out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .independent .tools .venv-3.* $(MODEL_VENV) $(SCAN_VENV) $(QUANTISE_VENV) $(CDKTN_VENV) demo-output cdktf.out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

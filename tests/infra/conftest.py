@@ -65,19 +65,27 @@ def skip_without_provider(text: str) -> None:
 
 
 class Terraform:
-    """The real terraform in a synthesised stack's folder, on the embedded AWS."""
+    """The real terraform in a synthesised stack's folder, on the embedded AWS.
 
-    def __init__(self, folder: Path, aws: Aws) -> None:
-        self.folder = folder
-        self._env = aws_environment(aws.url) | {"TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
+    Args:
+        program: Another that takes the same commands.
+        variables: Of its environment.
+    """
+
+    def __init__(
+        self, folder: Path, aws: Aws, program: str = "terraform", variables: dict[str, str] | None = None
+    ) -> None:
+        self.folder, self._program = folder, program
+        common = {"TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
+        self._env = aws_environment(aws.url) | common | (variables or {})
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs a command; fails the test with its output when it fails."""
         done = subprocess.run(
-            ["terraform", *arguments], cwd=self.folder, env=self._env, capture_output=True, text=True, check=False
+            [self._program, *arguments], cwd=self.folder, env=self._env, capture_output=True, text=True, check=False
         )
         if check and done.returncode:
-            pytest.fail(f"terraform {arguments[0]}: {done.stdout[-3000:]}{done.stderr[-3000:]}")
+            pytest.fail(f"{self._program} {arguments[0]}: {done.stdout[-3000:]}{done.stderr[-3000:]}")
         return done
 
     def init(self) -> None:
