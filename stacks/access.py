@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from cdktf import TerraformOutput, TerraformStack
 
+from contract.metrics import PRODUCERS
 from stacks.config import Config
 from stacks.names import Names
 from stacks.outputs import POLICY, describe
@@ -34,6 +35,8 @@ def statements_of(config: Config, account: str) -> dict[str, list[Statement]]:
             # It spreads what it sends by the shards' limits.
             allow("FindShards", ["kinesis:DescribeStreamSummary", "kinesis:ListShards"], [stream]),
             allow("Send", ["kinesis:PutRecord", "kinesis:PutRecords"], [stream]),
+            # Its first word wakes a pipeline that sleeps. A condition limits the namespace, as nothing else can be.
+            allow("Knock", ["cloudwatch:PutMetricData"], ["*"], cloudwatch__namespace=PRODUCERS),
         ],
         "Consumer": [
             allow("TakeResults", take, [results]),

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from contract.message import QuarantineMessage
+from contract.metrics import PRODUCERS
 from local.permissions import enforcement
 from local.processes import ROOT, Aws
 from local.resources import aws_environment, client
@@ -36,7 +37,11 @@ def test_the_policies_name_this_deployment_and_nothing_else(synth: Synth) -> Non
         for statement in document["statement"]:
             assert statement.get("effect", "Allow") == "Allow"
             assert not any("*" in action for action in statement["actions"])
-            assert all("-access" in resource for resource in statement["resources"])
+            if statement["actions"] == ["cloudwatch:PutMetricData"]:
+                [limit] = statement["condition"]
+                assert (limit["variable"], limit["values"]) == ("cloudwatch:namespace", [PRODUCERS])
+            else:
+                assert all("-access" in resource for resource in statement["resources"])
 
 
 def test_every_output_says_what_it_is(synth: Synth, tmp_path: Path) -> None:
