@@ -1,6 +1,6 @@
 """The stack as HCL that people can maintain by hand.
 
-CDKTF writes HCL where SYNTH_HCL_OUTPUT is set. What its writer leaves out, quotes or puts into one line is mended here.
+CDKTF writes HCL where SYNTH_HCL_OUTPUT is set. What its writer quotes or puts into one line is mended here.
 `terraform fmt` then sets the spaces.
 """
 
@@ -25,13 +25,8 @@ def wanted() -> bool:
     return os.environ.get("SYNTH_HCL_OUTPUT", "").lower() == "true"
 
 
-def mend(text: str, terraform: str) -> str:
-    """The text of `cdk.tf` for people.
-
-    Args:
-        terraform: The versions of Terraform that the stack takes.
-    """
-    text = text.replace("terraform {\n", f'terraform {{\nrequired_version = "{terraform}"\n', 1)
+def mend(text: str) -> str:
+    """The text of `cdk.tf` for people."""
     text = re.sub(r'(?m)^(\s*source\s*=) "aws"$', rf'\1 "{PROVIDER}"', text, count=1)
     text = re.sub(rf"(?ms)^\s*(?:{'|'.join(REFERENCES)}) = \[.*?\]$", lambda found: _unquote(found[0]), text)
     text = re.sub(r'(?m)^(\s*provider\s*=) "(aws\.\w+)"$', r"\1 \2", text)

@@ -19,21 +19,21 @@ TERRAFORM: Final = ">= 1.10.0, < 2.0.0"
 LOCK: Final = Path(__file__).parent.parent / "environments" / ".terraform.lock.hcl"
 
 
-def require_terraform(app: App) -> None:
-    """Makes each stack refuse other versions of Terraform; its provider's version is CDKTF's own, to the digit.
-
-    CDKTF's writer of HCL knows no such requirement: `finish` adds it.
-    """
-    for stack in app.node.children if not hcl.wanted() else ():
+def name_provider(app: App) -> None:
+    """Gives each stack's provider its full name; its version is CDKTF's own, to the digit."""
+    for stack in app.node.children if not hcl.wanted() else ():  # whose writer of HCL takes no such thing
         if TerraformStack.is_stack(stack):
-            stack.add_override("terraform.required_version", TERRAFORM)  # type: ignore[attr-defined]
             stack.add_override("terraform.required_providers.aws.source", hcl.PROVIDER)  # type: ignore[attr-defined]
 
 
 def finish(folder: Path) -> None:
-    """Puts the lock beside every stack in a folder of synthesised ones, and mends those in HCL."""
+    """Puts the lock and the version of Terraform beside every stack in a folder, and mends those in HCL.
+
+    The version has a file of its own, because neither CDKTF's writer of HCL nor checkov's reader of JSON knows it.
+    """
     for stack in (folder / "stacks").iterdir():
         shutil.copyfile(LOCK, stack / LOCK.name)
+        (stack / "versions.tf").write_text(f'terraform {{\n  required_version = "{TERRAFORM}"\n}}\n')
         if hcl.wanted():
             path = stack / "cdk.tf"
-            path.write_text(hcl.mend(path.read_text(), TERRAFORM))
+            path.write_text(hcl.mend(path.read_text()))

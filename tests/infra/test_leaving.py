@@ -80,7 +80,8 @@ def test_the_hcl_has_all_that_the_json_has(synth: Synth, tmp_path: Path, name: s
         assert there == {(type_, id_) for type_, made in stack[kind].items() for id_ in made}
     outputs = dict(re.findall(r'^output "(\w+)" \{\n(?:.*\n)*?\s*description\s*= "(.+)"$', text, re.MULTILINE))
     assert outputs == {output: values["description"] for output, values in stack["output"].items()}
-    assert f'required_version = "{stack["terraform"]["required_version"]}"' in text
+    versions = (tmp_path / "cdktf.out/stacks/test/versions.tf").read_text()
+    assert (tmp_path / "hcl/stacks/test/versions.tf").read_text() == versions
     assert f'bucket = "{stack["terraform"]["backend"]["s3"]["bucket"]}"' in text
     protected = json.dumps(stack["resource"]).count('"prevent_destroy": true')
     assert len(re.findall(r"prevent_destroy\s*= true", text)) == protected > 0

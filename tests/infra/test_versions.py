@@ -20,7 +20,7 @@ def test_every_stack_has_its_versions_and_the_lock(synth: Synth, tmp_path: Path)
     assert {stack.name for stack in stacks} == {"state", "github", "test"}
     for stack in stacks:
         terraform = json.loads((stack / "cdk.tf.json").read_text())["terraform"]
-        assert terraform["required_version"] == ">= 1.10.0, < 2.0.0"
+        assert (stack / "versions.tf").read_text() == 'terraform {\n  required_version = ">= 1.10.0, < 2.0.0"\n}\n'
         assert terraform["required_providers"] == {"aws": {"source": "hashicorp/aws", "version": version}}
         assert (stack / LOCK.name).read_bytes() == LOCK.read_bytes()
 
