@@ -226,7 +226,7 @@ $(CDKTN_VENV)/.cdktn: requirements/cdktn.txt
 TFLINT := .tools/tflint
 
 .PHONY: setup-tflint
-setup-tflint: $(DEV) ## build tflint and its rules for AWS into .tools (needs Go; four minutes of a core)
+setup-tflint: $(DEV) ## build tflint and its rules for AWS into .tools (needs Go; eight minutes of a core)
 	@$(BIN)/python -m tests.infra.tools tflint
 
 .PHONY: setup-scan
