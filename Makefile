@@ -6,6 +6,7 @@ export ENVIRONMENT ?= dev
 MODEL_VENV := .venv-model
 SCAN_VENV := .venv-scan
 QUANTISE_VENV := .venv-quantise
+CDKTN_VENV := .venv-cdktn
 BIN := $(VENV)/bin
 SIZE ?= n
 UV_COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links
@@ -77,15 +78,25 @@ synth: $(INFRA) ## synthesise ENVIRONMENT (dev) into cdktf.out/: JSON for terraf
 	@CDKTF_OUTDIR=cdktf.out/hcl SYNTH_HCL_OUTPUT=true $(BIN)/python main.py
 	@if command -v terraform > /dev/null; then terraform fmt -recursive cdktf.out/hcl > /dev/null; fi
 
+PLATFORMS ?= linux_amd64 linux_arm64 darwin_amd64 darwin_arm64 windows_amd64
+
+.PHONY: provider-lock
+provider-lock: synth ## lock the provider's hashes anew, of PLATFORMS; MIRROR=folder where the registry is out of reach
+	@terraform -chdir=cdktf.out/stacks/$(ENVIRONMENT) providers lock $(PLATFORMS:%=-platform=%) $(if $(MIRROR),-fs-mirror='$(abspath $(MIRROR))')
+	@cp cdktf.out/stacks/$(ENVIRONMENT)/.terraform.lock.hcl environments/
+
 STACKS := $(BIN)/python -m stacks.cli
 APPROVE := $(if $(filter yes,$(YES)),--auto-approve)
 
-.PHONY: bootstrap plan summary deploy image outputs destroy
+.PHONY: bootstrap plan drift summary deploy image outputs policy destroy
 bootstrap: $(INFRA) ## make the bucket of the Terraform state, once for an account and region
 	@$(STACKS) bootstrap $(APPROVE)
 
 plan: $(INFRA) ## show what deploying ENVIRONMENT (dev) would change; OUT=plan saves it
 	@$(STACKS) plan $(if $(OUT),--out '$(OUT)')
+
+drift: $(INFRA) ## fails where what is deployed differs from what is written here; OUT=drift.md saves how
+	@$(STACKS) drift $(if $(OUT),--out '$(OUT)')
 
 summary: $(INFRA) ## a saved PLAN=plan in a few lines of Markdown; fails where data would be lost
 	@terraform -chdir=cdktf.out/stacks/$(ENVIRONMENT) show -json '$(or $(PLAN),plan)' | $(BIN)/python -m stacks.summary --title '$(ENVIRONMENT)'
@@ -99,10 +110,13 @@ image: $(INFRA) ## build the worker's image and push it (needs docker, podman or
 outputs: $(INFRA) ## print the outputs of ENVIRONMENT (dev) as JSON, for --from-outputs
 	@$(STACKS) outputs
 
+policy: $(INFRA) ## print the IAM policy for NAME=Producer, Consumer or Quarantine
+	@$(STACKS) policy --name '$(or $(NAME),Producer)'
+
 destroy: $(INFRA) ## destroy ENVIRONMENT (dev)
 	@$(STACKS) destroy $(APPROVE)
 
-.PHONY: smoke replay restart logs status sources configure send watch web doctor menu
+.PHONY: smoke replay restart logs status sources configure send watch web doctor preflight menu
 smoke: $(INFRA) ## send frames through what is deployed; compare what was sent with what came
 	@$(STACKS) smoke $(if $(FRAMES),--frames $(FRAMES))
 
@@ -134,7 +148,13 @@ watch: $(INFRA) ## print the results of what is deployed, until Ctrl-C
 
 doctor: $(INFRA) ## check what is deployed hop by hop, and follow one frame through it
 	@$(STACKS) outputs > cdktf.out/outputs.json
-	@$(BIN)/python -m doctor --wait 300 --from-outputs cdktf.out/outputs.json
+	@$(STACKS) needs > cdktf.out/needs.json
+	@$(BIN)/python -m doctor --wait 300 --from-outputs cdktf.out/outputs.json --needs cdktf.out/needs.json
+
+preflight: $(INFRA) ## before ENVIRONMENT (dev) is deployed: whether the account's quotas leave room for it
+	@mkdir -p cdktf.out
+	@$(STACKS) needs > cdktf.out/needs.json
+	@$(BIN)/python -m doctor --preflight --needs cdktf.out/needs.json
 
 web: $(INFRA) ## show what is deployed on a page in the browser, until Ctrl-C
 	@$(STACKS) outputs > cdktf.out/outputs.json
@@ -191,11 +211,26 @@ coverage: $(DEV) ## which lines of the product the unit and system tests run, in
 	$(BIN)/coverage report
 
 .PHONY: scan
-scan: $(DEV) setup-scan synth ## scan infrastructure, Dockerfile and workflows for what is insecure (checkov)
+scan: $(DEV) setup-scan synth ## scan infrastructure, policies, Dockerfile and workflows (checkov, parliament, tflint)
 	$(SCAN_VENV)/bin/checkov --config-file .checkov.yaml --directory . --skip-download
+	$(BIN)/python -m tests.infra.policies cdktf.out/stacks
+	@if [ ! -x $(TFLINT) ]; then echo 'skipped: tflint is not there: make setup-tflint'; \
+	else TFLINT_PLUGIN_DIR=$(CURDIR)/.tools/plugins $(TFLINT) --chdir cdktf.out/hcl --recursive --config $(CURDIR)/.tflint.hcl; fi
+
+.PHONY: setup-cdktn
+setup-cdktn: $(CDKTN_VENV)/.cdktn ## install cdktn, CDKTF's continuation, into .venv-cdktn, for the test that compares the two
+
+$(CDKTN_VENV)/.cdktn: requirements/cdktn.txt
+	$(INSTALL) cdktn
+
+TFLINT := .tools/tflint
+
+.PHONY: setup-tflint
+setup-tflint: $(DEV) ## build tflint and its rules for AWS into .tools (needs Go; eight minutes of a core)
+	@$(BIN)/python -m tests.infra.tools tflint
 
 .PHONY: setup-scan
-setup-scan: $(SCAN_VENV)/.scan ## install checkov, pip-audit and atheris into .venv-scan
+setup-scan: $(SCAN_VENV)/.scan ## install checkov, parliament, pip-audit and atheris into .venv-scan
 
 $(SCAN_VENV)/.scan: requirements/scan.txt
 	$(INSTALL) scan
@@ -255,10 +290,11 @@ lock: $(DEMO) ## pin all requirements anew, with hashes
 	$(UV_COMPILE) pyproject.toml --extra model --overrides requirements/overrides.txt -o requirements/model.txt
 	$(UV_COMPILE) pyproject.toml --extra tracking --overrides requirements/worker-overrides.txt -o requirements/worker.txt
 	printf 'nncf>=3.4\nscipy>=1.17\nnumpy\nopencv-python-headless\nopenvino\npydantic\nsimplejpeg\nav>=18\npyyaml\n' | $(UV_COMPILE) - -o requirements/quantise.txt
-	printf 'checkov\npip-audit\nsimplejpeg\natheris<3.1; sys_platform == "linux" and python_version < "3.13"\n' | $(UV_COMPILE) - -o requirements/scan.txt
+	printf 'checkov\nparliament\npip-audit\nsimplejpeg\natheris<3.1; sys_platform == "linux" and python_version < "3.13"\n' | $(UV_COMPILE) - -o requirements/scan.txt
+	printf 'boto3>=1.42\ncdktn==0.24.0\ncdktn-provider-aws==25.8.1\npydantic>=2.12\npydantic-settings>=2.9\npyyaml>=6\nrich>=14\n' | $(UV_COMPILE) - -o requirements/cdktn.txt
 	printf 'setuptools\npytest-runner\n' | $(UV_COMPILE) - --constraints requirements/dev.txt -o requirements/build.txt
 	printf 'uv\n' | $(UV_COMPILE) - -o requirements/uv.txt
 
 .PHONY: clean
 clean: ## remove what was made here
-	rm -rf $(VENV) .independent .venv-3.* $(MODEL_VENV) $(SCAN_VENV) $(QUANTISE_VENV) demo-output cdktf.out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .independent .tools .venv-3.* $(MODEL_VENV) $(SCAN_VENV) $(QUANTISE_VENV) $(CDKTN_VENV) demo-output cdktf.out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

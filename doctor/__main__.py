@@ -6,16 +6,17 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 
 from rich.console import Console
 
 from cloud import outputs
-from doctor.checks import all_checks
+from doctor.checks import all_checks, credentials
 from doctor.finding import Finding
-from doctor.place import Place
+from doctor.place import HopError, Place
+from doctor.quotas import Needs, NeedsError, quotas
 from doctor.trace import trace
 
 MARKS = {"well": "[green]✓[/green]", "unsure": "[yellow]?[/yellow]", "wrong": "[red]✗[/red]", "skipped": "[dim]-[/dim]"}
@@ -39,16 +40,34 @@ def main() -> int:
     parser.add_argument("--worker-url", metavar="URL", help="of a worker's port, where it can be reached")
     parser.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="for the test frame (default: 60)")
     parser.add_argument("--no-frame", action="store_true", help="send no test frame")
+    parser.add_argument("--needs", type=Path, metavar="FILE", help="look at quotas: what `stacks.cli needs` printed")
+    parser.add_argument("--preflight", action="store_true", help="with --needs: look at nothing else")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON, and nothing else")
     args = parser.parse_args()
     try:
         if args.from_outputs:
             outputs.into_environment(args.from_outputs)
+        needs = Needs.read(args.needs) if args.needs else Needs()
     except outputs.OutputsError as error:
         parser.error(f"--from-outputs: {error}")
+    except NeedsError as error:
+        parser.error(f"--needs: {error}")
+    if args.preflight and not args.needs:
+        parser.error("--preflight: --needs is needed")
     place = Place.from_environment()
-    findings = report(chain(all_checks(place, args.worker_url), frame(place, args)), as_json=args.json)
+    if needs.region:
+        place = replace(place, region=needs.region)
+    hops = preflight(place) if args.preflight else chain(all_checks(place, args.worker_url), frame(place, args))
+    findings = report(chain(hops, quotas(place, needs)), as_json=args.json)
     return int(any(finding.verdict == "wrong" for finding in findings))
+
+
+def preflight(place: Place) -> Iterator[Finding]:
+    """What has to be known before the quotas."""
+    try:
+        yield credentials(place)
+    except HopError as error:
+        yield error.finding
 
 
 def frame(place: Place, args: argparse.Namespace) -> Iterator[Finding]:

@@ -23,7 +23,7 @@ from typing import Any
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-from local import autoscaling, ecs, kinesis, permissions, policies, queues
+from local import autoscaling, ecs, kinesis, permissions, policies, queues, quotas
 from local.faults import Faults
 
 HOST = "127.0.0.1"
@@ -49,6 +49,7 @@ async def _serve(listener: socket.socket) -> None:
     ecs.correct()
     permissions.correct()
     queues.correct()
+    quotas.correct()
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)

@@ -10,6 +10,7 @@ from stacks.config import Config
 from stacks.github import GithubStack
 from stacks.pipeline import PipelineStack
 from stacks.state import StateStack
+from stacks.versions import finish, name_provider
 
 
 def synthesise(config: Config, environment: str, account: str | None, folder: Path, *, protected: bool = True) -> Path:
@@ -26,5 +27,7 @@ def synthesise(config: Config, environment: str, account: str | None, folder: Pa
         if config.github.repository:
             GithubStack(app, "github", config, environment, account)
     PipelineStack(app, environment, config, account, protected=protected)
+    name_provider(app)
     app.synth()
+    finish(folder)
     return folder / "stacks" / environment

@@ -1,8 +1,8 @@
 """The operators' commands; each runs as `make COMMAND ENVIRONMENT=prod`.
 
-bootstrap makes the state's bucket; plan, outputs and destroy call terraform; image builds and pushes the worker's
-image; deploy does all of it and waits. restart, logs, status, smoke, replay, sources and configure work on a deployed
-environment.
+bootstrap makes the state's bucket; plan, drift, outputs, policy and destroy call terraform; image builds and pushes
+the worker's image; deploy does all of it and waits. restart, logs, status, smoke, replay, sources and configure work on
+a deployed environment.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from botocore.exceptions import ClientError
 
 from cloud.clients import client
 from cloud.errors import ERRORS, Kind, classify, code_of
-from stacks import image, operate, replay, smoke, sources
+from stacks import drift, image, operate, replay, smoke, sources
 from stacks.config import Config, ConfigError
 from stacks.errors import DeployError
 from stacks.names import Names
+from stacks.needs import needs
+from stacks.outputs import POLICY
 from stacks.terraform import Terraform
 
 ROOT = Path(__file__).parent.parent
@@ -49,7 +51,9 @@ def main() -> int:
     parser.add_argument("command", choices=sorted(COMMANDS))
     parser.add_argument("--environment", default=os.environ.get("ENVIRONMENT", "dev"), help="default: dev")
     parser.add_argument("--auto-approve", action="store_true", help="bootstrap, deploy, destroy: do not ask")
-    parser.add_argument("--out", default="", help="plan: save it to this file in the stack's folder")
+    parser.add_argument(
+        "--out", default="", help="plan: save it to this file in the stack's folder; drift: write Markdown to it"
+    )
     parser.add_argument("--plan", default="", help="deploy: the plan that `plan --out` has saved, and nothing else")
     parser.add_argument("--base", default=os.environ.get("BASE", ""), help="image, deploy: the image to build on")
     parser.add_argument("--no-image", action="store_true", help="deploy: only the infrastructure")
@@ -57,6 +61,7 @@ def main() -> int:
     parser.add_argument("--since", type=int, default=15, help="logs: from so many minutes ago (default: 15)")
     parser.add_argument("--from", dest="start", default="", help="replay: from this time, as 2026-01-01T00:00:00Z")
     parser.add_argument("--model", type=Path, help="replay: an exported model, such as models/yolov8m.onnx")
+    parser.add_argument("--name", default="Producer", help="policy: Producer (default), Consumer or Quarantine")
     parser.add_argument("--source", default="", help="configure: the source")
     parser.add_argument("--settings", type=Path, help="configure: its settings, a file of JSON; without, they go")
     parser.add_argument("--follow", action="store_true", help="logs: until Ctrl-C")
@@ -114,9 +119,36 @@ class Operator:
         out = [f"-out={self._args.out}"] if self._args.out else []
         return terraform("plan", "-input=false", *out)
 
+    def drift(self) -> int:
+        """Compares what is deployed with what this checkout says; a difference is a failure."""
+        terraform = self._terraform()
+        self._check_zones()
+        if not terraform.differs("drift"):
+            print("no difference")
+            return 0
+        text = drift.report(terraform.show("drift"), self._args.environment)
+        if self._args.out:
+            Path(self._args.out).write_text(f"{text}\n")
+        print(text)
+        return FAILED
+
+    def needs(self) -> int:
+        """Prints what the environment takes of an account's quotas, for doctor."""
+        print(json.dumps(needs(self._config)))
+        return 0
+
     def outputs(self) -> int:
         """Prints the outputs that the CLIs read with --from-outputs."""
         print(json.dumps(self._terraform().output(), indent=2))
+        return 0
+
+    def policy(self) -> int:
+        """Prints the policy of producers, consumers or those who look after quarantine."""
+        outputs = self._terraform().output()
+        policies = {name.removesuffix(POLICY): output["value"] for name, output in outputs.items() if POLICY in name}
+        if self._args.name not in policies:
+            raise DeployError(f"--name {self._args.name!r}: one of {', '.join(policies)} is needed")
+        print(json.dumps(json.loads(policies[self._args.name]), indent=2))
         return 0
 
     def destroy(self) -> int:
@@ -186,7 +218,8 @@ class Operator:
         print("waiting for the service", flush=True)
         print(f"  {operate.wait_until_stable(ecs, self._config)}")
         for name, output in terraform.output().items():
-            print(f"{name:22} {output['value']}")
+            if not name.endswith(POLICY):
+                print(f"{name:22} {output['value']}")
         return 0
 
     # -- commands for a deployed environment
@@ -374,7 +407,10 @@ def _ask(question: str) -> None:
 COMMANDS: dict[str, Callable[[Operator], int]] = {
     "bootstrap": Operator.bootstrap,
     "plan": Operator.plan,
+    "drift": Operator.drift,
+    "needs": Operator.needs,
     "outputs": Operator.outputs,
+    "policy": Operator.policy,
     "destroy": Operator.destroy,
     "image": Operator.image,
     "deploy": Operator.deploy,

@@ -192,6 +192,10 @@ class ServiceConfig(_Section):
         default="POLLING",
         description="`FANOUT`: Kinesis pushes records, some 0.2 s sooner; for its price see [kcl](kcl.md)",
     )
+    exec: bool = Field(
+        default=False,
+        description="a shell in running tasks (ECS Exec): it is root's, on a root file system that can be written",
+    )
     confidence_threshold: float = Field(default=0.5, ge=0, le=1, description="least confidence of a detection")
     max_detections: int = Field(
         default=100, ge=1, le=1000, description="the most detections of a frame; the most confident stay"

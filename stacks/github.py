@@ -1,8 +1,9 @@
 """What GitHub's workflows may do: they plan with a role that reads and deploy with a role that changes.
 
 Workflows hold no key: GitHub signs their identity, and AWS checks it (OpenID Connect). The plan role is for pull
-requests of the repository, the deploy role for jobs in the GitHub environment of the same name, which reviewers guard.
-An operator applies this stack with `make bootstrap`, so that no workflow can widen its own rights.
+requests of the repository and for the daily comparison of its main branch, the deploy role for jobs in the GitHub
+environment of the same name, which reviewers guard. An operator applies this stack with `make bootstrap`, so that no
+workflow can widen its own rights.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from cdktf_cdktf_provider_aws.provider import AwsProviderDefaultTags
 from constructs import Construct
 
 from contract.metrics import PRODUCERS
+from stacks import shell
 from stacks.account import aws_provider
 from stacks.config import Config
 from stacks.iam import boundary_arn
 from stacks.names import Names
+from stacks.outputs import describe
 from stacks.policies import Statement, allow, condition, document
 from stacks.state import keep_state, state_bucket_name
 
@@ -76,6 +79,7 @@ UNNAMED_READS = (
     "kms:ListResourceTags",
     "ecr:GetAuthorizationToken",
     "sts:GetCallerIdentity",
+    "sns:GetSubscriptionAttributes",
 )
 # The changing actions of these services, for the same reason; a condition limits them to the region.
 UNNAMED_WRITES = (
@@ -83,7 +87,7 @@ UNNAMED_WRITES = (
     "ec2:Detach*", "ec2:Disassociate*", "ec2:Modify*", "ec2:ReleaseAddress", "ec2:Replace*", "ec2:Revoke*",
     "elasticloadbalancing:*", "application-autoscaling:*", "ecs:RegisterTaskDefinition", "ecs:DeregisterTaskDefinition",
     "kms:CreateKey", "kms:TagResource", "kms:PutKeyPolicy", "kms:EnableKeyRotation", "kms:ScheduleKeyDeletion",
-    "logs:PutResourcePolicy", "logs:DeleteResourcePolicy",
+    "logs:PutResourcePolicy", "logs:DeleteResourcePolicy", "sns:SetSubscriptionAttributes", "sns:Unsubscribe",
 )  # fmt: skip
 
 
@@ -124,8 +128,7 @@ def services(config: Config, account: str) -> list[Service]:
             arns("logs", *(f"log-group:{name}{end}" for name in (names.log, names.failures_log) for end in ("", ":*"))),
         ),
         Service(
-            "sns", ("GetTopicAttributes", "GetSubscriptionAttributes", tags),
-            arns("sns", names.own("alarms"), f"{names.own('alarms')}:*"),
+            "sns", ("GetTopicAttributes", tags), arns("sns", names.own("alarms")),
         ),
         Service(
             "events", ("DescribeRule", "ListTargetsByRule", tags), arns("events", f"rule/{names.own('task-failures')}")
@@ -201,10 +204,12 @@ class GithubStack(TerraformStack):
             allow("PassRoles", ["iam:PassRole"], roles),
             allow("WriteState", ["s3:PutObject"], [f"{state}/{key}"]),
         ]
-        self._role("plan", "pull_request", ["plan.yml@*"], plan)
+        branch = f"refs/heads/{config.github.branch}"
+        # GitHub runs schedules on the default branch alone; a pull request's `drift.yml` is one of refs/pull/.
+        self._role("plan", ["pull_request", f"ref:{branch}"], ["plan.yml@*", f"drift.yml@{branch}"], plan)
         # A branch that nobody has reviewed may hold another `deploy.yml`.
-        reviewed = [f"deploy.yml@refs/{ref}" for ref in (f"heads/{config.github.branch}", "tags/v*")]
-        self._role("deploy", f"environment:{environment}", reviewed, deploy)
+        reviewed = [f"deploy.yml@{ref}" for ref in (branch, "refs/tags/v*")]
+        self._role("deploy", [f"environment:{environment}"], reviewed, deploy)
 
     def _role_arns(self) -> list[str]:
         names = (Names(self._config).own(role) for role in PIPELINE_ROLES)
@@ -229,15 +234,17 @@ class GithubStack(TerraformStack):
             allow("Logs", ["logs:CreateLogStream", "logs:PutLogEvents"], used["logs"]),
             # Neither can be limited to resources.
             allow("Others", ["cloudwatch:PutMetricData", "ecr:GetAuthorizationToken"], ["*"]),
+            *(shell.statements(Names(config).arn(account, "logs", f"log-group:{Names(config).log}"))
+              if config.service.exec else ()),
         ]  # fmt: skip
         policy = document(self, "boundary-permissions", statements)
         IamPolicy(self, "boundary", name=Names(config).own("boundary"), policy=policy.json)
 
-    def _role(self, id_: str, subject: str, workflows: list[str], statements: list[Statement]) -> None:
+    def _role(self, id_: str, subjects: list[str], workflows: list[str], statements: list[Statement]) -> None:
         """A role for jobs of this repository.
 
         Args:
-            subject: The end of the identity's subject, after the repository.
+            subjects: The ends of the identity's subject, after the repository.
             workflows: The workflows' files and refs that take it.
         """
         repository = self._config.github.repository
@@ -251,7 +258,11 @@ class GithubStack(TerraformStack):
             principals=[DataAwsIamPolicyDocumentStatementPrincipals(type="Federated", identifiers=[provider])],
             condition=[
                 condition("StringEquals", f"{ISSUER}:aud", "sts.amazonaws.com"),
-                condition("StringLike", f"{ISSUER}:sub", [f"repo:{name}:{subject}" for name in (repository, numbered)]),
+                condition(
+                    "StringLike",
+                    f"{ISSUER}:sub",
+                    [f"repo:{name}:{subject}" for subject in subjects for name in (repository, numbered)],
+                ),
                 condition("StringLike", f"{ISSUER}:job_workflow_ref", files),
             ],
         )
@@ -264,7 +275,8 @@ class GithubStack(TerraformStack):
         )
         policy = document(self, f"{id_}-permissions", statements)
         IamRolePolicy(self, f"{id_}-policy", name="permissions", role=role.id, policy=policy.json)
-        TerraformOutput(self, f"{id_.title()}RoleArn", value=role.arn)
+        output = f"{id_.title()}RoleArn"
+        TerraformOutput(self, output, value=role.arn, description=describe(output))
 
 
 def _cluster(config: Config, account: str) -> str:

@@ -6,6 +6,7 @@ from cdktf import TerraformStack
 from cdktf_cdktf_provider_aws.iam_role import IamRole
 from cdktf_cdktf_provider_aws.iam_role_policy import IamRolePolicy
 
+from stacks import shell
 from stacks.config import Config
 from stacks.leases import INDEX, LeaseTables
 from stacks.names import Names
@@ -74,6 +75,8 @@ def task_role(stack: TerraformStack, config: Config, account: str, tables: Lease
         consumers = ("RegisterStreamConsumer", "DescribeStreamConsumer", "SubscribeToShard")
         arns = [stream_arn, f"{stream_arn}/consumer/{tables.application}:*"]
         statements.append(allow("FanOut", [f"kinesis:{action}" for action in consumers], arns))
+    if config.service.exec:
+        statements += shell.statements(names.arn(account, "logs", f"log-group:{names.log}"))
     return role(stack, config, "task", account, statements)
 
 

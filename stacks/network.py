@@ -21,6 +21,7 @@ from cdktf_cdktf_provider_aws.vpc_endpoint import VpcEndpoint
 from cdktf_cdktf_provider_aws.vpc_security_group_egress_rule import VpcSecurityGroupEgressRule
 from cdktf_cdktf_provider_aws.vpc_security_group_ingress_rule import VpcSecurityGroupIngressRule
 
+from stacks import shell
 from stacks.config import Config
 from stacks.names import Names
 
@@ -94,7 +95,7 @@ class Network:
         if egress == "endpoints":
             group = self._group("endpoints", "the services' endpoints")
             self._ingress("endpoints-from-tasks", group, 443, "tasks", group_id=self.task_group)
-            for service in INTERFACES:
+            for service in (*INTERFACES, *([shell.INTERFACE] if self._config.service.exec else ())):
                 self._endpoint(
                     service,
                     kind="Interface",

@@ -7,6 +7,7 @@ from cdktf_cdktf_provider_aws.data_aws_caller_identity import DataAwsCallerIdent
 from cdktf_cdktf_provider_aws.provider import AwsProviderDefaultTags
 from constructs import Construct
 
+from stacks.access import access_policies
 from stacks.account import aws_provider
 from stacks.autoscaling import Autoscaling
 from stacks.config import Config
@@ -14,6 +15,7 @@ from stacks.failures import TaskFailures
 from stacks.leases import LeaseTables
 from stacks.network import Network
 from stacks.observability import Observability
+from stacks.outputs import describe
 from stacks.protection import protect
 from stacks.registry import Registry
 from stacks.replication import replicate
@@ -65,4 +67,5 @@ class PipelineStack(TerraformStack):
             "FailuresLogGroupName": failures.log_group,
             "Region": config.region,
         }.items():
-            TerraformOutput(self, name, value=value)
+            TerraformOutput(self, name, value=value, description=describe(name))
+        access_policies(self, config, caller.account_id)

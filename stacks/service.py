@@ -33,7 +33,7 @@ from cdktf_cdktf_provider_aws.lb_listener_rule import (
 )
 from cdktf_cdktf_provider_aws.lb_target_group import LbTargetGroup, LbTargetGroupHealthCheck
 
-from stacks import iam, image
+from stacks import iam, image, shell
 from stacks.config import Config
 from stacks.leases import LeaseTables
 from stacks.names import Names
@@ -80,6 +80,7 @@ class Service:
             "cluster",
             name=Names(config).cluster,
             setting=[EcsClusterSetting(name="containerInsights", value="enabled")],
+            configuration=shell.logged(logs.name) if config.service.exec else None,
         )
         service = config.service
         self.definition = EcsTaskDefinition(
@@ -116,6 +117,7 @@ class Service:
             deployment_maximum_percent=200,
             deployment_circuit_breaker=EcsServiceDeploymentCircuitBreaker(enable=True, rollback=True),
             propagate_tags="SERVICE",
+            enable_execute_command=service.exec,
             network_configuration=EcsServiceNetworkConfiguration(
                 subnets=network.private, security_groups=[network.task_group], assign_public_ip=False
             ),
@@ -163,7 +165,7 @@ class Service:
             "image": f"{registry.repository.repository_url}:{image.tag(config)}",
             "essential": True,
             "user": NON_ROOT,
-            "readonlyRootFilesystem": True,
+            "readonlyRootFilesystem": not config.service.exec,
             "linuxParameters": {"initProcessEnabled": True},
             "stopTimeout": config.service.shutdown_grace_seconds + STOP_TIMEOUT_MARGIN_SECONDS,
             "mountPoints": [{"sourceVolume": "scratch", "containerPath": "/tmp", "readOnly": False}],  # noqa: S108

@@ -11,6 +11,7 @@ from constructs import Construct
 
 from stacks.account import aws_provider
 from stacks.config import Config
+from stacks.outputs import describe
 from stacks.protection import protect
 from stacks.storage import expire, private_bucket
 
@@ -45,4 +46,4 @@ class StateStack(TerraformStack):
         bucket = private_bucket(self, "state", state_bucket_name(account, config.region), versioning=True)
         protect([bucket], protected=True)
         expire(self, "state", bucket, OLD_VERSIONS_DAYS, current=False)
-        TerraformOutput(self, "StateBucketName", value=bucket.bucket)
+        TerraformOutput(self, "StateBucketName", value=bucket.bucket, description=describe("StateBucketName"))

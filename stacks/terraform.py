@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from stacks.errors import DeployError
+
+# https://developer.hashicorp.com/terraform/cli/commands/plan#detailed-exitcode
+DIFFERENT_STATUS: Final = 2
 
 
 class Terraform:
@@ -17,12 +21,12 @@ class Terraform:
         self._folder = folder
 
     def init(self) -> None:
-        """Installs the provider and finds the state.
+        """Installs the provider that the lock allows, and no other, and finds the state.
 
         Raises:
             DeployError: If it fails; terraform has printed why.
         """
-        done = self._run("init", "-input=false", "-reconfigure", capture=True)
+        done = self._run("init", "-input=false", "-reconfigure", "-lockfile=readonly", capture=True)
         if done.returncode:
             print(done.stdout + done.stderr)
             raise DeployError("terraform init failed, see above")
@@ -30,6 +34,18 @@ class Terraform:
     def __call__(self, *arguments: str) -> int:
         """Runs a command; gives its status."""
         return self._run(*arguments).returncode
+
+    def differs(self, plan: str) -> bool:
+        """Whether a plan, which is saved, would change anything.
+
+        Raises:
+            DeployError: If there is none; terraform has printed why.
+        """
+        done = self._run("plan", "-input=false", "-no-color", "-detailed-exitcode", f"-out={plan}", capture=True)
+        if done.returncode not in (0, DIFFERENT_STATUS):
+            print(done.stdout + done.stderr, file=sys.stderr)
+            raise DeployError("terraform plan failed, see above")
+        return done.returncode == DIFFERENT_STATUS
 
     def output(self) -> dict[str, Any]:
         """The outputs of the applied stack, in terraform's own form.

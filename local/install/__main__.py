@@ -39,6 +39,7 @@ LAYERS: Final = {
     ),
     "quantise": Layer(".venv-quantise", "what quantises models", "0.5 GB, a minute"),
     "scan": Layer(".venv-scan", "what scans", "0.5 GB, a minute"),
+    "cdktn": Layer(".venv-cdktn", "what docs/cdktf.md compares", "0.4 GB, a minute"),
 }
 
 

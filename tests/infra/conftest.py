@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,25 @@ def synth(tmp_path: Path) -> Synth:
     return run
 
 
+def synthesise_hcl(values: dict[str, Any], folder: Path, account: str | None = None) -> Path:
+    """Synthesises HCL for people; gives the stack's folder. Node reads the variable for it when it starts, so it is
+    another process."""
+    code = (
+        "import json, sys; from pathlib import Path\n"
+        "from stacks.app import synthesise; from stacks.config import Config\n"
+        "print(synthesise(Config.of(json.loads(sys.argv[1])), 'test', sys.argv[2] or None, Path(sys.argv[3])))"
+    )
+    if not shutil.which("node"):
+        pytest.skip("node is not installed; CDK for Terraform needs it")
+    folder.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(values), account or "", str(folder)],
+        cwd=ROOT, env=os.environ | {"SYNTH_HCL_OUTPUT": "true"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())
+
+
 def skip_without_provider(text: str) -> None:
     """Skips if that is what terraform complains of; any other failure is one of the test."""
     for line in text.splitlines():
@@ -45,26 +65,37 @@ def skip_without_provider(text: str) -> None:
 
 
 class Terraform:
-    """The real terraform in a synthesised stack's folder, on the embedded AWS."""
+    """The real terraform in a synthesised stack's folder, on the embedded AWS.
 
-    def __init__(self, folder: Path, aws: Aws) -> None:
-        self.folder = folder
-        self._env = aws_environment(aws.url) | {"TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
+    Args:
+        program: Another that takes the same commands.
+        variables: Of its environment.
+
+    Attributes:
+        credentials: Variables of who runs the commands, over those of an administrator.
+    """
+
+    def __init__(
+        self, folder: Path, aws: Aws, program: str = "terraform", variables: dict[str, str] | None = None
+    ) -> None:
+        self.folder, self._program = folder, program
+        common = {"TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
+        self._env = aws_environment(aws.url) | common | (variables or {})
         self.credentials: dict[str, str] = {}
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs a command; fails the test with its output when it fails."""
         env = self._env | self.credentials
         done = subprocess.run(
-            ["terraform", *arguments], cwd=self.folder, env=env, capture_output=True, text=True, check=False
+            [self._program, *arguments], cwd=self.folder, env=env, capture_output=True, text=True, check=False
         )
         if check and done.returncode:
-            pytest.fail(f"terraform {arguments[0]}: {done.stdout[-3000:]}{done.stderr[-3000:]}")
+            pytest.fail(f"{self._program} {arguments[0]}: {done.stdout[-3000:]}{done.stderr[-3000:]}")
         return done
 
     def init(self) -> None:
-        """Installs the provider; skips if it cannot be had."""
-        done = self.run("init", "-input=false", "-no-color", check=False)
+        """Installs the locked provider; skips if it cannot be had."""
+        done = self.run("init", "-input=false", "-lockfile=readonly", "-no-color", check=False)
         skip_without_provider(done.stderr)
         assert done.returncode == 0, done.stderr
 

@@ -35,6 +35,10 @@ def test_plan_asks_for_the_bootstrap_and_works_after_it(checkout: Callable[[str]
     planned = operator.succeed("plan", "--out", "plan")
     synthesised = json.loads((operator.stack.folder / "cdk.tf.json").read_text())["resource"]
     assert f"{sum(map(len, synthesised.values()))} to add, 0 to change, 0 to destroy" in planned
+    different = operator.run("drift", "--out", str(operator.folder / "drift.md"))
+    assert (different.returncode, different.stderr) == (1, "")
+    assert (operator.folder / "drift.md").read_text() == different.stdout
+    assert "Nobody has changed what is deployed" in different.stdout
     assert "error: nothing is deployed here" in operator.run("outputs").stderr
     # Before the first deployment there is no registry to push to.
     refused = operator.run("image")

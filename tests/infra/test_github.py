@@ -38,7 +38,10 @@ SUBJECTS = {
     "repo:owner@77/cv2kinesis@123456:pull_request": "plan",
     "repo:owner/cv2kinesis:environment:test": "deploy",
     "repo:owner@77/cv2kinesis@123456:environment:test": "deploy",
-    "repo:owner/cv2kinesis:ref:refs/heads/main": None,
+    "repo:owner/cv2kinesis:ref:refs/heads/main": "plan",
+    "repo:owner@77/cv2kinesis@123456:ref:refs/heads/main": "plan",
+    "repo:owner/cv2kinesis:ref:refs/heads/mine": None,
+    "repo:owner/cv2kinesis:ref:refs/tags/v1.2.0": None,
     "repo:owner/cv2kinesis:environment:prod": None,
     "repo:another/cv2kinesis:environment:test": None,
     "repo:owner-2/cv2kinesis:environment:test": None,
@@ -47,6 +50,9 @@ SUBJECTS = {
 }
 WORKFLOWS = {
     "plan.yml@refs/pull/7/merge": "plan",
+    "drift.yml@refs/heads/main": "plan",
+    "drift.yml@refs/heads/mine": None,
+    "drift.yml@refs/pull/7/merge": None,
     "deploy.yml@refs/heads/main": "deploy",
     "deploy.yml@refs/tags/v1.2.0": "deploy",
     "deploy.yml@refs/heads/mine": None,

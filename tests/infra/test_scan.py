@@ -1,4 +1,7 @@
-"""checkov on everything that is deployed: each failed check has a reason in `.checkov.yaml`, and no reason is stale."""
+"""What is deployed, scanned: checkov, parliament for the policies, tflint for what AWS takes.
+
+Each failed check has a reason in `.checkov.yaml` or `.parliament.yaml`, and no reason is stale.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,8 @@ import pytest
 
 from local.processes import ROOT
 from stacks.config import Config
-from tests.infra.conftest import ACCOUNT, Synth
+from tests.infra import policies, tools
+from tests.infra.conftest import ACCOUNT, Synth, synthesise_hcl
 
 CHECKOV = ROOT / ".venv-scan/bin/checkov"
 CONFIG = ROOT / ".checkov.yaml"
@@ -60,3 +65,49 @@ def test_every_failed_check_has_its_reason_and_every_reason_its_check(synth: Syn
     # Each exception stands below a reason.
     for block in re.split(r"(?<=\d)\n(?=  #)", text.partition("skip-check:\n")[2]):
         assert block.startswith("  # ")
+
+
+@pytest.mark.thorough
+def test_every_finding_in_a_policy_has_its_reason_and_every_reason_its_finding(synth: Synth, tmp_path: Path) -> None:
+    if not policies.PARLIAMENT.exists():
+        pytest.skip("parliament is not installed: make setup-scan")
+    synth()  # skips without node
+    from stacks.app import synthesise
+
+    found = []
+    for name, values in VARIANTS.items():
+        synthesise(Config.of(values), "test", ACCOUNT, tmp_path / name)
+        folder = tmp_path / f"policies-{name}"
+        folder.mkdir()
+        policies.write(tmp_path / name / "stacks", folder)
+        found += policies.findings(folder)
+    assert [finding for finding in found if not policies.excepted(finding)] == []
+    needed = {(f["issue"], policies.file_of(f)) for f in found}
+    stale = [
+        (issue, pattern)
+        for issue, pattern in policies.exceptions()
+        if not any(issue == other and fnmatch(file, pattern) for other, file in needed)
+    ]
+    assert stale == []
+
+
+@pytest.mark.thorough
+def test_tflint_and_its_rules_for_aws_find_nothing(tmp_path: Path) -> None:
+    if not tools.TFLINT.exists():
+        pytest.skip("tflint is not there: make setup-tflint")
+
+    def lint() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(tools.TFLINT), "--chdir", str(tmp_path), "--recursive", "--config", str(ROOT / ".tflint.hcl"),
+             "--format", "compact"],
+            env=os.environ | {"TFLINT_PLUGIN_DIR": str(tools.PLUGINS)}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    stacks = {name: synthesise_hcl(values, tmp_path / name, ACCOUNT) for name, values in VARIANTS.items()}
+    done = lint()
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    # It would find what terraform lets pass, and AWS refuses.
+    path = stacks["default"] / "cdk.tf"
+    text = path.read_text()
+    path.write_text(text.replace('load_balancer_type = "application"', 'load_balancer_type = "applicaton"'))
+    assert "aws_lb_invalid_load_balancer_type" in lint().stdout

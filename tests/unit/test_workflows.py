@@ -19,7 +19,7 @@ def steps(name: str) -> list[dict[str, Any]]:
 
 
 def test_there_are_tests_a_plan_and_a_deployment() -> None:
-    assert set(WORKFLOWS) == {"test", "plan", "deploy"}
+    assert set(WORKFLOWS) == {"test", "plan", "deploy", "drift"}
 
 
 @pytest.mark.parametrize("name", sorted(WORKFLOWS))
@@ -42,7 +42,7 @@ def test_they_may_read_the_code_and_nothing_else_by_default(name: str) -> None:
             assert step["with"]["persist-credentials"] is False
 
 
-def test_only_the_plan_writes_comments_and_only_it_and_the_deployment_have_an_identity() -> None:
+def test_who_has_an_identity_and_who_writes_comments_and_issues() -> None:
     granted = {
         (name, permission)
         for name, workflow in WORKFLOWS.items()
@@ -50,7 +50,10 @@ def test_only_the_plan_writes_comments_and_only_it_and_the_deployment_have_an_id
         for permission, level in job.get("permissions", {}).items()
         if level == "write"
     }
-    assert granted == {("plan", "id-token"), ("plan", "pull-requests"), ("deploy", "id-token")}
+    assert granted == {
+        ("plan", "id-token"), ("plan", "pull-requests"), ("drift", "id-token"), ("drift", "issues"),
+        ("deploy", "id-token"),
+    }  # fmt: skip
 
 
 def test_a_deployment_waits_for_its_environment_and_is_alone() -> None:
@@ -59,7 +62,8 @@ def test_a_deployment_waits_for_its_environment_and_is_alone() -> None:
     assert job["environment"] == "${{ matrix.environment }}"
     assert sorted(job["strategy"]["matrix"]["environment"]) == environments
     assert WORKFLOWS["deploy"]["concurrency"]["cancel-in-progress"] is False
-    assert sorted(WORKFLOWS["plan"]["jobs"]["plan"]["strategy"]["matrix"]["environment"]) == environments
+    for name in ("plan", "drift"):
+        assert sorted(WORKFLOWS[name]["jobs"][name]["strategy"]["matrix"]["environment"]) == environments
 
 
 def test_a_plan_that_loses_data_stops_the_deployment_before_it_begins() -> None:
@@ -67,8 +71,34 @@ def test_a_plan_that_loses_data_stops_the_deployment_before_it_begins() -> None:
     assert names.index("nothing that holds data is replaced or destroyed") < names.index("deploy")
 
 
-def test_every_exported_model_is_cached_but_not_what_the_checkout_brings() -> None:
-    [cache] = [step["with"] for step in steps("deploy") if step.get("uses", "").startswith("actions/cache")]
-    kept = ["models/*.onnx", "models/*.onnx.sha256"]
-    assert cache["path"].splitlines() == [*kept, "!models/street.onnx", "!models/street.onnx.sha256"]
-    assert "${{ matrix.environment }}" in cache["key"]  # each may have its own model
+@pytest.mark.parametrize("name", sorted(WORKFLOWS))
+def test_actions_are_commits_with_their_versions(name: str) -> None:
+    text = (ROOT / f".github/workflows/{name}.yml").read_text()
+    used = re.findall(r"uses: (.+)", text)
+    assert len(used) == sum("uses" in step for step in steps(name)) > 0
+    # Tags move; Dependabot raises both, commit and comment.
+    assert [
+        action for action in used if not re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action)
+    ] == []
+
+
+def test_one_action_has_one_commit() -> None:
+    used = {step["uses"] for name in WORKFLOWS for step in steps(name) if "uses" in step}
+    assert len(used) == len({action.partition("@")[0] for action in used})
+
+
+def test_who_has_an_identity_takes_nothing_from_a_cache() -> None:
+    with_identity = [
+        job
+        for workflow in WORKFLOWS.values()
+        for job in workflow["jobs"].values()
+        if job.get("permissions", {}).get("id-token") == "write"
+    ]
+    assert with_identity
+    for job in with_identity:
+        for step in job["steps"]:
+            action, inputs = step.get("uses", "").partition("@")[0], step.get("with", {})
+            assert not action.startswith("actions/cache")
+            assert "cache" not in inputs
+            if action == "actions/setup-node":  # which caches by itself for some package managers
+                assert inputs["package-manager-cache"] is False

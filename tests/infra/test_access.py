@@ -1,0 +1,133 @@
+"""Producers and consumers with the policies that a deployment gives out, and with nothing else, under enforced IAM."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from contract.message import QuarantineMessage
+from contract.metrics import PRODUCERS
+from local.permissions import enforcement
+from local.processes import ROOT, Aws
+from local.resources import aws_environment, client
+from tests.infra.conftest import ACCOUNT, Synth, Terraform
+from tests.infra.privileges import Call, allowed
+from tests.infra.test_apply import administrator_of, role
+from tests.pictures import street_jpeg
+from tests.unit.test_message import RESULT
+
+REGION = "eu-central-1"
+# What the policies name, without the rest of the stack.
+TARGETS = ("aws_kinesis_stream.stream", "aws_sqs_queue.results", "aws_sqs_queue.quarantine", "aws_s3_bucket.frames")
+VALUES = {"suffix": "-access"}
+TIME = "2026-01-01T00:00:00.000000Z"
+
+
+def test_the_policies_name_this_deployment_and_nothing_else(synth: Synth) -> None:
+    stack = synth(VALUES, account=ACCOUNT)
+    found = {name: output for name, output in stack["output"].items() if name.endswith("Policy")}
+    assert found.keys() == {"ProducerPolicy", "ConsumerPolicy", "QuarantinePolicy"}
+    for name in found:
+        document = stack["data"]["aws_iam_policy_document"][f"access-{name.removesuffix('Policy').lower()}"]
+        for statement in document["statement"]:
+            assert statement.get("effect", "Allow") == "Allow"
+            assert not any("*" in action for action in statement["actions"])
+            if statement["actions"] == ["cloudwatch:PutMetricData"]:
+                [limit] = statement["condition"]
+                assert (limit["variable"], limit["values"]) == ("cloudwatch:namespace", [PRODUCERS])
+            else:
+                assert all("-access" in resource for resource in statement["resources"])
+
+
+def test_every_output_says_what_it_is(synth: Synth, tmp_path: Path) -> None:
+    synth({"github": {"repository": "owner/cv2kinesis"}}, account=ACCOUNT)
+    for path in (tmp_path / "cdktf.out/stacks").glob("*/cdk.tf.json"):
+        outputs = json.loads(path.read_text())["output"]
+        assert outputs
+        assert [name for name, output in outputs.items() if not output.get("description")] == []
+
+
+@pytest.mark.thorough
+def test_the_clis_work_with_their_policies_alone(
+    synth: Synth, terraform: Callable[[str], Terraform], aws: Aws, tmp_path: Path
+) -> None:
+    synth(VALUES)
+    stack = terraform("test")
+    stack.init()
+    stack.apply(*(f"-target={target}" for target in TARGETS))
+    stack.apply("-refresh-only")  # outputs of what is not a target
+    outputs = {name: output["value"] for name, output in json.loads(stack.run("output", "-json").stdout).items()}
+    (tmp_path / "outputs.json").write_text(json.dumps(outputs))
+    administrator = administrator_of(aws)
+    credentials = {
+        who: role(aws, administrator, f"access-{who}", json.loads(outputs[f"{who}Policy"])["Statement"])
+        for who in ("Producer", "Consumer", "Quarantine")
+    }
+
+    def cli(who: str, module: str, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", module, *arguments, "--from-outputs", str(tmp_path / "outputs.json")],
+            cwd=ROOT, env=aws_environment(aws.url) | credentials[who], capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr + done.stdout
+        return done.stdout
+
+    frame = announce(aws, outputs)
+    with enforcement(aws.url):
+        cli("Producer", "producer", "send", "demo", "--limit", "3", "--source-id", "gate")
+        cli("Consumer", "consumer", "save", str(tmp_path / "saved"), "--limit", "1", "--idle-exit", "60")
+        assert [path.read_bytes() for path in (tmp_path / "saved").rglob("*.jpg")] == [frame]
+        assert "door" in cli("Quarantine", "consumer", "quarantine", "list")
+        cli("Quarantine", "consumer", "quarantine", "redrive", "--all")
+        for who, calls in forbidden(outputs).items():
+            assert (who, {call.name for call in calls if allowed(aws, REGION, credentials[who], call)}) == (who, set())
+    assert on_the_stream(aws, outputs) == 4  # and the one that was in quarantine
+
+
+def announce(aws: Aws, outputs: dict[str, str]) -> bytes:
+    """What a worker leaves: a frame with its result, a record in quarantine with its notice; gives the frame."""
+    s3, sqs, bucket, frame = client("s3", aws.url), client("sqs", aws.url), outputs["S3BucketName"], street_jpeg()
+    result = RESULT | {"bucket": bucket, "key": "frames/cam/2026-01-01/00/s-000000000.jpg"}
+    notice = QuarantineMessage(
+        bucket=bucket, key="quarantine/door/2026-01-01/00/s1-000000000.bin", reason="not_jpeg", detail="x", size=3,
+        frame_id="door/s1/000000000", source="door", stream_name=outputs["KinesisStreamName"],
+        shard_id="shardId-000000000000", sequence_number="1", arrived_at=TIME, quarantined_at=TIME,
+    )  # fmt: skip
+    s3.put_object(Bucket=bucket, Key=result["key"], Body=frame)
+    s3.put_object(Bucket=bucket, Key=notice.key, Body=b"bad")
+    sqs.send_message(QueueUrl=outputs["SQSQueueURL"], MessageBody=json.dumps(result))
+    sqs.send_message(QueueUrl=outputs["QuarantineQueueURL"], MessageBody=notice.to_json())
+    return frame
+
+
+def on_the_stream(aws: Aws, outputs: dict[str, str]) -> int:
+    kinesis, stream = client("kinesis", aws.url), outputs["KinesisStreamName"]
+    iterator = kinesis.get_shard_iterator(
+        StreamName=stream, ShardId="shardId-000000000000", ShardIteratorType="TRIM_HORIZON"
+    )["ShardIterator"]
+    return len(kinesis.get_records(ShardIterator=iterator)["Records"])
+
+
+def forbidden(outputs: dict[str, str]) -> dict[str, list[Call]]:
+    """Calls that each might try with the others' rights."""
+    stream, bucket = outputs["KinesisStreamName"], outputs["S3BucketName"]
+    results, quarantine = outputs["SQSQueueURL"], outputs["QuarantineQueueURL"]
+    send = Call("kinesis", "send", lambda c: c.put_record(StreamName=stream, Data=b"x", PartitionKey="x"))
+    take = Call("sqs", "take results", lambda c: c.receive_message(QueueUrl=results, VisibilityTimeout=0))
+    notices = Call("sqs", "take notices", lambda c: c.receive_message(QueueUrl=quarantine, VisibilityTimeout=0))
+    announce = Call("sqs", "announce", lambda c: c.send_message(QueueUrl=results, MessageBody="x"))
+    look = Call("s3", "read a frame", lambda c: c.get_object(Bucket=bucket, Key="frames/x"))
+    write = Call("s3", "write a frame", lambda c: c.put_object(Bucket=bucket, Key="frames/x", Body=b""))
+    bad = Call("s3", "read quarantine", lambda c: c.get_object(Bucket=bucket, Key="quarantine/x"))
+    state = Call("s3", "read the worker's state", lambda c: c.get_object(Bucket=bucket, Key="state/x"))
+    read = Call("kinesis", "describe another", lambda c: c.describe_stream_summary(StreamName="other"))
+    return {
+        "Producer": [take, notices, announce, look, write, bad, state, read],
+        "Consumer": [send, notices, announce, write, bad, state, read],
+        "Quarantine": [take, announce, look, write, state, read],
+    }
