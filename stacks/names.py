@@ -13,7 +13,7 @@ from stacks.config import Config
 ALARMS: Final = (
     "lag", "unowned", "waiting", "dead-letters", "quarantine", "write-throttled", "read-throttled", "unhealthy",
     "crash-loop", "frames-stopped", "results-age", "tasks-missing",
-    "metrics-missing",
+    "metrics-missing", "lines-dropped",
 )  # fmt: skip
 SCALING_ALARMS: Final = ("wake", "knock", "sleep", "out", "out-unowned", "in")
 

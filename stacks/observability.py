@@ -122,6 +122,7 @@ class Observability:
             "waiting": of_workers(config, "WaitingSeconds", "Maximum"),
             "since-read": of_workers(config, "SecondsSinceRead", "Maximum"),
             "workers": of_workers(config, "Workers"),
+            "lines-dropped": of_workers(config, "LinesDropped"),
             "dead-letters": queue(storage.dead_letters.name),
             "results": queue(storage.results.name),
             "quarantine": queue(storage.quarantine.name),
@@ -167,6 +168,9 @@ class Observability:
             metrics["results-age"],
             QUEUE_RETENTION_SECONDS * LAG_OF_RETENTION,
             1,
+        )
+        self._alarm(
+            "lines-dropped", "Lines of the log were dropped, metrics among them", metrics["lines-dropped"], 0, 1
         )
         # No worker runs, or workers start and die again and again.
         self._alarm_on(
@@ -240,7 +244,7 @@ class Observability:
             "Quarantine and dead letters": ("quarantined", "quarantine", "dead-letters"),
             "Results waiting": ("results",),
             "Age of the oldest result": ("results-age",),
-            "Throttled": ("write-throttled", "read-throttled"),
+            "Throttled, and lines of the log dropped": ("write-throttled", "read-throttled", "lines-dropped"),
             "Tasks": ("wanted", "tasks", "unhealthy", "failures"),
             "CPU and memory": ("cpu", "memory"),
             "What costs: tasks": ("tasks",),

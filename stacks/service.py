@@ -182,6 +182,11 @@ class Service:
                     "awslogs-group": self.log_group,
                     "awslogs-region": config.region,
                     "awslogs-stream-prefix": CONTAINER,
+                    # AWS's default since June 2025, non-blocking, drops what finds no room in its buffer, and counts
+                    # nothing. The worker waits for no reader of its output: it keeps lines itself, counts what finds
+                    # no room (`kcl_worker/operating/outlet.py`) and tells. A buffer's size has no meaning here.
+                    # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_LogConfiguration.html
+                    "mode": "blocking",
                 },
             },
         }

@@ -104,6 +104,8 @@ def test_the_service(synth: Synth) -> None:
         '"stopTimeout" = 100', '"containerPath" = "/tmp"', '"name" = "SQS_QUEUE_URL"',
     ):  # fmt: skip
         assert text in container
+    # The default would drop lines, and with them metrics, uncounted.
+    assert '"mode" = "blocking"' in container
     logs = stack["resource"]["aws_cloudwatch_log_group"]["logs"]
     assert (logs["name"], logs["retention_in_days"]) == ("/ecs/videoPipeline", 30)
 
@@ -286,7 +288,7 @@ def test_the_alarms_tell_a_topic(synth: Synth) -> None:
     names = {alarm["alarm_name"].removeprefix("cv2kinesis-") for alarm in alarms.values()}
     assert names == {
         "lag", "dead-letters", "quarantine", "write-throttled", "read-throttled", "unhealthy", "frames-stopped",
-        "crash-loop", "unowned", "waiting", "results-age", "tasks-missing", "metrics-missing",
+        "crash-loop", "unowned", "waiting", "results-age", "tasks-missing", "metrics-missing", "lines-dropped",
     }  # fmt: skip
     assert all(alarm["alarm_actions"] == ["${aws_sns_topic.alarms.arn}"] for alarm in alarms.values())
     assert all(alarm["treat_missing_data"] == "notBreaching" for alarm in alarms.values())
