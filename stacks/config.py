@@ -267,10 +267,17 @@ class StorageConfig(_Section):
 
 
 class AlarmConfig(_Section):
-    """Who gets the alarms."""
+    """Who gets the alarms, and what a month may cost."""
 
     email: str = Field(
         default="", pattern=r"^(\S+@\S+)?$", description="address for the alarms; its owner has to confirm"
+    )
+    budget: float = Field(
+        default=0,
+        ge=0,
+        le=1e9,
+        description="dollars a month; the alarms' topic is told at 80 % and at all of it, and when AWS expects more; "
+        "0: no budget ([cost](cost.md#a-budget))",
     )
 
 
@@ -312,9 +319,9 @@ class Config(_Section):
     @model_validator(mode="after")
     def _check_tags(self) -> Self:
         # The stack sets them, and the workflows' roles go by them; IAM does not tell Project from project.
-        if taken := [key for key in self.tags if key.lower() in ("project", "environment")]:
+        if taken := [key for key in self.tags if key.lower() in ("project", "environment", "pipeline")]:
             raise ValueError(
-                f"tags.{taken[0]}: `project` and `environment` are the stack's own; any other key is allowed"
+                f"tags.{taken[0]}: `project`, `environment` and `pipeline` are the stack's own; other keys are allowed"
             )
         return self
 

@@ -125,6 +125,9 @@ def services(config: Config, account: str) -> list[Service]:
             arns("sns", names.own("alarms"), f"{names.own('alarms')}:*"),
         ),
         Service(
+            "budgets", ("ViewBudget", tags), (f"arn:aws:budgets::{account}:budget/{names.own('budget')}",)
+        ),
+        Service(
             "events", ("DescribeRule", "ListTargetsByRule", tags), arns("events", f"rule/{names.own('task-failures')}")
         ),
         Service(

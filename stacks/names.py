@@ -9,6 +9,8 @@ from typing import Final
 
 from stacks.config import Config
 
+# The tag that tells an account's environments apart on the bill.
+PIPELINE_TAG: Final = "pipeline"
 # Of the alarms that tell the topic, and of those that change the number of tasks.
 ALARMS: Final = (
     "lag", "unowned", "waiting", "dead-letters", "quarantine", "write-throttled", "read-throttled", "unhealthy",

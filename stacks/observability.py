@@ -1,4 +1,4 @@
-"""Alarms to an SNS topic, and the dashboard."""
+"""Alarms, which tell the topic, and the dashboard."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from typing import Any
 from cdktf import Fn, TerraformStack
 from cdktf_cdktf_provider_aws.cloudwatch_dashboard import CloudwatchDashboard
 from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import CloudwatchMetricAlarm
-from cdktf_cdktf_provider_aws.kms_key import KmsKey
-from cdktf_cdktf_provider_aws.sns_topic import SnsTopic
-from cdktf_cdktf_provider_aws.sns_topic_subscription import SnsTopicSubscription
 
 from contract.metrics import WORKERS
 from stacks.config import Config
@@ -19,6 +16,7 @@ from stacks.metrics import Metric, of_workers, query, result
 from stacks.names import Names
 from stacks.service import Service
 from stacks.storage import QUEUE_RETENTION_SECONDS, Storage
+from stacks.topic import AlarmTopic
 
 # Share of the retention after which unread records are in danger.
 LAG_OF_RETENTION = 0.5
@@ -43,20 +41,13 @@ class Observability:
         self,
         stack: TerraformStack,
         config: Config,
-        account: str,
+        topic: AlarmTopic,
         storage: Storage,
         tables: LeaseTables,
         service: Service,
         failures: TaskFailures,
     ) -> None:
-        self._stack, self._config = stack, config
-        self.topic = SnsTopic(
-            stack, "alarms", name=Names(config).own("alarms"), kms_master_key_id=self._key(account).arn
-        )
-        if config.alarms.email:
-            SnsTopicSubscription(
-                stack, "alarms-email", topic_arn=self.topic.arn, protocol="email", endpoint=config.alarms.email
-            )
+        self._stack, self._config, self._topic = stack, config, topic
         metrics = self._metrics(config, storage, tables, service) | {"failures": failures.metric}
         self._alarms(metrics)
         CloudwatchDashboard(
@@ -64,34 +55,6 @@ class Observability:
             "dashboard",
             dashboard_name=Names(config).dashboard,
             dashboard_body=Fn.jsonencode({"widgets": self._widgets(metrics)}),
-        )
-
-    def _key(self, account: str) -> KmsKey:
-        """The topic's key: CloudWatch cannot use the key that SNS makes by default."""
-        # In a key's policy the resource `*` means this key.
-        statements = [
-            {
-                "Sid": "Administer",
-                "Effect": "Allow",
-                "Principal": {"AWS": f"arn:aws:iam::{account}:root"},
-                "Action": "kms:*",
-                "Resource": "*",
-            },
-            {
-                "Sid": "Publish",
-                "Effect": "Allow",
-                "Principal": {"Service": "cloudwatch.amazonaws.com"},
-                "Action": ["kms:Decrypt", "kms:GenerateDataKey*"],
-                "Resource": "*",
-            },
-        ]
-        return KmsKey(
-            self._stack,
-            "alarms-key",
-            description=Names(self._config).own("alarms"),
-            enable_key_rotation=True,
-            deletion_window_in_days=7,
-            policy=Fn.jsonencode({"Version": "2012-10-17", "Statement": statements}),
         )
 
     @staticmethod
@@ -208,8 +171,8 @@ class Observability:
                 result(expression),
             ],
             treat_missing_data="notBreaching",
-            alarm_actions=[self.topic.arn],
-            ok_actions=[self.topic.arn],
+            alarm_actions=[self._topic.arn],
+            ok_actions=[self._topic.arn],
         )
 
     def _alarm(
@@ -229,8 +192,8 @@ class Observability:
             comparison_operator="GreaterThanThreshold",
             threshold=threshold,
             treat_missing_data="notBreaching",
-            alarm_actions=[self.topic.arn],
-            ok_actions=[self.topic.arn],
+            alarm_actions=[self._topic.arn],
+            ok_actions=[self._topic.arn],
         )
 
     def _widgets(self, metrics: dict[str, Metric]) -> list[dict[str, Any]]:

@@ -9,9 +9,11 @@ from constructs import Construct
 
 from stacks.account import aws_provider
 from stacks.autoscaling import Autoscaling
+from stacks.budget import limit
 from stacks.config import Config
 from stacks.failures import TaskFailures
 from stacks.leases import LeaseTables
+from stacks.names import PIPELINE_TAG, Names
 from stacks.network import Network
 from stacks.observability import Observability
 from stacks.protection import protect
@@ -21,6 +23,7 @@ from stacks.service import Service
 from stacks.state import keep_state
 from stacks.storage import Storage
 from stacks.stream import Stream
+from stacks.topic import AlarmTopic
 
 
 class PipelineStack(TerraformStack):
@@ -35,7 +38,8 @@ class PipelineStack(TerraformStack):
         self, scope: Construct, id_: str, config: Config, account: str | None = None, *, protected: bool = True
     ) -> None:
         super().__init__(scope, id_)
-        tags = AwsProviderDefaultTags(tags={"project": "cv2kinesis", "environment": id_, **config.tags})
+        own = {"project": "cv2kinesis", "environment": id_, PIPELINE_TAG: Names(config).own()}
+        tags = AwsProviderDefaultTags(tags={**own, **config.tags})
         aws_provider(self, config, default_tags=[tags])
         keep_state(self, config, f"{id_}/terraform.tfstate", account)
         caller = DataAwsCallerIdentity(self, "caller")
@@ -49,7 +53,10 @@ class PipelineStack(TerraformStack):
         service = Service(self, config, caller.account_id, network, stream, storage, tables, registry)
         Autoscaling(self, config, service)
         failures = TaskFailures(self, config, service)
-        observability = Observability(self, config, caller.account_id, storage, tables, service, failures)
+        topic = AlarmTopic(self, config, caller.account_id)
+        Observability(self, config, topic, storage, tables, service, failures)
+        if config.alarms.budget:
+            limit(self, config, topic)
         scheme = "https" if config.network.certificate_arn else "http"
         for name, value in {
             "LoadBalancerURL": f"{scheme}://{service.balancer.dns_name}/health",
@@ -60,7 +67,7 @@ class PipelineStack(TerraformStack):
             "RepositoryURL": registry.repository.repository_url,
             "ClusterName": service.cluster.name,
             "ServiceName": service.service.name,
-            "AlarmTopicArn": observability.topic.arn,
+            "AlarmTopicArn": topic.arn,
             "LogGroupName": service.log_group,
             "FailuresLogGroupName": failures.log_group,
             "Region": config.region,

@@ -67,7 +67,8 @@ def test_the_defaults_are_the_names_that_users_know() -> None:
         ({"storage": {"bucket": "192.168.1.1"}}, "192.168.1.1: S3 reserves"),
         ({"storage": {"replica_region": "eu-west-1"}}, "replica_region: S3 copies only versioned buckets"),
         ({"storage": {"replica_region": "eu-central-1", "versioning": True}}, "another region than the pipeline's"),
-        ({"tags": {"Environment": "production"}}, "tags.Environment: `project` and `environment` are the stack's own"),
+        ({"tags": {"Environment": "production"}}, "tags.Environment: `project`, `environment` and `pipeline` are"),
+        ({"alarms": {"budget": -1}}, "alarms.budget: -1: input should be greater than or equal to 0"),
         ({"github": {"repository": "nobody"}}, "github.repository: 'nobody'"),
     ],
 )

@@ -273,7 +273,9 @@ def test_environments_stand_side_by_side(synth: Synth) -> None:
 
 def test_everything_carries_tags(synth: Synth) -> None:
     [provider] = synth({"tags": {"owner": "video"}})["provider"]["aws"]
-    assert provider["default_tags"] == [{"tags": {"environment": "test", "owner": "video", "project": "cv2kinesis"}}]
+    assert provider["default_tags"] == [
+        {"tags": {"environment": "test", "owner": "video", "pipeline": "cv2kinesis", "project": "cv2kinesis"}}
+    ]
 
 
 def test_the_outputs(synth: Synth) -> None:
@@ -318,11 +320,40 @@ def test_the_dashboard(synth: Synth) -> None:
         assert name in dashboard["dashboard_body"]
 
 
-def test_cloudwatch_may_use_the_topics_key(synth: Synth) -> None:
+def test_alarms_and_budgets_of_this_account_alone_may_tell_the_topic(synth: Synth) -> None:
     stack = synth()
     assert only(stack, "aws_sns_topic")["kms_master_key_id"] == "${aws_kms_key.alarms-key.arn}"
-    assert only(stack, "aws_kms_key")["enable_key_rotation"] is True
-    assert '"Principal" = {"Service" = "cloudwatch.amazonaws.com"}' in only(stack, "aws_kms_key")["policy"]
+    key = only(stack, "aws_kms_key")
+    assert key["enable_key_rotation"] is True
+    assert '"Principal" = {"Service" = ["cloudwatch.amazonaws.com", "budgets.amazonaws.com"]}' in key["policy"]
+    assert '"Condition" = {"StringEquals" = {"aws:SourceAccount" = data.aws_caller_identity' in key["policy"]
+    account = "${data.aws_caller_identity.caller.account_id}"
+    allowed = {s["principals"][0]["identifiers"][0]: s for s in statements(stack, "alarms-permissions").values()}
+    for service, arn in {
+        "cloudwatch.amazonaws.com": f"arn:aws:cloudwatch:eu-central-1:{account}:alarm:*",
+        "budgets.amazonaws.com": f"arn:aws:budgets::{account}:*",
+    }.items():
+        assert allowed[service]["actions"] == ["sns:Publish"]
+        assert allowed[service]["condition"] == [
+            {"test": "StringEquals", "variable": "aws:SourceAccount", "values": [account]},
+            {"test": "ArnLike", "variable": "aws:SourceArn", "values": [arn]},
+        ]
+
+
+def test_a_budget_tells_the_topic(synth: Synth) -> None:
+    assert "aws_budgets_budget" not in synth()["resource"]
+    stack = synth({"alarms": {"budget": 250}, "suffix": "-prod"})
+    budget = only(stack, "aws_budgets_budget")
+    assert (budget["name"], budget["limit_amount"], budget["time_unit"]) == ("cv2kinesis-budget-prod", "250", "MONTHLY")
+    # One tag, for values of a filter are alternatives, and each resource of this environment has it.
+    assert budget["cost_filter"] == [{"name": "TagKeyValue", "values": ["user:pipeline$cv2kinesis-prod"]}]
+    [provider] = stack["provider"]["aws"]
+    assert provider["default_tags"][0]["tags"]["pipeline"] == "cv2kinesis-prod"
+    told = {(n["notification_type"], n["threshold"]): n["subscriber_sns_topic_arns"] for n in budget["notification"]}
+    assert told == {
+        kind: ["${aws_sns_topic.alarms.arn}"] for kind in (("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))
+    }
+    assert budget["depends_on"] == ["aws_sns_topic_policy.alarms-policy"]
 
 
 def test_failed_tasks_are_kept_and_counted(synth: Synth) -> None:
