@@ -23,7 +23,7 @@ from typing import Any
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-from local import autoscaling, budgets, kinesis, permissions, policies, queues
+from local import autoscaling, budgets, containers, kinesis, permissions, policies, queues
 from local.faults import Faults
 
 HOST = "127.0.0.1"
@@ -47,6 +47,7 @@ async def _serve(listener: socket.socket) -> None:
     policies.correct()
     autoscaling.correct()
     budgets.correct()
+    containers.correct()
     permissions.correct()
     queues.correct()
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app

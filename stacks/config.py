@@ -123,11 +123,22 @@ class NetworkConfig(_Section):
     egress: Literal["nat", "nat-per-zone", "endpoints"] = Field(
         default="nat", description="one NAT gateway, one per zone, or none: `endpoints` reach AWS alone"
     )
+    kinesis_endpoint: bool = Field(
+        default=True,
+        description="with NAT, the frames' own way to the tasks; cheaper from 209 GB a month on "
+        "([cost](cost.md#the-network))",
+    )
     certificate_arn: str = Field(
         default="",
         pattern=r"^(arn:aws[a-z-]*:acm:\S+)?$",
         description="certificate of the balancer's domain: it then serves port 443, and port 80 redirects there",
     )
+
+    @model_validator(mode="after")
+    def _check_endpoints(self) -> Self:
+        if self.egress == "endpoints" and not self.kinesis_endpoint:
+            raise ValueError("kinesis_endpoint false: with egress `endpoints`, it is the only way to the stream")
+        return self
 
     @model_validator(mode="after")
     def _check_cidr(self) -> Self:
@@ -164,6 +175,17 @@ class ServiceConfig(_Section):
     min_tasks: int = Field(default=0, ge=0, le=MAX_TASKS, description="least number of tasks")
     max_tasks: int | None = Field(
         default=None, ge=1, le=MAX_TASKS, description="greatest number of tasks; none: one per shard, but at most ten"
+    )
+    spot: bool = Field(
+        default=False,
+        description="runs tasks on Fargate Spot, for up to 70 % less; AWS may take a place back within two minutes",
+    )
+    on_demand_base: int = Field(
+        default=0, ge=0, le=MAX_TASKS, description="with `spot`, so many tasks, the first, run on demand all the same"
+    )
+    balancer: bool = Field(
+        default=True,
+        description="a load balancer that answers `/health`; without it, ECS alone asks the tasks how they are",
     )
     cpu_target: float = Field(default=70, ge=20, le=95, description="percent of CPU above which tasks are added")
     log_retention_days: int = Field(default=30, description="how long the worker's log is kept")
@@ -211,6 +233,12 @@ class ServiceConfig(_Section):
             raise ValueError(
                 f"log_retention_days {self.log_retention_days}: {', '.join(map(str, LOG_RETENTIONS))} are offered"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_spot(self) -> Self:
+        if self.on_demand_base and not self.spot:
+            raise ValueError(f"on_demand_base {self.on_demand_base}: without `spot = true`, all tasks run on demand")
         return self
 
     @model_validator(mode="after")
@@ -346,6 +374,10 @@ class Config(_Section):
             )
         if least > most:
             raise ValueError(f"service.min_tasks {least}: more than max_tasks {most}")
+        if self.service.on_demand_base > most:
+            raise ValueError(f"service.on_demand_base {self.service.on_demand_base}: more than max_tasks {most}")
+        if self.network.certificate_arn and not self.service.balancer:
+            raise ValueError("network.certificate_arn: `service.balancer = false` leaves nothing that would use it")
         return self
 
     def _check_names(self) -> None:

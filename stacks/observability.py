@@ -61,10 +61,6 @@ class Observability:
     def _metrics(config: Config, storage: Storage, tables: LeaseTables, service: Service) -> dict[str, Metric]:
         of_stream = {"StreamName": Names(config).stream}
         of_service = {"ClusterName": service.cluster.name, "ServiceName": service.service.name}
-        of_target = {
-            "LoadBalancer": service.balancer.arn_suffix,
-            "TargetGroup": service.target.arn_suffix,
-        }
 
         def queue(name: str) -> Metric:
             return Metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName": name}, "Maximum")
@@ -99,7 +95,11 @@ class Observability:
             "memory": Metric("AWS/ECS", "MemoryUtilization", of_service, "Average"),
             "tasks": Metric("ECS/ContainerInsights", "RunningTaskCount", of_service, "Maximum"),
             "wanted": Metric("ECS/ContainerInsights", "DesiredTaskCount", of_service, "Minimum"),
-            "unhealthy": Metric("AWS/ApplicationELB", "UnHealthyHostCount", of_target, "Maximum"),
+            **(
+                {"unhealthy": Metric("AWS/ApplicationELB", "UnHealthyHostCount", balancer.dimensions, "Maximum")}
+                if (balancer := service.balancer)
+                else {}
+            ),
         }
 
     def _alarms(self, metrics: dict[str, Metric]) -> None:
@@ -116,7 +116,8 @@ class Observability:
         self._alarm("quarantine", "Records could not be processed", metrics["quarantine"], 0, 1)
         self._alarm("write-throttled", "Cameras send more than the shards take", metrics["write-throttled"], 0, 5)
         self._alarm("read-throttled", "Too many readers of the stream", metrics["read-throttled"], 0, 5)
-        self._alarm("unhealthy", "A worker is unhealthy: its /health says why", metrics["unhealthy"], 0, 5)
+        if "unhealthy" in metrics:
+            self._alarm("unhealthy", "A worker is unhealthy: its /health says why", metrics["unhealthy"], 0, 5)
         self._alarm(
             "crash-loop",
             "Tasks fail again and again: the log of failures has ECS's reasons, the worker's log its own",
@@ -213,7 +214,9 @@ class Observability:
             "What costs: tasks": ("tasks",),
             "What costs: requests": ("sent", "table-reads", "table-writes"),
         }
-        rows = {title: [metrics[name].widget_row() for name in names] for title, names in titles.items()}
+        rows = {
+            title: [metrics[name].widget_row() for name in names if name in metrics] for title, names in titles.items()
+        }
         # Text without quotes, because quotes would have to be escaped twice.
         stream = Names(self._config).stream
         schema = f"{{{WORKERS},StreamName,Application,ShardId}}"

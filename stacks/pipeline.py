@@ -9,6 +9,7 @@ from constructs import Construct
 
 from stacks.account import aws_provider
 from stacks.autoscaling import Autoscaling
+from stacks.balancer import Balancer
 from stacks.budget import limit
 from stacks.config import Config
 from stacks.failures import TaskFailures
@@ -50,16 +51,16 @@ class PipelineStack(TerraformStack):
         registry = Registry(self, config)
         keep = (stream.resource, storage.bucket, storage.results, storage.dead_letters, storage.quarantine)
         protect((*keep, tables.leases, registry.repository), protected=protected)
-        service = Service(self, config, caller.account_id, network, stream, storage, tables, registry)
+        balancer = Balancer(self, config, network) if config.service.balancer else None
+        service = Service(self, config, caller.account_id, network, stream, storage, tables, registry, balancer)
         Autoscaling(self, config, service)
         failures = TaskFailures(self, config, service)
         topic = AlarmTopic(self, config, caller.account_id)
         Observability(self, config, topic, storage, tables, service, failures)
         if config.alarms.budget:
             limit(self, config, topic)
-        scheme = "https" if config.network.certificate_arn else "http"
         for name, value in {
-            "LoadBalancerURL": f"{scheme}://{service.balancer.dns_name}/health",
+            **({"LoadBalancerURL": balancer.url} if balancer else {}),
             "S3BucketName": storage.bucket.bucket,
             "SQSQueueURL": storage.results.url,
             "QuarantineQueueURL": storage.quarantine.url,

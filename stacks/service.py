@@ -1,4 +1,4 @@
-"""The worker's Fargate service behind a load balancer that forwards `/health` alone."""
+"""The worker's Fargate service."""
 
 from __future__ import annotations
 
@@ -18,22 +18,10 @@ from cdktf_cdktf_provider_aws.ecs_task_definition import (
     EcsTaskDefinitionRuntimePlatform,
     EcsTaskDefinitionVolume,
 )
-from cdktf_cdktf_provider_aws.lb import Lb
-from cdktf_cdktf_provider_aws.lb_listener import (
-    LbListener,
-    LbListenerDefaultAction,
-    LbListenerDefaultActionFixedResponse,
-    LbListenerDefaultActionRedirect,
-)
-from cdktf_cdktf_provider_aws.lb_listener_rule import (
-    LbListenerRule,
-    LbListenerRuleAction,
-    LbListenerRuleCondition,
-    LbListenerRuleConditionPathPattern,
-)
-from cdktf_cdktf_provider_aws.lb_target_group import LbTargetGroup, LbTargetGroupHealthCheck
 
 from stacks import iam, image
+from stacks.balancer import Balancer
+from stacks.capacity import capacity
 from stacks.config import Config
 from stacks.leases import LeaseTables
 from stacks.names import Names
@@ -51,7 +39,11 @@ HEALTH_COMMAND = ["CMD", "python", "-m", "kcl_worker.operating.healthcheck"]
 
 
 class Service:
-    """Cluster, task definition, service and load balancer, under the names that users' commands contain."""
+    """Cluster, task definition and service, under the names that users' commands contain.
+
+    Args:
+        balancer: What tells the world of the tasks' health; None without one.
+    """
 
     def __init__(
         self,
@@ -63,8 +55,9 @@ class Service:
         storage: Storage,
         tables: LeaseTables,
         registry: Registry,
+        balancer: Balancer | None,
     ) -> None:
-        self._stack, self._config = stack, config
+        self._config, self.balancer = config, balancer
         logs = CloudwatchLogGroup(
             stack,
             "logs",
@@ -100,7 +93,7 @@ class Service:
             volume=[EcsTaskDefinitionVolume(name="scratch")],
             container_definitions=Fn.jsonencode([self._container(registry, variables)]),
         )
-        self.target = self._balancer(network)
+        place = capacity(stack, config, self.cluster)
         policies = [cast(ITerraformDependable, stack.node.find_child(f"{id_}-policy")) for id_ in ("task", "execution")]
         self.service = EcsService(
             stack,
@@ -108,10 +101,11 @@ class Service:
             name=Names(config).service,
             cluster=self.cluster.arn,
             task_definition=self.definition.arn,
-            launch_type="FARGATE",
+            launch_type=place.launch_type,
+            capacity_provider_strategy=place.strategy or None,
             desired_count=service.min_tasks,  # at the start; then autoscaling sets it
             lifecycle=TerraformResourceLifecycle(ignore_changes=["desired_count"]),
-            health_check_grace_period_seconds=120,
+            health_check_grace_period_seconds=120 if balancer else None,
             deployment_minimum_healthy_percent=100,
             deployment_maximum_percent=200,
             deployment_circuit_breaker=EcsServiceDeploymentCircuitBreaker(enable=True, rollback=True),
@@ -121,11 +115,13 @@ class Service:
             ),
             load_balancer=[
                 EcsServiceLoadBalancer(
-                    target_group_arn=self.target.arn, container_name=CONTAINER, container_port=WORKER_PORT
+                    target_group_arn=balancer.target.arn, container_name=CONTAINER, container_port=WORKER_PORT
                 )
-            ],
+            ]
+            if balancer
+            else None,
             # Tasks that start before their role may do anything fail, and count against the deployment.
-            depends_on=[self.listener, self._rule, *policies],
+            depends_on=[*(balancer.ready if balancer else []), *place.ready, *policies],
         )
 
     def _variables(self, stream: Stream, storage: Storage, tables: LeaseTables) -> dict[str, str]:
@@ -190,70 +186,3 @@ class Service:
                 },
             },
         }
-
-    def _balancer(self, network: Network) -> LbTargetGroup:
-        stack, certificate = self._stack, self._config.network.certificate_arn
-        self.balancer = Lb(
-            stack,
-            "balancer",
-            name=Names(self._config).own(),
-            load_balancer_type="application",
-            internal=False,
-            security_groups=[network.balancer_group],
-            subnets=network.public,
-            drop_invalid_header_fields=True,
-            depends_on=[network.gateway],
-        )
-        target = LbTargetGroup(
-            stack,
-            "target",
-            name=Names(self._config).own(),
-            port=WORKER_PORT,
-            protocol="HTTP",
-            target_type="ip",
-            vpc_id=network.vpc.id,
-            deregistration_delay="10",
-            health_check=LbTargetGroupHealthCheck(
-                path="/health", matcher="200", interval=15, timeout=5, healthy_threshold=2, unhealthy_threshold=4
-            ),
-        )
-        nothing = LbListenerDefaultAction(
-            type="fixed-response",
-            fixed_response=LbListenerDefaultActionFixedResponse(
-                content_type="text/plain", message_body="/health is here", status_code="404"
-            ),
-        )
-        if certificate:
-            LbListener(
-                stack,
-                "listener-http",
-                load_balancer_arn=self.balancer.arn,
-                port=80,
-                protocol="HTTP",
-                default_action=[
-                    LbListenerDefaultAction(
-                        type="redirect",
-                        redirect=LbListenerDefaultActionRedirect(port="443", protocol="HTTPS", status_code="HTTP_301"),
-                    )
-                ],
-            )
-        self.listener = LbListener(
-            stack,
-            "listener",
-            load_balancer_arn=self.balancer.arn,
-            port=443 if certificate else 80,
-            protocol="HTTPS" if certificate else "HTTP",
-            certificate_arn=certificate or None,
-            ssl_policy="ELBSecurityPolicy-TLS13-1-2-2021-06" if certificate else None,
-            default_action=[nothing],
-        )
-        # ECS takes no target group that no balancer uses.
-        self._rule = LbListenerRule(
-            stack,
-            "health-rule",
-            listener_arn=self.listener.arn,
-            priority=1,
-            condition=[LbListenerRuleCondition(path_pattern=LbListenerRuleConditionPathPattern(values=["/health"]))],
-            action=[LbListenerRuleAction(type="forward", target_group_arn=target.arn)],
-        )
-        return target

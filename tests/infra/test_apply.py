@@ -28,6 +28,7 @@ MOTO_DRIFT = {
     # forgets the description of a rule that names a group
     "aws_vpc_security_group_ingress_rule.tasks-from-balancer": {"description"},
     "aws_vpc_security_group_egress_rule.balancer-to-tasks": {"description"},
+    "aws_vpc_security_group_ingress_rule.endpoints-from-tasks": {"description"},
     # does not know these settings of a service
     "aws_ecs_service.service": {"health_check_grace_period_seconds", "availability_zone_rebalancing"},
 }

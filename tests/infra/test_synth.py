@@ -74,13 +74,84 @@ def test_the_network_lets_health_in_and_nothing_else(synth: Synth) -> None:
 
 
 @pytest.mark.parametrize(
-    ("egress", "gateways", "interfaces"), [("nat", 1, 0), ("nat-per-zone", 2, 0), ("endpoints", 0, 8)]
+    ("egress", "gateways", "interfaces", "zones"),
+    [
+        ("nat", 1, {"kinesis-streams"}, 1),
+        ("nat-per-zone", 2, {"kinesis-streams"}, 2),
+        ("endpoints", 0, {"kinesis-streams", "sqs", "logs", "ssm", "ecr-api", "ecr-dkr"}, 2),
+    ],
 )
-def test_the_ways_out(synth: Synth, egress: str, gateways: int, interfaces: int) -> None:
+def test_the_ways_out(synth: Synth, egress: str, gateways: int, interfaces: set[str], zones: int) -> None:
     resources = synth({"network": {"egress": egress}})["resource"]
     assert len(resources.get("aws_nat_gateway", {})) == gateways
-    kinds = [endpoint["vpc_endpoint_type"] for endpoint in resources["aws_vpc_endpoint"].values()]
-    assert (kinds.count("Gateway"), kinds.count("Interface")) == (2, interfaces)
+    kinds: dict[str, dict[str, Any]] = {"Gateway": {}, "Interface": {}}
+    for id_, endpoint in resources["aws_vpc_endpoint"].items():
+        kinds[endpoint["vpc_endpoint_type"]][id_.removeprefix("endpoint-")] = endpoint
+    assert set(kinds["Gateway"]) == {"s3", "dynamodb"}
+    assert set(kinds["Interface"]) == interfaces
+    assert all(len(endpoint["subnet_ids"]) == zones for endpoint in kinds["Interface"].values())
+    rule = resources["aws_vpc_security_group_ingress_rule"]["endpoints-from-tasks"]
+    assert rule["referenced_security_group_id"] == "${aws_security_group.tasks-group.id}"
+
+
+def test_frames_may_take_the_way_of_all_else(synth: Synth) -> None:
+    resources = synth({"network": {"kinesis_endpoint": False}})["resource"]
+    assert set(resources["aws_vpc_endpoint"]) == {"endpoint-s3", "endpoint-dynamodb"}
+    assert "endpoints-group" not in resources["aws_security_group"]
+
+
+def test_an_environment_without_a_balancer_has_nothing_of_it(synth: Synth) -> None:
+    stack = synth({"service": {"balancer": False}})
+    resources = stack["resource"]
+    assert [kind for kind in resources if kind.startswith("aws_lb")] == []
+    assert set(resources["aws_security_group"]) == {"tasks-group", "endpoints-group"}
+    assert set(resources["aws_vpc_security_group_ingress_rule"]) == {"endpoints-from-tasks"}
+    service = only(stack, "aws_ecs_service")
+    assert not {"load_balancer", "health_check_grace_period_seconds"} & service.keys()
+    assert set(service["depends_on"]) == {"aws_iam_role_policy.task-policy", "aws_iam_role_policy.execution-policy"}
+    assert "alarm-unhealthy" not in resources["aws_cloudwatch_metric_alarm"]
+    assert "ApplicationELB" not in only(stack, "aws_cloudwatch_dashboard")["dashboard_body"]
+    assert "LoadBalancerURL" not in stack["output"]
+    # ECS still asks the container.
+    assert "kcl_worker.operating.healthcheck" in only(stack, "aws_ecs_task_definition")["container_definitions"]
+    # NAT gateways have public addresses.
+    assert "public-0" in resources["aws_subnet"]
+
+
+def test_nothing_is_public_where_nothing_has_a_public_address(synth: Synth) -> None:
+    resources = synth({"service": {"balancer": False}, "network": {"egress": "endpoints"}})["resource"]
+    assert not {"aws_internet_gateway", "aws_eip", "aws_route"} & resources.keys()
+    assert set(resources["aws_subnet"]) == {"private-0", "private-1"}
+
+
+def test_tasks_run_on_spot_but_for_the_first(synth: Synth) -> None:
+    on_demand = only(synth(), "aws_ecs_service")
+    assert (on_demand["launch_type"], "capacity_provider_strategy" in on_demand) == ("FARGATE", False)
+    four = {"stream": {"shards": 4}}
+    stack = synth(four | {"service": {"spot": True, "on_demand_base": 2}})
+    service = only(stack, "aws_ecs_service")
+    assert "launch_type" not in service
+    assert service["capacity_provider_strategy"] == [
+        {"capacity_provider": "FARGATE", "base": 2, "weight": 0},
+        {"capacity_provider": "FARGATE_SPOT", "weight": 1},
+    ]
+    assert only(stack, "aws_ecs_cluster_capacity_providers")["capacity_providers"] == ["FARGATE", "FARGATE_SPOT"]
+    assert "aws_ecs_cluster_capacity_providers.capacity" in service["depends_on"]
+    all_spot = only(synth(four | {"service": {"spot": True}}), "aws_ecs_service")
+    assert all_spot["capacity_provider_strategy"] == [{"capacity_provider": "FARGATE_SPOT", "weight": 1}]
+    # AWS gives two minutes.
+    assert '"stopTimeout" = 100' in only(stack, "aws_ecs_task_definition")["container_definitions"]
+    # A reclaimed task is no failure.
+    assert "SpotInterruption" not in only(stack, "aws_cloudwatch_event_rule")["event_pattern"]
+
+
+def test_the_scaling_is_replaced_with_its_service(synth: Synth) -> None:
+    resources = synth()["resource"]
+    target = resources["aws_appautoscaling_target"]["scaling-target"]
+    assert target["resource_id"] == '${element(split(":", aws_ecs_service.service.id), 5)}'
+    for kind in ("aws_appautoscaling_policy", "aws_appautoscaling_scheduled_action"):
+        for made in resources[kind].values():
+            assert made["resource_id"] == "${aws_appautoscaling_target.scaling-target.resource_id}"
 
 
 def test_with_a_certificate_the_balancer_speaks_tls(synth: Synth) -> None:
