@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.bill import alarm_metrics, keys
+from stacks.config import Config
 from tests.infra.conftest import ACCOUNT, Synth
 
 
@@ -378,6 +380,28 @@ def test_the_alarms_tell_a_topic(synth: Synth) -> None:
     assert (waiting["metric_name"], waiting["statistic"], waiting["threshold"]) == ("WaitingSeconds", "Maximum", 60)
     assert only(stack, "aws_sns_topic_subscription")["endpoint"] == "ops@example.com"
     assert "aws_sns_topic_subscription" not in synth()["resource"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"stream": {"shards": 4}},
+        {"stream": {"shards": 4}, "service": {"min_tasks": 1, "balancer": False}},
+    ],
+)
+def test_the_bill_has_the_alarms_of_the_stack(synth: Synth, values: dict[str, Any]) -> None:
+    resources = synth(values)["resource"]
+    watched = []
+    for alarm in resources["aws_cloudwatch_metric_alarm"].values():
+        periods = [query["metric"]["period"] for query in alarm.get("metric_query", []) if "metric" in query]
+        watched += [3 if period < 60 else 1 for period in periods or [alarm["period"]]]
+    tracking = [
+        p for p in resources["aws_appautoscaling_policy"].values() if p["policy_type"] == "TargetTrackingScaling"
+    ]
+    config = Config.of(values)
+    assert alarm_metrics(config) == sum(watched) + len(tracking)
+    assert keys(config) == len(resources["aws_kms_key"])
 
 
 def test_the_dashboard(synth: Synth) -> None:
