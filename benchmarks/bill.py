@@ -177,8 +177,8 @@ def alarm_metrics(config: Config) -> int:
 
 
 def keys(config: Config) -> int:
-    """KMS keys that the stack makes."""
-    return 1
+    """KMS keys that the stack makes: the alarms' topic's, and its own for data in each region."""
+    return 1 + (1 + bool(config.storage.replica_region)) * config.encryption.own
 
 
 def _awake(config: Config, traffic: Traffic) -> float:

@@ -309,6 +309,30 @@ class AlarmConfig(_Section):
     )
 
 
+KEY_ARN: Final = r"arn:aws:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+"
+
+
+class EncryptionConfig(_Section):
+    """Whose KMS keys encrypt what holds data: stream, frames, queues, tables, logs, registry."""
+
+    key: str = Field(
+        default="",
+        pattern=rf"^(own|{KEY_ARN})?$",
+        description="`own`: the environment makes a key; an existing key's ARN; empty: the services' own keys "
+        "([keys](infrastructure.md#keys))",
+    )
+    replica_key: str = Field(
+        default="",
+        pattern=rf"^({KEY_ARN})?$",
+        description="with an existing key, the ARN of one in the replica's region",
+    )
+
+    @property
+    def own(self) -> bool:
+        """Whether the stack makes the key."""
+        return self.key == "own"
+
+
 class GithubConfig(_Section):
     """The GitHub repository whose workflows plan and deploy, if there is one."""
 
@@ -342,6 +366,7 @@ class Config(_Section):
     service: ServiceConfig = ServiceConfig()
     storage: StorageConfig = StorageConfig()
     alarms: AlarmConfig = AlarmConfig()
+    encryption: EncryptionConfig = EncryptionConfig()
     github: GithubConfig = GithubConfig()
 
     @model_validator(mode="after")
@@ -378,6 +403,24 @@ class Config(_Section):
             raise ValueError(f"service.on_demand_base {self.service.on_demand_base}: more than max_tasks {most}")
         if self.network.certificate_arn and not self.service.balancer:
             raise ValueError("network.certificate_arn: `service.balancer = false` leaves nothing that would use it")
+        return self
+
+    @model_validator(mode="after")
+    def _check_keys(self) -> Self:
+        key, replica_key = self.encryption.key, self.encryption.replica_key
+        given = bool(key) and not self.encryption.own
+        if given and self.storage.replica_region and not replica_key:
+            raise ValueError(
+                "encryption.replica_key: frames are copied to another region, which needs a key of its own"
+            )
+        if replica_key and not (given and self.storage.replica_region):
+            raise ValueError("encryption.replica_key: needs an ARN as `encryption.key`, and `storage.replica_region`")
+        for name, arn, region in (
+            ("key", key if given else "", self.region),
+            ("replica_key", replica_key, self.storage.replica_region),
+        ):
+            if arn and (found := arn.split(":")[3]) != region:
+                raise ValueError(f"encryption.{name}: the key is in {found}, but {region} is needed")
         return self
 
     def _check_names(self) -> None:

@@ -84,6 +84,11 @@ class Names:
             return [self.own("*")]
         return [self.own(alarm) for alarm in (*ALARMS, *(f"scaling-{alarm}" for alarm in SCALING_ALARMS))]
 
+    @property
+    def key(self) -> str:
+        """The alias of the environment's own key."""
+        return f"alias/{self.own()}"
+
     def parameter(self, name: str) -> str:
         """Of a parameter in Parameter Store."""
         return f"/{self.own()}/{name}"

@@ -13,6 +13,7 @@ from stacks.balancer import Balancer
 from stacks.budget import limit
 from stacks.config import Config
 from stacks.failures import TaskFailures
+from stacks.keys import Keys
 from stacks.leases import LeaseTables
 from stacks.names import PIPELINE_TAG, Names
 from stacks.network import Network
@@ -44,17 +45,18 @@ class PipelineStack(TerraformStack):
         aws_provider(self, config, default_tags=[tags])
         keep_state(self, config, f"{id_}/terraform.tfstate", account)
         caller = DataAwsCallerIdentity(self, "caller")
-        stream, network = Stream(self, config), Network(self, config)
-        storage, tables = Storage(self, config, caller.account_id), LeaseTables(self, config)
+        keys = Keys(self, config, caller.account_id)
+        stream, network = Stream(self, config, keys.arn), Network(self, config)
+        storage, tables = Storage(self, config, caller.account_id, keys.arn), LeaseTables(self, config, keys.arn)
         if config.storage.replica_region:
-            replicate(self, config, caller.account_id, storage.bucket, tags)
-        registry = Registry(self, config)
+            replicate(self, config, caller.account_id, storage.bucket, tags, keys)
+        registry = Registry(self, config, keys.arn)
         keep = (stream.resource, storage.bucket, storage.results, storage.dead_letters, storage.quarantine)
-        protect((*keep, tables.leases, registry.repository), protected=protected)
+        protect((*keep, tables.leases, registry.repository, *keys.made), protected=protected)
         balancer = Balancer(self, config, network) if config.service.balancer else None
-        service = Service(self, config, caller.account_id, network, stream, storage, tables, registry, balancer)
+        service = Service(self, config, caller.account_id, network, stream, storage, tables, registry, balancer, keys)
         Autoscaling(self, config, service)
-        failures = TaskFailures(self, config, service)
+        failures = TaskFailures(self, config, service, keys.arn)
         topic = AlarmTopic(self, config, caller.account_id)
         Observability(self, config, topic, storage, tables, service, failures)
         if config.alarms.budget:

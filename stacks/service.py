@@ -23,6 +23,7 @@ from stacks import iam, image
 from stacks.balancer import Balancer
 from stacks.capacity import capacity
 from stacks.config import Config
+from stacks.keys import Keys
 from stacks.leases import LeaseTables
 from stacks.names import Names
 from stacks.network import WORKER_PORT, Network
@@ -56,6 +57,7 @@ class Service:
         tables: LeaseTables,
         registry: Registry,
         balancer: Balancer | None,
+        keys: Keys,
     ) -> None:
         self._config, self.balancer = config, balancer
         logs = CloudwatchLogGroup(
@@ -63,10 +65,11 @@ class Service:
             "logs",
             name=Names(config).log,
             retention_in_days=config.service.log_retention_days,
+            kms_key_id=keys.arn,
         )
         self.log_group = logs.name
         variables = self._variables(stream, storage, tables)
-        self.task_role = iam.task_role(stack, config, account, tables, storage)
+        self.task_role = iam.task_role(stack, config, account, tables, storage, keys)
         execution = iam.execution_role(stack, config, account, registry, logs.arn)
         self.cluster = EcsCluster(
             stack,

@@ -219,6 +219,7 @@ def test_iam_takes_the_policies(synth: Synth, terraform: Callable[[str], Terrafo
         "suffix": "-" + "x" * 16,
         "stream": {"name": "s" * 111},
         "storage": REPLICA | {"queue": "q" * 52, "bucket": "b" * 8 + "-{account}-{region}"},
+        "encryption": {"key": "own"},
     }
     synth()  # skips without node
     from stacks.app import synthesise
