@@ -32,7 +32,7 @@ def publishers(config: Config, account: str) -> dict[str, str]:
 
 
 class AlarmTopic:
-    """A topic with an encrypted queue of messages, which this account's alarms and budgets alone fill."""
+    """An encrypted topic that this account's alarms and budgets alone may tell."""
 
     def __init__(self, stack: TerraformStack, config: Config, account: str) -> None:
         self._stack, self._config, self._account = stack, config, account
@@ -62,7 +62,10 @@ class AlarmTopic:
         ]
 
     def _key(self) -> KmsKey:
-        """The topic's key: services cannot use the key that SNS makes by default."""
+        """The topic's key: services cannot use the key that SNS makes by default.
+
+        https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
+        """
         statements: list[dict[str, Any]] = [
             # In a key's policy the resource `*` means this key.
             {
