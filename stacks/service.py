@@ -106,6 +106,8 @@ class Service:
             task_definition=self.definition.arn,
             launch_type=place.launch_type,
             capacity_provider_strategy=place.strategy or None,
+            # Another strategy takes a deployment, and terraform would replace the service to get one.
+            force_new_deployment=True if place.strategy else None,
             desired_count=service.min_tasks,  # at the start; then autoscaling sets it
             lifecycle=TerraformResourceLifecycle(ignore_changes=["desired_count"]),
             health_check_grace_period_seconds=120 if balancer else None,

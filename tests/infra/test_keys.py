@@ -13,7 +13,7 @@ from local.processes import Aws
 from local.resources import client
 from stacks.config import Config, ConfigError
 from tests.infra.conftest import ACCOUNT, Synth, Terraform
-from tests.infra.test_apply import drift
+from tests.infra.test_apply import MOTO_DRIFT, drift
 from tests.infra.test_synth import empty_blocks, only, statements
 
 OWN = {"encryption": {"key": "own"}}
@@ -219,6 +219,12 @@ def test_a_deployment_with_every_choice(
     assert rule["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"] == arn
     stream = client("kinesis", aws.url).describe_stream(StreamName="cv2kinesis-keys")["StreamDescription"]
     assert stream["KeyId"] == arn
+
+    # More or fewer tasks on demand are an update.
+    fewer = synthesised(on_demand_base=0).planned()
+    assert fewer["aws_ecs_service.service"]["actions"] == ["update"]
+    assert "capacity_provider_strategy" in fewer["aws_ecs_service.service"]["attributes"]
+    assert set(fewer) <= {"aws_ecs_service.service", *MOTO_DRIFT}
 
     # A service that leaves Spot is replaced, and its scaling with it; nothing that holds data is.
     replaced = {

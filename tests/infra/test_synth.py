@@ -133,6 +133,7 @@ def test_tasks_run_on_spot_but_for_the_first(synth: Synth) -> None:
     stack = synth(four | {"service": {"spot": True, "on_demand_base": 2}})
     service = only(stack, "aws_ecs_service")
     assert "launch_type" not in service
+    assert service["force_new_deployment"] is True  # another base is an update then
     assert service["capacity_provider_strategy"] == [
         {"capacity_provider": "FARGATE", "base": 2, "weight": 0},
         {"capacity_provider": "FARGATE_SPOT", "weight": 1},
