@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from stacks.config import Config
+from stacks.endpoints import INTERFACES
 from stacks.names import ALARMS
-from stacks.network import INTERFACES
 
 HOURS: Final = 730.0
 SECONDS: Final = HOURS * 3600

@@ -22,16 +22,11 @@ from cdktf_cdktf_provider_aws.vpc_security_group_egress_rule import VpcSecurityG
 from cdktf_cdktf_provider_aws.vpc_security_group_ingress_rule import VpcSecurityGroupIngressRule
 
 from stacks.config import Config
+from stacks.endpoints import GATEWAYS, INTERFACES, STREAM_INTERFACE
 from stacks.names import Names
 
 ANYWHERE = "0.0.0.0/0"
 WORKER_PORT = 8080
-# Services that a task calls. With `egress = "endpoints"`, each has an interface in the private subnets. Metrics travel
-# in the log, and ECS itself hands out credentials, so that nobody calls CloudWatch or STS.
-STREAM_INTERFACE = "kinesis-streams"
-INTERFACES = (STREAM_INTERFACE, "sqs", "logs", "ssm", "ecr.api", "ecr.dkr")
-# They cost nothing.
-GATEWAYS = ("s3", "dynamodb")
 
 
 class Network:

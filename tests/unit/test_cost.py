@@ -130,6 +130,13 @@ def test_the_command_reads_the_environment() -> None:
     assert "a million frames" in text
 
 
+def test_the_document_shows_what_the_command_prints() -> None:
+    example = cost.DOCUMENT.read_text().partition("$ make cost ")[2].partition("```")[0]
+    command, _, printed = example.partition("\n")
+    environment, arguments = (part.partition("=")[2] for part in command.split(" ", 1))
+    assert run("--environment", environment, *arguments.strip("'").split()).stdout == printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
