@@ -261,7 +261,7 @@ sizes: $(DEV) setup-model setup-quantise ## measure YOLOv8 n to x in every preci
 families: $(DEV) setup-model setup-quantise ## measure YOLOv8n, YOLO11n and YOLO26n (MODELS='yolov8s yolo11s') in fp32 and int8
 	@$(BIN)/python -m benchmarks.families $(if $(MODELS),--models $(MODELS))
 
-cost: $(DEV) ## dollars a month: make cost ARGS='--cameras 100 --fps 5 --size s --precision int8'
+cost: $(DEV) ## ENVIRONMENT's bill of a month by part: make cost ARGS='--cameras 100 --fps 5 --hours 12 --precision int8'
 	@$(BIN)/python -m benchmarks.cost $(ARGS)
 
 .PHONY: chaos fuzz fuzz-guided soak advisories

@@ -1,192 +1,160 @@
-"""The price of a million frames and of a camera's month, from measured speeds and a dated price table.
+"""What an environment costs a month, by part, from measured speeds and a dated price table.
 
-python -m benchmarks.cost --cameras 100 --fps 5 --size s --precision int8
+python -m benchmarks.cost --environment prod --cameras 100 --fps 5
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
+import os
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.bill import Bill, Traffic, bill, task_rate
+from stacks.config import Config, ConfigError
+
 HERE: Final = Path(__file__).parent
-DOCUMENT: Final = HERE.parent / "docs" / "cost.md"
+ROOT: Final = HERE.parent
+DOCUMENT: Final = ROOT / "docs" / "cost.md"
 BEGIN: Final = "<!-- tables: written by `python -m benchmarks.cost --write`, checked by a test -->\n"
 END: Final = "<!-- /tables -->\n"
-HOURS: Final = 730.0
-SECONDS: Final = HOURS * 3600
-MIB: Final = 1024 * 1024
-# Limits of one shard in a second, and the size of one PUT payload unit in bytes.
-SHARD_BYTES: Final = MIB
-SHARD_RECORDS: Final = 1000
-PUT_UNIT: Final = 25 * 1024
-# A frame's time besides the engine, in milliseconds of a core: S3, SQS, the daemon, a record processor
-# (`benchmarks.whole_way`). A task's memory besides its model, in MiB: the JVM and two record processors
-# (`benchmarks.start`).
-OVERHEAD_MS: Final = 8.0
+# The region of the document's tables.
+REGION: Final = "us-east-1"
+# A task's memory besides its model, in MiB: the JVM and two record processors (`benchmarks.start`).
 OVERHEAD_MIB: Final = 260.0
 # vCPUs, and the memory sizes in GiB that Fargate offers with them.
-FARGATE: Final = {0.25: (0.5, 1, 2), 0.5: (1, 2, 3, 4), 1.0: tuple(range(2, 9)), 2.0: tuple(range(4, 17))}
-# KCL's own writes: a checkpoint in five seconds and a heartbeat in three for each shard; a report in two seconds for
-# each task. Reads: the leader's two scans in two seconds, and the lease watch.
-WRITES_SHARD: Final = 1 / 5 + 1 / 3
-WRITES_TASK: Final = 1 / 2
+FARGATE: Final = {0.5: (1, 2, 3, 4), 1.0: tuple(range(2, 9)), 2.0: tuple(range(4, 17))}
+UTILISATION: Final = 0.7
+# The document's environments: what a frame costs is not hidden by how long it is kept.
+KEPT_DAYS: Final = 1
+NETWORK: Final = ("NAT", "endpoints")
+WATCHING: Final = ("logs", "metrics", "alarms", "dashboard", "keys", "registry")
 
 
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """The workload to price; the defaults are those of the document's table."""
-
-    cameras: int = 10
-    fps: float = 5.0
-    frame_kb: float = 60.0
-    size: str = "n"
-    precision: str = "fp32"
-    vcpu: float = 1.0
-    utilisation: float = 0.7
-    retention_days: float = 1.0
-    fan_out: bool = False
-    architecture: str = "X86_64"
-
-
-@dataclass(frozen=True, slots=True)
-class Bill:
-    """Dollars a month by service, and the number of tasks and shards."""
-
-    tasks: int
-    task_gib: float
-    shards: int
-    fargate: float
-    kinesis: float
-    s3: float
-    sqs: float
-    dynamodb: float
-    frames: float
-
-    @property
-    def total(self) -> float:
-        return self.fargate + self.kinesis + self.s3 + self.sqs + self.dynamodb
-
-    @property
-    def per_million(self) -> float:
-        return 1e6 * self.total / self.frames
-
-
-def task_rate(workload: Workload, measured: dict[str, Any]) -> float:
-    """Frames a second of one task at full load; a vCPU counts as a core of the measuring machine."""
-    rate = float(measured["models"][f"yolov8{workload.size} {workload.precision}"]["rate"])
-    engine_ms = 1000 * float(measured["cores"]) / rate
-    return workload.vcpu * 1000 / (engine_ms + OVERHEAD_MS)
-
-
-def task_memory(workload: Workload, measured: dict[str, Any]) -> float:
+def task_memory(model: str, precision: str, vcpu: float, measured: dict[str, Any]) -> float:
     """Memory in GiB of the smallest task that holds the model with a tenth to spare.
 
     Raises:
         ValueError: If no task with this number of vCPUs does.
     """
-    kind = "memory" if workload.vcpu > 1 else "memory_one_core"
-    need = 1.1 * (measured["models"][f"yolov8{workload.size} {workload.precision}"][kind] + OVERHEAD_MIB) / 1024
-    for offered in FARGATE[workload.vcpu]:
+    kind = "memory" if vcpu > 1 else "memory_one_core"
+    need = 1.1 * (measured["models"][f"{model} {precision}"][kind] + OVERHEAD_MIB) / 1024
+    for offered in FARGATE[vcpu]:
         if offered >= need:
             return float(offered)
-    raise ValueError(f"{workload.vcpu:g} vCPU: no memory size of Fargate's holds the {need:.1f} GiB of this model")
+    raise ValueError(f"{vcpu:g} vCPU: no memory size of Fargate's holds the {need:.1f} GiB of this model")
 
 
-def bill(workload: Workload, measured: dict[str, Any], prices: dict[str, Any]) -> Bill:
-    """The bill of a month in which all cameras send all the time.
-
-    Raises:
-        ValueError: If no task of this size holds the model.
-    """
-    rate = workload.cameras * workload.fps
-    frames = rate * SECONDS
-    size = workload.frame_kb * 1000
-    memory = task_memory(workload, measured)
-    tasks = max(1, math.ceil(rate / (task_rate(workload, measured) * workload.utilisation)))
-    # Each task needs a shard, and shards are filled to four fifths.
-    shards = max(math.ceil(rate * size / (0.8 * SHARD_BYTES)), math.ceil(rate / (0.8 * SHARD_RECORDS)), tasks)
-    hourly = workload.vcpu * prices["fargate_vcpu_hour"][workload.architecture]
-    hourly += memory * prices["fargate_gib_hour"][workload.architecture]
-    kinesis = shards * HOURS * prices["kinesis_shard_hour"]
-    kinesis += frames * math.ceil(size / PUT_UNIT) * prices["kinesis_put_unit_million"] / 1e6
-    if workload.fan_out:
-        kinesis += shards * HOURS * prices["kinesis_fan_out_shard_hour"]
-        kinesis += frames * size / 2**30 * prices["kinesis_fan_out_gib"]
-    stored = rate * 86400 * workload.retention_days * 1.6 * size / 2**30
-    writes = (shards * WRITES_SHARD + tasks * WRITES_TASK) * SECONDS
-    return Bill(
-        tasks=tasks,
-        task_gib=memory,
-        shards=shards,
-        fargate=tasks * HOURS * hourly,
-        kinesis=kinesis,
-        s3=frames / 1000 * prices["s3_put_thousand"] + stored * prices["s3_gib_month"],
-        # Messages are sent singly when a camera is slow, and received and deleted in tens.
-        sqs=frames * 1.2 * prices["sqs_million"] / 1e6,
-        dynamodb=writes * prices["dynamodb_write_million"] / 1e6
-        + (shards + tasks) * SECONDS * prices["dynamodb_read_million"] / 1e6,
-        frames=frames,
-    )
+def smallest(model: str, precision: str, measured: dict[str, Any]) -> tuple[float, float]:
+    """vCPUs and GiB of the cheapest task that holds a model: half a vCPU at least, as a quarter starts too slowly."""
+    for vcpu in FARGATE:
+        try:
+            return vcpu, task_memory(model, precision, vcpu, measured)
+        except ValueError:
+            continue
+    raise ValueError(f"no task here holds {model}")
 
 
-def rekognition(frames: float, prices: dict[str, Any]) -> float:
+def rekognition(frames: float, tiers: list[list[Any]]) -> float:
     """The price of DetectLabels for a number of images in a month."""
     total, done = 0.0, 0.0
-    for limit, price in prices["rekognition_tiers"]:
+    for limit, price in tiers:
         part = frames - done if limit is None else max(0.0, min(frames, limit) - done)
         total += part * price
         done += part
     return total
 
 
-def tables(measured: dict[str, Any], prices: dict[str, Any]) -> Iterator[str]:
+def fitting(traffic: Traffic, precision: str, measured: dict[str, Any], **network: Any) -> Config:
+    """An environment of the document: tasks of one vCPU, and as many of them and of shards as the traffic takes."""
+    values: dict[str, Any] = {
+        "region": REGION,
+        "storage": {"expiry_days": KEPT_DAYS},
+        "network": network,
+        "service": {"cpu": 1024, "memory": 2048, "precision": precision},
+    }
+    prices = of_region(load()[1], REGION)
+    size = bill(Config.of(values), traffic, measured, prices).size
+    values["service"]["max_tasks"], values["stream"] = size.tasks, {"shards": size.shards}
+    return Config.of(values)
+
+
+def tables(measured: dict[str, Any], all_prices: dict[str, Any]) -> Iterator[str]:
     """The document's tables, in Markdown."""
-    yield f"Speeds of {measured['date']}, prices of {prices['date']} in {prices['region']}.\n\n"
+    prices = of_region(all_prices, REGION)
+    yield f"Speeds of {measured['date']}, prices of {all_prices['date']} in {REGION}.\n\n"
     yield "| model | precision | smallest task | frames/s a vCPU | $ a million frames, Fargate alone |\n"
     yield "| --- | --- | --- | --- | --- |\n"
     for size in "nsmlx":
         for precision in ("fp32", "bf16", "int8"):
-            workload, gib = smallest(size, precision, measured)
-            one = task_rate(Workload(size=size, precision=precision), measured)
-            hourly = workload.vcpu * prices["fargate_vcpu_hour"]["X86_64"] + gib * prices["fargate_gib_hour"]["X86_64"]
-            million = 1e6 / (one * workload.vcpu * workload.utilisation) / 3600 * hourly
-            yield f"| {size} | {precision} | {workload.vcpu:g} vCPU, {gib:g} GiB | {one:.1f} | {million:.2f} |\n"
+            model = f"yolov8{size}"
+            vcpu, gib = smallest(model, precision, measured)
+            one = task_rate(model, precision, 1.0, measured)
+            hourly = vcpu * prices["fargate_vcpu_hour"]["X86_64"] + gib * prices["fargate_gib_hour"]["X86_64"]
+            million = 1e6 / (one * vcpu * UTILISATION) / 3600 * hourly
+            yield f"| {size} | {precision} | {vcpu:g} vCPU, {gib:g} GiB | {one:.1f} | {million:.2f} |\n"
     columns = (
         "cameras at 5 frames/s", "precision", "tasks", "shards", "Fargate", "Kinesis", "S3", "SQS", "DynamoDB",
-        "all, a month", "a camera", "a million frames", "Rekognition, a million",
+        "network", "balancer", "watching", "all, a month", "a camera", "a million frames", "Rekognition, a million",
     )  # fmt: skip
     yield f"\n| {' | '.join(columns)} |\n|{' --- |' * len(columns)}\n"
     for cameras in (1, 10, 100, 1000):
         for precision in ("fp32", "int8"):
-            one_bill = bill(Workload(cameras=cameras, precision=precision), measured, prices)
-            other = 1e6 * rekognition(one_bill.frames, prices) / one_bill.frames
-            yield (
-                f"| {cameras} | {precision} | {one_bill.tasks} | {one_bill.shards} | {one_bill.fargate:.0f} | "
-                f"{one_bill.kinesis:.0f} | {one_bill.s3:.0f} | {one_bill.sqs:.0f} | {one_bill.dynamodb:.0f} | "
-                f"{one_bill.total:.0f} | {one_bill.total / cameras:.2f} | {one_bill.per_million:.2f} | {other:.0f} |\n"
-            )
+            traffic = Traffic(cameras=cameras)
+            one_bill = bill(fitting(traffic, precision, measured), traffic, measured, prices)
+            yield _row(one_bill, traffic, precision, all_prices["rekognition_tiers"])
+    yield "\n| frames a month through | 1 camera | 10 cameras | 100 cameras | 1000 cameras |\n|" + " --- |" * 5 + "\n"
+    ways: dict[str, dict[str, Any]] = {
+        "a NAT gateway": {"kinesis_endpoint": False},
+        "an endpoint beside it": {},
+        "endpoints alone": {"egress": "endpoints"},
+    }
+    for way, network in ways.items():
+        sums = []
+        for cameras in (1, 10, 100, 1000):
+            traffic = Traffic(cameras=cameras)
+            parts = bill(fitting(traffic, "fp32", measured, **network), traffic, measured, prices).parts
+            sums.append(f"{sum(parts[part] for part in NETWORK):.0f}")
+        yield f"| {way} | {' | '.join(sums)} |\n"
+    yield "\n| no camera sends | $ a month |\n| --- | --- |\n"
+    asleep = bill(Config.of({"region": REGION}), Traffic(cameras=0), measured, prices)
+    yield from (f"| {part} | {dollars:.2f} |\n" for part, dollars in asleep.parts.items() if dollars)
+    yield f"| all | {asleep.total:.2f} |\n"
 
 
-def smallest(size: str, precision: str, measured: dict[str, Any]) -> tuple[Workload, float]:
-    """The cheapest task that holds a model, of at least half a vCPU: a quarter starts too slowly to keep leases."""
-    for vcpu in (0.5, 1.0, 2.0):
-        workload = Workload(size=size, precision=precision, vcpu=vcpu)
-        try:
-            return workload, task_memory(workload, measured)
-        except ValueError:
-            continue
-    raise ValueError(f"no task here holds yolov8{size}")
+def _row(one: Bill, traffic: Traffic, precision: str, tiers: list[list[Any]]) -> str:
+    parts, million = one.parts, 1e6 / traffic.frames
+    sums = [sum(parts[part] for part in group) for group in (NETWORK, ("balancer",), WATCHING)]
+    dollars = [parts[part] for part in ("Fargate", "Kinesis", "S3", "SQS", "DynamoDB")] + sums + [one.total]
+    cells = [str(traffic.cameras), precision, str(one.size.tasks), str(one.size.shards)]
+    cells += [f"{value:.0f}" for value in dollars]
+    cells += [f"{one.total / traffic.cameras:.2f}", f"{one.total * million:.2f}"]
+    return f"| {' | '.join(cells)} | {rekognition(traffic.frames, tiers) * million:.0f} |\n"
 
 
 def load() -> tuple[dict[str, Any], dict[str, Any]]:
-    """Measured speeds and prices."""
+    """Measured speeds, and prices of all regions."""
     return json.loads((HERE / "measured.json").read_text()), json.loads((HERE / "prices.json").read_text())
+
+
+def of_region(prices: dict[str, Any], region: str) -> dict[str, Any]:
+    """The prices of a region.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    try:
+        found: dict[str, Any] = prices["regions"][region]
+    except KeyError:
+        known = ", ".join(prices["regions"])
+        raise ValueError(
+            f"no prices of {region} in benchmarks/prices.json: add them, or take others with --prices ({known})"
+        ) from None
+    return found
 
 
 def with_tables(text: str) -> str:
@@ -195,42 +163,79 @@ def with_tables(text: str) -> str:
     return before + BEGIN + "".join(tables(*load())) + END + rest.partition(END)[2]
 
 
+def configured(path: Path, changes: dict[str, Any]) -> Config:
+    """An environment's configuration with another model.
+
+    Raises:
+        ConfigError: If it is wrong.
+    """
+    config = Config.read(path)
+    values = config.model_dump(exclude_unset=True)
+    service = values.setdefault("service", {})
+    if "model_size" in changes:
+        service.pop("model", None)
+    service.update(changes)
+    return Config.of(values, str(path))
+
+
 def main() -> None:
-    default = Workload()
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cameras", type=int, default=default.cameras)
-    parser.add_argument("--fps", type=float, default=default.fps, help="of each camera")
+    default = Traffic()
+    parser = argparse.ArgumentParser(prog="make cost", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--environment", default=os.environ.get("ENVIRONMENT", "dev"), help="default: dev")
+    parser.add_argument("--cameras", type=int, default=default.cameras, help=f"default: {default.cameras}")
+    parser.add_argument("--fps", type=float, default=default.fps, help="of each camera (default: 5)")
     parser.add_argument("--frame-kb", type=float, default=default.frame_kb, help="of a JPEG, in thousands of bytes")
-    parser.add_argument("--size", choices=list("nsmlx"), default=default.size)
-    parser.add_argument("--precision", choices=("fp32", "bf16", "int8"), default=default.precision)
-    parser.add_argument("--vcpu", type=float, choices=list(FARGATE), default=default.vcpu, help="of one task")
-    parser.add_argument("--utilisation", type=float, default=default.utilisation, help="of a task (default: 0.7)")
-    parser.add_argument("--retention-days", type=float, default=default.retention_days, help="of frames in S3")
-    parser.add_argument("--fan-out", action="store_true", help="with enhanced fan-out")
-    parser.add_argument("--architecture", choices=("X86_64", "ARM64"), default=default.architecture)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument(
+        "--hours", type=float, default=default.hours, help="of a day in which cameras send (default: 24)"
+    )
+    parser.add_argument("--size", choices=list("nsmlx"), help="YOLOv8 of this size instead of the environment's model")
+    parser.add_argument("--precision", choices=("fp32", "bf16", "int8"), help="instead of the environment's")
+    parser.add_argument("--prices", default="", help="a region whose prices stand in for the environment's region's")
+    parser.add_argument("--json", action="store_true", dest="as_json")
     parser.add_argument("--write", action="store_true", help=f"write the tables of {DOCUMENT.name} anew")
-    args = vars(parser.parse_args())
-    as_json, write = args.pop("json"), args.pop("write")
-    if write:
+    args = parser.parse_args()
+    if args.write:
         DOCUMENT.write_text(with_tables(DOCUMENT.read_text()))
         return
-    measured, prices = load()
+    if args.cameras < 0 or args.fps <= 0 or args.frame_kb <= 0 or not 0 <= args.hours <= 24:
+        sys.exit("error: --cameras 0 or more, --fps and --frame-kb above 0, --hours 0 to 24 are allowed")
+    measured, all_prices = load()
+    changes = {"model_size": args.size, "precision": args.precision}
+    traffic = Traffic(args.cameras, args.fps, args.frame_kb, args.hours)
     try:
-        result = bill(Workload(**args), measured, prices)
-    except ValueError as error:
+        path = ROOT / "environments" / f"{args.environment}.toml"
+        config = configured(path, {name: value for name, value in changes.items() if value})
+        region = args.prices or config.region
+        prices = of_region(all_prices, region)
+        result = bill(config, traffic, measured, prices)
+        asleep = bill(config, Traffic(cameras=0), measured, prices)
+    except (ConfigError, ValueError) as error:
         sys.exit(f"error: {error}")
-    other = rekognition(result.frames, prices)
-    if as_json:
-        print(json.dumps(asdict(result) | {"total": result.total, "rekognition": other}))
+    if args.as_json:
+        print(json.dumps(asdict(result) | {"total": result.total, "asleep": asleep.total, "region": region}))
         return
-    print(
-        f"{result.tasks} tasks of {args['vcpu']:g} vCPU and {result.task_gib:g} GiB, {result.shards} shards; a month:"
+    print("\n".join(lines(args.environment, config, traffic, result, asleep)))
+    print(f"prices of {all_prices['date']} in {region}; {all_prices['source']}")
+
+
+def lines(environment: str, config: Config, traffic: Traffic, result: Bill, asleep: Bill) -> Iterator[str]:
+    """A bill for people; the second column is what it costs while no camera sends."""
+    size, service = result.size, config.service
+    yield (
+        f"{environment}, with cameras: {traffic.cameras}, each of {traffic.fps:g} frames/s; "
+        f"tasks: {size.tasks}, each of {service.cpu / 1024:g} vCPU and {service.memory / 1024:g} GiB; "
+        f"shards: {size.shards}"
     )
-    for name in ("fargate", "kinesis", "s3", "sqs", "dynamodb"):
-        print(f"  {name:10} ${getattr(result, name):12,.2f}")
-    print(f"  {'total':10} ${result.total:12,.2f}   ${result.total / args['cameras']:.2f} a camera")
-    print(f"  ${result.per_million:.2f} a million frames; Amazon Rekognition: ${1e6 * other / result.frames:.2f}")
+    for short in size.short:
+        yield f"  more than the environment allows: {short}"
+    yield f"  {'$ a month':12} {'':12} asleep"
+    for part, dollars in result.parts.items():
+        if dollars or asleep.parts[part]:
+            yield f"  {part:10} {dollars:14,.2f} {asleep.parts[part]:12,.2f}"
+    yield f"  {'all':10} {result.total:14,.2f} {asleep.total:12,.2f}"
+    if traffic.frames:
+        million = 1e6 / traffic.frames
+        yield f"  {result.total / traffic.cameras:.2f} a camera, {result.total * million:.2f} a million frames"
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import sys
+from functools import partial
 from typing import NoReturn
 
 from kcl_worker.errors import BUG_EXIT_STATUS, WorkerError
@@ -30,8 +31,10 @@ def main() -> NoReturn:
 
 async def _live(settings: Settings, output: Outlet, errors: Outlet) -> NoReturn:
     # Imported late, so that the worker reports a wrong setting before it loads the model's libraries.
+    from kcl_worker.operating.metrics import dropped
     from kcl_worker.worker import Worker
 
+    output.tell = errors.tell = partial(dropped, settings.kinesis_stream_name, settings.kcl_application_name)
     status = 0
     try:
         await Worker(settings, output).run()

@@ -131,7 +131,7 @@ class Worker:
         keeper.began, daemon_watch.absent = lambda: daemon_watch.began, lambda: keeper.waits
         metrics = Metrics(
             settings.kinesis_stream_name, settings.kcl_application_name, board, self._output,
-            unowned=watch.unowned, waits=progress.waits,
+            unowned=watch.unowned, waits=progress.waits, worker_id=settings.worker_id,
         )  # fmt: skip
         state = State(daemon_alive=lambda: keeper.alive, unowned=watch.unowned)
         health = HealthServer(settings, state, board, metrics, progress)

@@ -1,8 +1,11 @@
-"""Corrections to moto's ECS, which runs no task of a service and says that all of them run.
+"""Corrections to moto's ECS.
 
-A service's counts and its rollout are told by its tasks: those of the group `service:NAME`, which `local.fargate`
-registers and which are healthy. moto's tasks pass through their lifecycle as they are described; here they run until
-they are stopped.
+- moto 5.2 runs no task of a service and says that all of them run. A service's counts and its rollout are told by its
+  tasks: those of the group `service:NAME`, which `local.fargate` registers and which are healthy.
+- moto's tasks pass through their lifecycle as they are described; here they run until they are stopped.
+- moto drops a service's `capacityProviderStrategy` and takes its tasks for EC2's. The service gives the strategy back,
+  and a launch type only where there is none:
+  https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Service.html
 
 `correct()` applies it to moto, once per process.
 """
@@ -12,8 +15,10 @@ from __future__ import annotations
 from typing import Any
 
 from moto.ecs.models import EC2ContainerServiceBackend, Service, Task
+from moto.ecs.responses import EC2ContainerServiceResponse
 from moto.moto_api import state_manager
 
+_stock_create = EC2ContainerServiceResponse.create_service
 _stock_begin: Any = Task.__init__
 _stock_tasks = EC2ContainerServiceBackend.list_tasks
 
@@ -59,6 +64,16 @@ def _list_tasks(self: EC2ContainerServiceBackend, *args: Any, **kwargs: Any) -> 
     return [task for task in found if not name or task.group == f"service:{name.rpartition('/')[2]}"]
 
 
+def _create_service(self: EC2ContainerServiceResponse) -> Any:
+    answer: Any = _stock_create(self)
+    if strategy := self._get_param("capacityProviderStrategy"):
+        # The service's defaults, which terraform reads back.
+        made = answer.result["service"]
+        made.capacity_provider_strategy = [{"weight": 0, "base": 0, **item} for item in strategy]
+        made.launch_type = None
+    return answer
+
+
 def _no_requirements(_: object) -> dict[str, Any]:
     """Of a container instance, which Fargate has none of; moto fails on a container without limits of its own."""
     return {"CPU": 0, "MEMORY": 0, "PORTS": [], "PORTS_UDP": []}
@@ -75,4 +90,6 @@ def correct() -> None:
     backend: Any = EC2ContainerServiceBackend
     backend.list_tasks = _list_tasks
     backend._calculate_task_resource_requirements = staticmethod(_no_requirements)
+    response: Any = EC2ContainerServiceResponse
+    response.create_service = _create_service
     state_manager.set_transition("ecs::task", {"progression": "manual", "times": 10**9})

@@ -23,7 +23,7 @@ from typing import Any
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-from local import autoscaling, ecs, kinesis, permissions, policies, queues, quotas
+from local import autoscaling, budgets, ecs, kinesis, permissions, policies, queues, quotas
 from local.faults import Faults
 
 HOST = "127.0.0.1"
@@ -46,6 +46,7 @@ async def _serve(listener: socket.socket) -> None:
     kinesis.correct()
     policies.correct()
     autoscaling.correct()
+    budgets.correct()
     ecs.correct()
     permissions.correct()
     queues.correct()

@@ -6,18 +6,25 @@ Each allows what the CLI of its name calls, and a test runs the CLIs with nothin
 
 from __future__ import annotations
 
+from typing import Final
+
 from cdktf import TerraformOutput, TerraformStack
 
 from contract.metrics import PRODUCERS
 from stacks.config import Config
+from stacks.keys import Keys
 from stacks.names import Names
 from stacks.outputs import POLICY, describe
 from stacks.policies import Statement, allow, document
 
+# What each encrypts for or reads from.
+SERVICES: Final = {"Producer": ("kinesis",), "Consumer": ("s3", "sqs"), "Quarantine": ("kinesis", "s3", "sqs")}
 
-def access_policies(stack: TerraformStack, config: Config, account: str) -> None:
+
+def access_policies(stack: TerraformStack, config: Config, account: str, keys: Keys) -> None:
     """Makes the outputs ProducerPolicy, ConsumerPolicy and QuarantinePolicy."""
     for name, statements in statements_of(config, account).items():
+        statements += keys.use("UseKey", SERVICES[name])
         policy = document(stack, f"access-{name.lower()}", statements)
         output = f"{name}{POLICY}"
         TerraformOutput(stack, output, value=policy.minified_json, description=describe(output))

@@ -44,7 +44,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from cdktf import TerraformStack
+from cdktf import Fn, TerraformStack
 from cdktf_cdktf_provider_aws.appautoscaling_policy import (
     AppautoscalingPolicy,
     AppautoscalingPolicyStepScalingPolicyConfiguration,
@@ -111,7 +111,9 @@ class Autoscaling:
             "scaling-target",
             service_namespace="ecs",
             scalable_dimension="ecs:service:DesiredCount",
-            resource_id=f"service/{service.cluster.name}/{service.service.name}",
+            # From the ARN, which is new for a service that is replaced (`stacks/capacity.py`): AWS forgets the scaling
+            # of the old one, so that target and policies are replaced with it.
+            resource_id=Fn.element(Fn.split(":", service.service.id), 5),
             min_capacity=config.service.min_tasks,
             max_capacity=config.max_tasks,
         )

@@ -123,11 +123,22 @@ class NetworkConfig(_Section):
     egress: Literal["nat", "nat-per-zone", "endpoints"] = Field(
         default="nat", description="one NAT gateway, one per zone, or none: `endpoints` reach AWS alone"
     )
+    kinesis_endpoint: bool = Field(
+        default=True,
+        description="with NAT, the frames' own way to the tasks; cheaper from 209 GB a month on "
+        "([cost](cost.md#the-network))",
+    )
     certificate_arn: str = Field(
         default="",
         pattern=r"^(arn:aws[a-z-]*:acm:\S+)?$",
         description="certificate of the balancer's domain: it then serves port 443, and port 80 redirects there",
     )
+
+    @model_validator(mode="after")
+    def _check_endpoints(self) -> Self:
+        if self.egress == "endpoints" and not self.kinesis_endpoint:
+            raise ValueError("kinesis_endpoint false: with egress `endpoints`, it is the only way to the stream")
+        return self
 
     @model_validator(mode="after")
     def _check_cidr(self) -> Self:
@@ -164,6 +175,17 @@ class ServiceConfig(_Section):
     min_tasks: int = Field(default=0, ge=0, le=MAX_TASKS, description="least number of tasks")
     max_tasks: int | None = Field(
         default=None, ge=1, le=MAX_TASKS, description="greatest number of tasks; none: one per shard, but at most ten"
+    )
+    spot: bool = Field(
+        default=False,
+        description="runs tasks on Fargate Spot, for up to 70 % less; AWS may take a place back within two minutes",
+    )
+    on_demand_base: int = Field(
+        default=0, ge=0, le=MAX_TASKS, description="with `spot`, so many tasks, the first, run on demand all the same"
+    )
+    balancer: bool = Field(
+        default=True,
+        description="a load balancer that answers `/health`; without it, ECS alone asks the tasks how they are",
     )
     cpu_target: float = Field(default=70, ge=20, le=95, description="percent of CPU above which tasks are added")
     log_retention_days: int = Field(default=30, description="how long the worker's log is kept")
@@ -215,6 +237,12 @@ class ServiceConfig(_Section):
             raise ValueError(
                 f"log_retention_days {self.log_retention_days}: {', '.join(map(str, LOG_RETENTIONS))} are offered"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_spot(self) -> Self:
+        if self.on_demand_base and not self.spot:
+            raise ValueError(f"on_demand_base {self.on_demand_base}: without `spot = true`, all tasks run on demand")
         return self
 
     @model_validator(mode="after")
@@ -271,11 +299,42 @@ class StorageConfig(_Section):
 
 
 class AlarmConfig(_Section):
-    """Who gets the alarms."""
+    """Who gets the alarms, and what a month may cost."""
 
     email: str = Field(
         default="", pattern=r"^(\S+@\S+)?$", description="address for the alarms; its owner has to confirm"
     )
+    budget: float = Field(
+        default=0,
+        ge=0,
+        le=1e9,
+        description="dollars a month; the alarms' topic is told at 80 % and at all of it, and when AWS expects more; "
+        "0: no budget ([cost](cost.md#a-budget))",
+    )
+
+
+KEY_ARN: Final = r"arn:aws:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+"
+
+
+class EncryptionConfig(_Section):
+    """Whose KMS keys encrypt what holds data: stream, frames, queues, tables, logs, registry."""
+
+    key: str = Field(
+        default="",
+        pattern=rf"^(own|{KEY_ARN})?$",
+        description="`own`: the environment makes a key; an existing key's ARN; empty: the services' own keys "
+        "([keys](infrastructure.md#keys))",
+    )
+    replica_key: str = Field(
+        default="",
+        pattern=rf"^({KEY_ARN})?$",
+        description="with an existing key, the ARN of one in the replica's region",
+    )
+
+    @property
+    def own(self) -> bool:
+        """Whether the stack makes the key."""
+        return self.key == "own"
 
 
 class GithubConfig(_Section):
@@ -311,14 +370,15 @@ class Config(_Section):
     service: ServiceConfig = ServiceConfig()
     storage: StorageConfig = StorageConfig()
     alarms: AlarmConfig = AlarmConfig()
+    encryption: EncryptionConfig = EncryptionConfig()
     github: GithubConfig = GithubConfig()
 
     @model_validator(mode="after")
     def _check_tags(self) -> Self:
         # The stack sets them, and the workflows' roles go by them; IAM does not tell Project from project.
-        if taken := [key for key in self.tags if key.lower() in ("project", "environment")]:
+        if taken := [key for key in self.tags if key.lower() in ("project", "environment", "pipeline")]:
             raise ValueError(
-                f"tags.{taken[0]}: `project` and `environment` are the stack's own; any other key is allowed"
+                f"tags.{taken[0]}: `project`, `environment` and `pipeline` are the stack's own; other keys are allowed"
             )
         return self
 
@@ -343,6 +403,28 @@ class Config(_Section):
             )
         if least > most:
             raise ValueError(f"service.min_tasks {least}: more than max_tasks {most}")
+        if self.service.on_demand_base > most:
+            raise ValueError(f"service.on_demand_base {self.service.on_demand_base}: more than max_tasks {most}")
+        if self.network.certificate_arn and not self.service.balancer:
+            raise ValueError("network.certificate_arn: `service.balancer = false` leaves nothing that would use it")
+        return self
+
+    @model_validator(mode="after")
+    def _check_keys(self) -> Self:
+        key, replica_key = self.encryption.key, self.encryption.replica_key
+        given = bool(key) and not self.encryption.own
+        if given and self.storage.replica_region and not replica_key:
+            raise ValueError(
+                "encryption.replica_key: frames are copied to another region, which needs a key of its own"
+            )
+        if replica_key and not (given and self.storage.replica_region):
+            raise ValueError("encryption.replica_key: needs an ARN as `encryption.key`, and `storage.replica_region`")
+        for name, arn, region in (
+            ("key", key if given else "", self.region),
+            ("replica_key", replica_key, self.storage.replica_region),
+        ):
+            if arn and (found := arn.split(":")[3]) != region:
+                raise ValueError(f"encryption.{name}: the key is in {found}, but {region} is needed")
         return self
 
     def _check_names(self) -> None:

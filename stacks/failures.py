@@ -34,7 +34,7 @@ class TaskFailures:
         log_group: The log that holds ECS's report of each.
     """
 
-    def __init__(self, stack: TerraformStack, config: Config, service: Service) -> None:
+    def __init__(self, stack: TerraformStack, config: Config, service: Service, key: str | None) -> None:
         pattern = {
             "source": ["aws.ecs"],
             "detail-type": ["ECS Task State Change"],
@@ -57,6 +57,7 @@ class TaskFailures:
             "failures-log",
             name=Names(config).failures_log,
             retention_in_days=config.service.log_retention_days,
+            kms_key_id=key,
         )
         policy = DataAwsIamPolicyDocument(
             stack,

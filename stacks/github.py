@@ -8,6 +8,7 @@ workflow can widen its own rights.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cdktf import TerraformOutput, TerraformStack
@@ -27,6 +28,7 @@ from stacks import shell
 from stacks.account import aws_provider
 from stacks.config import Config
 from stacks.iam import boundary_arn
+from stacks.keys import USE, WORKERS_SERVICES, reachable, use
 from stacks.names import Names
 from stacks.outputs import describe
 from stacks.policies import Statement, allow, condition, document
@@ -76,18 +78,23 @@ UNNAMED_READS = (
     "kms:DescribeKey",
     "kms:GetKeyPolicy",
     "kms:GetKeyRotationStatus",
+    "kms:ListAliases",
     "kms:ListResourceTags",
     "ecr:GetAuthorizationToken",
     "sts:GetCallerIdentity",
     "sns:GetSubscriptionAttributes",
 )
+KEY_WRITES = (
+    "kms:CreateKey", "kms:TagResource", "kms:UntagResource", "kms:UpdateKeyDescription", "kms:PutKeyPolicy",
+    "kms:EnableKeyRotation", "kms:ScheduleKeyDeletion", "kms:CreateAlias", "kms:UpdateAlias", "kms:DeleteAlias",
+)  # fmt: skip
 # The changing actions of these services, for the same reason; a condition limits them to the region.
 UNNAMED_WRITES = (
     "ec2:AllocateAddress", "ec2:Associate*", "ec2:Attach*", "ec2:Authorize*", "ec2:Create*", "ec2:Delete*",
     "ec2:Detach*", "ec2:Disassociate*", "ec2:Modify*", "ec2:ReleaseAddress", "ec2:Replace*", "ec2:Revoke*",
     "elasticloadbalancing:*", "application-autoscaling:*", "ecs:RegisterTaskDefinition", "ecs:DeregisterTaskDefinition",
-    "kms:CreateKey", "kms:TagResource", "kms:PutKeyPolicy", "kms:EnableKeyRotation", "kms:ScheduleKeyDeletion",
-    "logs:PutResourcePolicy", "logs:DeleteResourcePolicy", "sns:SetSubscriptionAttributes", "sns:Unsubscribe",
+    *KEY_WRITES, "logs:PutResourcePolicy", "logs:DeleteResourcePolicy", "sns:SetSubscriptionAttributes",
+    "sns:Unsubscribe",
 )  # fmt: skip
 
 
@@ -129,6 +136,9 @@ def services(config: Config, account: str) -> list[Service]:
         ),
         Service(
             "sns", ("GetTopicAttributes", tags), arns("sns", names.own("alarms")),
+        ),
+        Service(
+            "budgets", ("ViewBudget", tags), (f"arn:aws:budgets::{account}:budget/{names.own('budget')}",)
         ),
         Service(
             "events", ("DescribeRule", "ListTargetsByRule", tags), arns("events", f"rule/{names.own('task-failures')}")
@@ -181,6 +191,7 @@ class GithubStack(TerraformStack):
             *(allow(f"Change{s.name.title()}", [f"{s.name}:*"], s.resources) for s in used),
             allow("ChangeUnnamed", UNNAMED_WRITES, ["*"], aws__RequestedRegion=config.region),
             _leave_others(environment),
+            *self._use_keys((*WORKERS_SERVICES, "ecr"), (*USE, "CreateGrant", "RetireGrant")),
             # `make smoke` counts the frames that it has sent, and looks at them.
             allow("ReadFrames", ["s3:GetObject"], [f"{bucket}/frames/*" for bucket in _frames(used)]),
             # Its producer says that it begins, as all do.
@@ -204,12 +215,22 @@ class GithubStack(TerraformStack):
             allow("PassRoles", ["iam:PassRole"], roles),
             allow("WriteState", ["s3:PutObject"], [f"{state}/{key}"]),
         ]
+        if config.encryption.own and config.storage.replica_region:
+            elsewhere = config.storage.replica_region
+            deploy.append(allow("ChangeReplicaKey", KEY_WRITES, ["*"], aws__RequestedRegion=elsewhere))
         branch = f"refs/heads/{config.github.branch}"
         # GitHub runs schedules on the default branch alone; a pull request's `drift.yml` is one of refs/pull/.
         self._role("plan", ["pull_request", f"ref:{branch}"], ["plan.yml@*", f"drift.yml@{branch}"], plan)
         # A branch that nobody has reviewed may hold another `deploy.yml`.
         reviewed = [f"deploy.yml@{ref}" for ref in (branch, "refs/tags/v*")]
         self._role("deploy", [f"environment:{environment}"], reviewed, deploy)
+
+    def _use_keys(self, services: Sequence[str], actions: Sequence[str]) -> list[Statement]:
+        """The use of the environment's keys, through services alone: what makes a resource tries its key."""
+        return [
+            use(f"UseKeys{number}", arn, region, services, actions, **conditions)
+            for number, (region, (arn, conditions)) in enumerate(reachable(self._config, self._account).items())
+        ]
 
     def _role_arns(self) -> list[str]:
         names = (Names(self._config).own(role) for role in PIPELINE_ROLES)
@@ -232,6 +253,7 @@ class GithubStack(TerraformStack):
                   used["ecr"]),
             allow("Parameters", ["ssm:GetParametersByPath"], used["ssm"]),
             allow("Logs", ["logs:CreateLogStream", "logs:PutLogEvents"], used["logs"]),
+            *self._use_keys(WORKERS_SERVICES, USE),
             # Neither can be limited to resources.
             allow("Others", ["cloudwatch:PutMetricData", "ecr:GetAuthorizationToken"], ["*"]),
             *(shell.statements(Names(config).arn(account, "logs", f"log-group:{Names(config).log}"))

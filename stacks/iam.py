@@ -8,6 +8,7 @@ from cdktf_cdktf_provider_aws.iam_role_policy import IamRolePolicy
 
 from stacks import shell
 from stacks.config import Config
+from stacks.keys import Keys
 from stacks.leases import INDEX, LeaseTables
 from stacks.names import Names
 from stacks.policies import Statement, allow, document, trust
@@ -44,7 +45,9 @@ def boundary_arn(config: Config, account: str) -> str:
     return f"arn:aws:iam::{account}:policy/{Names(config).own('boundary')}"
 
 
-def task_role(stack: TerraformStack, config: Config, account: str, tables: LeaseTables, storage: Storage) -> IamRole:
+def task_role(
+    stack: TerraformStack, config: Config, account: str, tables: LeaseTables, storage: Storage, keys: Keys
+) -> IamRole:
     """A role for the calls of the worker and its KCL daemon, and for nothing else."""
     # KCL's daemon does not make tables that exist; it reads their state and changes their items only.
     items = ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "Scan", "BatchGetItem", "BatchWriteItem")
@@ -70,6 +73,7 @@ def task_role(stack: TerraformStack, config: Config, account: str, tables: Lease
         # PutMetricData cannot be limited to resources; a condition limits the namespace instead.
         allow("Metrics", ["cloudwatch:PutMetricData"], ["*"], cloudwatch__namespace=tables.application),
     ]
+    statements += keys.use("Keys")
     if config.service.retrieval_mode == "FANOUT":
         # KCL registers its application as a consumer of the stream.
         consumers = ("RegisterStreamConsumer", "DescribeStreamConsumer", "SubscribeToShard")

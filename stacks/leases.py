@@ -25,21 +25,26 @@ INDEX = "LeaseOwnerToLeaseKeyIndex"
 class LeaseTables:
     """Three small tables, billed by request.
 
+    Args:
+        key: The ARN of the KMS key that encrypts them; None for the account's `aws/dynamodb`.
+
     Attributes:
         application: The KCL application, which names the tables.
     """
 
-    def __init__(self, stack: TerraformStack, config: Config) -> None:
+    def __init__(self, stack: TerraformStack, config: Config, key: str | None) -> None:
         names = Names(config)
         leases, reports, coordinator = names.tables
         self.application = names.stream
         # Checkpoints cannot be rebuilt from anything else, so only this table has point-in-time recovery.
+        self._key = key
         self.leases = self._table(stack, "leases", leases, "leaseKey", restorable=True)
         self.reports = self._table(stack, "worker-metric-stats", reports, "wid")
         self.coordinator = self._table(stack, "coordinator-state", coordinator, "key")
 
-    @staticmethod
-    def _table(stack: TerraformStack, id_: str, name: str, key: str, *, restorable: bool = False) -> DynamodbTable:
+    def _table(
+        self, stack: TerraformStack, id_: str, name: str, key: str, *, restorable: bool = False
+    ) -> DynamodbTable:
         attributes, indexes = [DynamodbTableAttribute(name=key, type="S")], []
         if restorable:
             attributes.append(DynamodbTableAttribute(name="leaseOwner", type="S"))
@@ -57,5 +62,5 @@ class LeaseTables:
             attribute=attributes,
             global_secondary_index=indexes,
             point_in_time_recovery=DynamodbTablePointInTimeRecovery(enabled=restorable),
-            server_side_encryption=DynamodbTableServerSideEncryption(enabled=True),
+            server_side_encryption=DynamodbTableServerSideEncryption(enabled=True, kms_key_arn=self._key),
         )

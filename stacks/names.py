@@ -9,11 +9,13 @@ from typing import Final
 
 from stacks.config import Config
 
+# The tag that tells an account's environments apart on the bill.
+PIPELINE_TAG: Final = "pipeline"
 # Of the alarms that tell the topic, and of those that change the number of tasks.
 ALARMS: Final = (
     "lag", "unowned", "waiting", "dead-letters", "quarantine", "write-throttled", "read-throttled", "unhealthy",
     "crash-loop", "frames-stopped", "results-age", "tasks-missing",
-    "metrics-missing",
+    "metrics-missing", "lines-dropped",
 )  # fmt: skip
 SCALING_ALARMS: Final = ("wake", "knock", "sleep", "out", "out-unowned", "in")
 
@@ -81,6 +83,11 @@ class Names:
         if self._config.suffix:
             return [self.own("*")]
         return [self.own(alarm) for alarm in (*ALARMS, *(f"scaling-{alarm}" for alarm in SCALING_ALARMS))]
+
+    @property
+    def key(self) -> str:
+        """The alias of the environment's own key."""
+        return f"alias/{self.own()}"
 
     def parameter(self, name: str) -> str:
         """Of a parameter in Parameter Store."""

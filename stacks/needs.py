@@ -16,9 +16,13 @@ def needs(config: Config) -> dict[str, float | str]:
     stream, network, service = config.stream, config.network, config.service
     gateways = {"nat": 1, "nat-per-zone": network.zones, "endpoints": 0}[network.egress]
     on_demand = stream.mode == "ON_DEMAND"
+    tasks = config.max_tasks
+    regular = min(service.on_demand_base, tasks) if service.spot else tasks
+    vcpus = DEPLOYING * service.cpu / CPU_UNITS_OF_A_VCPU
     return {
         "region": config.region,
-        "vcpus": DEPLOYING * config.max_tasks * service.cpu / CPU_UNITS_OF_A_VCPU,
+        "vcpus": regular * vcpus,
+        "spot_vcpus": (tasks - regular) * vcpus,
         "shards": 0 if on_demand else stream.shards,
         "streams": int(on_demand),
         "consumers": int(service.retrieval_mode == "FANOUT"),

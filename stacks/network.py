@@ -1,4 +1,4 @@
-"""The VPC: public subnets for the load balancer, private ones for the tasks, and the tasks' way out."""
+"""The VPC: private subnets for the tasks, their ways to AWS, and public subnets for what has a public address."""
 
 from __future__ import annotations
 
@@ -23,23 +23,24 @@ from cdktf_cdktf_provider_aws.vpc_security_group_ingress_rule import VpcSecurity
 
 from stacks import shell
 from stacks.config import Config
+from stacks.endpoints import GATEWAYS, INTERFACES, STREAM_INTERFACE
 from stacks.names import Names
 
 ANYWHERE = "0.0.0.0/0"
 WORKER_PORT = 8080
-# Services that a task calls. With `egress = "endpoints"`, each has an interface in the private subnets.
-INTERFACES = ("kinesis-streams", "sqs", "logs", "monitoring", "ssm", "ecr.api", "ecr.dkr", "sts")
-GATEWAYS = ("s3", "dynamodb")
 
 
 class Network:
     """Subnets over several zones, and the security groups of load balancer and tasks.
 
     Attributes:
-        public, private: Ids of the subnets.
+        public, private: Ids of the subnets; there are public ones where something has a public address.
         balancer_group, task_group: Ids of the security groups.
-        gateway: To the internet; what has a public address needs it first.
+        gateway: To the internet; what has a public address needs it first. None without public subnets.
     """
+
+    gateway: InternetGateway | None = None
+    balancer_group: str = ""
 
     def __init__(self, stack: TerraformStack, config: Config) -> None:
         self._stack, self._config = stack, config
@@ -56,11 +57,7 @@ class Network:
         # Local Zones have neither NAT gateways nor the services' endpoints.
         real = DataAwsAvailabilityZonesFilter(name="zone-type", values=["availability-zone"])
         zones = DataAwsAvailabilityZones(stack, "zones", state="available", filter=[real])
-        self.gateway = gateway = InternetGateway(stack, "internet-gateway", vpc_id=self.vpc.id)
-        outward = RouteTable(stack, "public-routes", vpc_id=self.vpc.id)
-        Route(
-            stack, "public-default", route_table_id=outward.id, destination_cidr_block=ANYWHERE, gateway_id=gateway.id
-        )
+        outward = self._way_in() if config.service.balancer or network.egress != "endpoints" else None
         blocks = network.subnets()
         self.public: list[str] = []
         self.private: list[str] = []
@@ -68,13 +65,28 @@ class Network:
         for number in range(network.zones):
             # By index: `element` would begin again at the first where a region has fewer.
             zone = f"${{data.aws_availability_zones.{zones.friendly_unique_id}.names[{number}]}}"
-            public = self._subnet(f"public-{number}", blocks[number], zone, outward)
-            self.public.append(public.id)
+            if outward:
+                self.public.append(self._subnet(f"public-{number}", blocks[number], zone, outward).id)
             inward = RouteTable(stack, f"private-routes-{number}", vpc_id=self.vpc.id)
             self._private_routes.append(inward)
             self.private.append(self._subnet(f"private-{number}", blocks[network.zones + number], zone, inward).id)
         self._groups()
-        self._way_out(gateway)
+        self._endpoints()
+        if network.egress != "endpoints":
+            self._translate()
+
+    def _way_in(self) -> RouteTable:
+        """The routes of public subnets."""
+        self.gateway = InternetGateway(self._stack, "internet-gateway", vpc_id=self.vpc.id)
+        routes = RouteTable(self._stack, "public-routes", vpc_id=self.vpc.id)
+        Route(
+            self._stack,
+            "public-default",
+            route_table_id=routes.id,
+            destination_cidr_block=ANYWHERE,
+            gateway_id=self.gateway.id,
+        )
+        return routes
 
     def _subnet(self, id_: str, block: str, zone: str, routes: RouteTable) -> Subnet:
         subnet = Subnet(
@@ -88,24 +100,35 @@ class Network:
         RouteTableAssociation(self._stack, f"{id_}-routes", subnet_id=subnet.id, route_table_id=routes.id)
         return subnet
 
-    def _way_out(self, gateway: InternetGateway) -> None:
-        stack, egress = self._stack, self._config.network.egress
+    def _endpoints(self) -> None:
+        """Ways to services that pass by the internet, and by what address translation costs."""
+        network = self._config.network
         for service in GATEWAYS:
             self._endpoint(service, kind="Gateway", route_table_ids=[table.id for table in self._private_routes])
-        if egress == "endpoints":
-            group = self._group("endpoints", "the services' endpoints")
-            self._ingress("endpoints-from-tasks", group, 443, "tasks", group_id=self.task_group)
-            for service in (*INTERFACES, *([shell.INTERFACE] if self._config.service.exec else ())):
-                self._endpoint(
-                    service,
-                    kind="Interface",
-                    subnet_ids=self.private,
-                    security_group_ids=[group],
-                    private_dns_enabled=True,
-                )
+        interfaces: tuple[str, ...] = (STREAM_INTERFACE,) if network.kinesis_endpoint else ()
+        if network.egress == "endpoints":
+            interfaces = (*INTERFACES, *([shell.INTERFACE] if self._config.service.exec else ()))
+        if not interfaces:
             return
+        group = self._group("endpoints", "the services' endpoints")
+        self._ingress("endpoints-from-tasks", group, 443, "tasks", group_id=self.task_group)
+        for service in interfaces:
+            self._endpoint(
+                service,
+                kind="Interface",
+                # Each zone is paid for. All zones reach one of them, at no charge for what passes between zones; it
+                # fails with the zone of the only gateway, beside which it lies.
+                # https://aws.amazon.com/about-aws/whats-new/2022/04/aws-data-transfer-price-reduction-privatelink-transit-gateway-client-vpn-services/
+                subnet_ids=self.private[:1] if network.egress == "nat" else self.private,
+                security_group_ids=[group],
+                private_dns_enabled=True,
+            )
+
+    def _translate(self) -> None:
+        """Gateways through which private subnets reach the internet: one, or one in each zone."""
+        stack = self._stack
         gateways = []
-        for number in range(len(self.private) if egress == "nat-per-zone" else 1):
+        for number in range(len(self.private) if self._config.network.egress == "nat-per-zone" else 1):
             address = Eip(stack, f"nat-address-{number}", domain="vpc")
             gateways.append(
                 NatGateway(
@@ -113,7 +136,7 @@ class Network:
                     f"nat-{number}",
                     allocation_id=address.id,
                     subnet_id=self.public[number],
-                    depends_on=[gateway],
+                    depends_on=[self.gateway] if self.gateway else None,
                 )
             )
         for number, table in enumerate(self._private_routes):
@@ -136,17 +159,18 @@ class Network:
         )
 
     def _groups(self) -> None:
-        certificate = self._config.network.certificate_arn
-        self.balancer_group = self._group("balancer", "the load balancer")
         self.task_group = self._group("tasks", "the worker's tasks")
+        self._egress("tasks-to-services", self.task_group, 443, "AWS, over TLS", cidr=ANYWHERE)
+        if not self._config.service.balancer:
+            return
+        self.balancer_group = self._group("balancer", "the load balancer")
         self._ingress("balancer-from-anywhere", self.balancer_group, 80, "anyone, for /health", cidr=ANYWHERE)
-        if certificate:
+        if self._config.network.certificate_arn:
             self._ingress("balancer-tls", self.balancer_group, 443, "anyone, for /health", cidr=ANYWHERE)
         self._ingress(
             "tasks-from-balancer", self.task_group, WORKER_PORT, "the load balancer", group_id=self.balancer_group
         )
         self._egress("balancer-to-tasks", self.balancer_group, WORKER_PORT, "the tasks", group_id=self.task_group)
-        self._egress("tasks-to-services", self.task_group, 443, "AWS, over TLS", cidr=ANYWHERE)
 
     def _group(self, id_: str, what: str) -> str:
         group = SecurityGroup(

@@ -1,4 +1,4 @@
-"""Alarms to an SNS topic, and the dashboard."""
+"""Alarms, which tell the topic, and the dashboard."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from typing import Any
 from cdktf import Fn, TerraformStack
 from cdktf_cdktf_provider_aws.cloudwatch_dashboard import CloudwatchDashboard
 from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import CloudwatchMetricAlarm
-from cdktf_cdktf_provider_aws.kms_key import KmsKey
-from cdktf_cdktf_provider_aws.sns_topic import SnsTopic
-from cdktf_cdktf_provider_aws.sns_topic_subscription import SnsTopicSubscription
 
 from contract.metrics import WORKERS
 from stacks.config import Config
@@ -19,6 +16,7 @@ from stacks.metrics import Metric, of_workers, query, result
 from stacks.names import Names
 from stacks.service import Service
 from stacks.storage import QUEUE_RETENTION_SECONDS, Storage
+from stacks.topic import AlarmTopic
 
 # Share of the retention after which unread records are in danger.
 LAG_OF_RETENTION = 0.5
@@ -43,20 +41,13 @@ class Observability:
         self,
         stack: TerraformStack,
         config: Config,
-        account: str,
+        topic: AlarmTopic,
         storage: Storage,
         tables: LeaseTables,
         service: Service,
         failures: TaskFailures,
     ) -> None:
-        self._stack, self._config = stack, config
-        self.topic = SnsTopic(
-            stack, "alarms", name=Names(config).own("alarms"), kms_master_key_id=self._key(account).arn
-        )
-        if config.alarms.email:
-            SnsTopicSubscription(
-                stack, "alarms-email", topic_arn=self.topic.arn, protocol="email", endpoint=config.alarms.email
-            )
+        self._stack, self._config, self._topic = stack, config, topic
         metrics = self._metrics(config, storage, tables, service) | {"failures": failures.metric}
         self._alarms(metrics)
         CloudwatchDashboard(
@@ -66,42 +57,10 @@ class Observability:
             dashboard_body=Fn.jsonencode({"widgets": self._widgets(metrics)}),
         )
 
-    def _key(self, account: str) -> KmsKey:
-        """The topic's key: CloudWatch cannot use the key that SNS makes by default."""
-        # In a key's policy the resource `*` means this key.
-        statements = [
-            {
-                "Sid": "Administer",
-                "Effect": "Allow",
-                "Principal": {"AWS": f"arn:aws:iam::{account}:root"},
-                "Action": "kms:*",
-                "Resource": "*",
-            },
-            {
-                "Sid": "Publish",
-                "Effect": "Allow",
-                "Principal": {"Service": "cloudwatch.amazonaws.com"},
-                "Action": ["kms:Decrypt", "kms:GenerateDataKey*"],
-                "Resource": "*",
-            },
-        ]
-        return KmsKey(
-            self._stack,
-            "alarms-key",
-            description=Names(self._config).own("alarms"),
-            enable_key_rotation=True,
-            deletion_window_in_days=7,
-            policy=Fn.jsonencode({"Version": "2012-10-17", "Statement": statements}),
-        )
-
     @staticmethod
     def _metrics(config: Config, storage: Storage, tables: LeaseTables, service: Service) -> dict[str, Metric]:
         of_stream = {"StreamName": Names(config).stream}
         of_service = {"ClusterName": service.cluster.name, "ServiceName": service.service.name}
-        of_target = {
-            "LoadBalancer": service.balancer.arn_suffix,
-            "TargetGroup": service.target.arn_suffix,
-        }
 
         def queue(name: str) -> Metric:
             return Metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName": name}, "Maximum")
@@ -122,6 +81,7 @@ class Observability:
             "waiting": of_workers(config, "WaitingSeconds", "Maximum"),
             "since-read": of_workers(config, "SecondsSinceRead", "Maximum"),
             "workers": of_workers(config, "Workers"),
+            "lines-dropped": of_workers(config, "LinesDropped"),
             "dead-letters": queue(storage.dead_letters.name),
             "results": queue(storage.results.name),
             "quarantine": queue(storage.quarantine.name),
@@ -135,7 +95,11 @@ class Observability:
             "memory": Metric("AWS/ECS", "MemoryUtilization", of_service, "Average"),
             "tasks": Metric("ECS/ContainerInsights", "RunningTaskCount", of_service, "Maximum"),
             "wanted": Metric("ECS/ContainerInsights", "DesiredTaskCount", of_service, "Minimum"),
-            "unhealthy": Metric("AWS/ApplicationELB", "UnHealthyHostCount", of_target, "Maximum"),
+            **(
+                {"unhealthy": Metric("AWS/ApplicationELB", "UnHealthyHostCount", balancer.dimensions, "Maximum")}
+                if (balancer := service.balancer)
+                else {}
+            ),
         }
 
     def _alarms(self, metrics: dict[str, Metric]) -> None:
@@ -152,7 +116,8 @@ class Observability:
         self._alarm("quarantine", "Records could not be processed", metrics["quarantine"], 0, 1)
         self._alarm("write-throttled", "Cameras send more than the shards take", metrics["write-throttled"], 0, 5)
         self._alarm("read-throttled", "Too many readers of the stream", metrics["read-throttled"], 0, 5)
-        self._alarm("unhealthy", "A worker is unhealthy: its /health says why", metrics["unhealthy"], 0, 5)
+        if "unhealthy" in metrics:
+            self._alarm("unhealthy", "A worker is unhealthy: its /health says why", metrics["unhealthy"], 0, 5)
         self._alarm(
             "crash-loop",
             "Tasks fail again and again: the log of failures has ECS's reasons, the worker's log its own",
@@ -167,6 +132,9 @@ class Observability:
             metrics["results-age"],
             QUEUE_RETENTION_SECONDS * LAG_OF_RETENTION,
             1,
+        )
+        self._alarm(
+            "lines-dropped", "Lines of the log were dropped, metrics among them", metrics["lines-dropped"], 0, 1
         )
         # No worker runs, or workers start and die again and again.
         self._alarm_on(
@@ -204,8 +172,8 @@ class Observability:
                 result(expression),
             ],
             treat_missing_data="notBreaching",
-            alarm_actions=[self.topic.arn],
-            ok_actions=[self.topic.arn],
+            alarm_actions=[self._topic.arn],
+            ok_actions=[self._topic.arn],
         )
 
     def _alarm(
@@ -225,8 +193,8 @@ class Observability:
             comparison_operator="GreaterThanThreshold",
             threshold=threshold,
             treat_missing_data="notBreaching",
-            alarm_actions=[self.topic.arn],
-            ok_actions=[self.topic.arn],
+            alarm_actions=[self._topic.arn],
+            ok_actions=[self._topic.arn],
         )
 
     def _widgets(self, metrics: dict[str, Metric]) -> list[dict[str, Any]]:
@@ -240,13 +208,15 @@ class Observability:
             "Quarantine and dead letters": ("quarantined", "quarantine", "dead-letters"),
             "Results waiting": ("results",),
             "Age of the oldest result": ("results-age",),
-            "Throttled": ("write-throttled", "read-throttled"),
+            "Throttled, and lines of the log dropped": ("write-throttled", "read-throttled", "lines-dropped"),
             "Tasks": ("wanted", "tasks", "unhealthy", "failures"),
             "CPU and memory": ("cpu", "memory"),
             "What costs: tasks": ("tasks",),
             "What costs: requests": ("sent", "table-reads", "table-writes"),
         }
-        rows = {title: [metrics[name].widget_row() for name in names] for title, names in titles.items()}
+        rows = {
+            title: [metrics[name].widget_row() for name in names if name in metrics] for title, names in titles.items()
+        }
         # Text without quotes, because quotes would have to be escaped twice.
         stream = Names(self._config).stream
         schema = f"{{{WORKERS},StreamName,Application,ShardId}}"

@@ -10,9 +10,13 @@ from constructs import Construct
 from stacks.access import access_policies
 from stacks.account import aws_provider
 from stacks.autoscaling import Autoscaling
+from stacks.balancer import Balancer
+from stacks.budget import limit
 from stacks.config import Config
 from stacks.failures import TaskFailures
+from stacks.keys import Keys
 from stacks.leases import LeaseTables
+from stacks.names import PIPELINE_TAG, Names
 from stacks.network import Network
 from stacks.observability import Observability
 from stacks.outputs import describe
@@ -23,6 +27,7 @@ from stacks.service import Service
 from stacks.state import keep_state
 from stacks.storage import Storage
 from stacks.stream import Stream
+from stacks.topic import AlarmTopic
 
 
 class PipelineStack(TerraformStack):
@@ -37,24 +42,29 @@ class PipelineStack(TerraformStack):
         self, scope: Construct, id_: str, config: Config, account: str | None = None, *, protected: bool = True
     ) -> None:
         super().__init__(scope, id_)
-        tags = AwsProviderDefaultTags(tags={"project": "cv2kinesis", "environment": id_, **config.tags})
+        own = {"project": "cv2kinesis", "environment": id_, PIPELINE_TAG: Names(config).own()}
+        tags = AwsProviderDefaultTags(tags={**own, **config.tags})
         aws_provider(self, config, default_tags=[tags])
         keep_state(self, config, f"{id_}/terraform.tfstate", account)
         caller = DataAwsCallerIdentity(self, "caller")
-        stream, network = Stream(self, config), Network(self, config)
-        storage, tables = Storage(self, config, caller.account_id), LeaseTables(self, config)
+        keys = Keys(self, config, caller.account_id)
+        stream, network = Stream(self, config, keys.arn), Network(self, config)
+        storage, tables = Storage(self, config, caller.account_id, keys.arn), LeaseTables(self, config, keys.arn)
         if config.storage.replica_region:
-            replicate(self, config, caller.account_id, storage.bucket, tags)
-        registry = Registry(self, config)
+            replicate(self, config, caller.account_id, storage.bucket, tags, keys)
+        registry = Registry(self, config, keys.arn)
         keep = (stream.resource, storage.bucket, storage.results, storage.dead_letters, storage.quarantine)
-        protect((*keep, tables.leases, registry.repository), protected=protected)
-        service = Service(self, config, caller.account_id, network, stream, storage, tables, registry)
+        protect((*keep, tables.leases, registry.repository, *keys.made), protected=protected)
+        balancer = Balancer(self, config, network) if config.service.balancer else None
+        service = Service(self, config, caller.account_id, network, stream, storage, tables, registry, balancer, keys)
         Autoscaling(self, config, service)
-        failures = TaskFailures(self, config, service)
-        observability = Observability(self, config, caller.account_id, storage, tables, service, failures)
-        scheme = "https" if config.network.certificate_arn else "http"
+        failures = TaskFailures(self, config, service, keys.arn)
+        topic = AlarmTopic(self, config, caller.account_id)
+        Observability(self, config, topic, storage, tables, service, failures)
+        if config.alarms.budget:
+            limit(self, config, topic)
         for name, value in {
-            "LoadBalancerURL": f"{scheme}://{service.balancer.dns_name}/health",
+            **({"LoadBalancerURL": balancer.url} if balancer else {}),
             "S3BucketName": storage.bucket.bucket,
             "SQSQueueURL": storage.results.url,
             "QuarantineQueueURL": storage.quarantine.url,
@@ -62,10 +72,10 @@ class PipelineStack(TerraformStack):
             "RepositoryURL": registry.repository.repository_url,
             "ClusterName": service.cluster.name,
             "ServiceName": service.service.name,
-            "AlarmTopicArn": observability.topic.arn,
+            "AlarmTopicArn": topic.arn,
             "LogGroupName": service.log_group,
             "FailuresLogGroupName": failures.log_group,
             "Region": config.region,
         }.items():
             TerraformOutput(self, name, value=value, description=describe(name))
-        access_policies(self, config, caller.account_id)
+        access_policies(self, config, caller.account_id, keys)

@@ -19,14 +19,17 @@ KEPT_IMAGES = 10
 class Registry:
     """A repository of images whose tags never move; AWS scans images when they are pushed."""
 
-    def __init__(self, stack: TerraformStack, config: Config) -> None:
+    def __init__(self, stack: TerraformStack, config: Config, key: str | None) -> None:
         self.repository = EcrRepository(
             stack,
             "repository",
             name=Names(config).stream,
             image_tag_mutability="IMMUTABLE",
             image_scanning_configuration=EcrRepositoryImageScanningConfiguration(scan_on_push=True),
-            encryption_configuration=[EcrRepositoryEncryptionConfiguration(encryption_type="AES256")],
+            # A registry keeps the key that it was made with: another one would replace it.
+            encryption_configuration=[
+                EcrRepositoryEncryptionConfiguration(encryption_type="KMS" if key else "AES256", kms_key=key)
+            ],
         )
         rule = {
             "rulePriority": 1,

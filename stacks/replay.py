@@ -52,8 +52,9 @@ def run(client: Callable[[str], Any], config: Config, live_bucket: str, since: d
         DeployError: If the worker fails; its log says why.
     """
     stream = Names(config).stream
-    bucket, queue = f"{live_bucket}-replay", _queue(client("sqs"), f"{Names(config).results}-replay")
-    _bucket(client("s3"), bucket, config.region)
+    key = Names(config).key if config.encryption.own else config.encryption.key
+    bucket, queue = f"{live_bucket}-replay", _queue(client("sqs"), f"{Names(config).results}-replay", key)
+    _bucket(client("s3"), bucket, config.region, key)
     shards = client("kinesis").describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]["OpenShardCount"]
     application = f"{stream}-replay-{datetime.now(UTC):%Y%m%d-%H%M}-{uuid4().hex[:4]}"
     environment = {
@@ -143,8 +144,8 @@ def _status(port: int) -> dict[str, Any] | None:
         return None
 
 
-def _bucket(s3: Any, name: str, region: str) -> None:
-    """Makes a private bucket whose objects expire, if it does not exist."""
+def _bucket(s3: Any, name: str, region: str, key: str) -> None:
+    """Makes a private bucket whose objects expire, if it does not exist; a key encrypts them, where there is one."""
     where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
     try:
         s3.create_bucket(Bucket=name, **where)
@@ -152,13 +153,18 @@ def _bucket(s3: Any, name: str, region: str) -> None:
         return
     block = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
     s3.put_public_access_block(Bucket=name, PublicAccessBlockConfiguration=block)
+    if key:
+        encryption = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
+        rules = [{"ApplyServerSideEncryptionByDefault": encryption, "BucketKeyEnabled": True}]
+        s3.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration={"Rules": rules})
     rule = {"ID": "expire", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": EXPIRY_DAYS}}
     s3.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": [rule]})
 
 
-def _queue(sqs: Any, name: str) -> str:
+def _queue(sqs: Any, name: str, key: str) -> str:
     """Makes an encrypted queue, if it does not exist; gives its URL."""
-    attributes = {"MessageRetentionPeriod": str(QUEUE_RETENTION_SECONDS), "SqsManagedSseEnabled": "true"}
+    encryption = {"KmsMasterKeyId": key} if key else {"SqsManagedSseEnabled": "true"}
+    attributes = {"MessageRetentionPeriod": str(QUEUE_RETENTION_SECONDS), **encryption}
     return str(sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"])
 
 

@@ -1,4 +1,4 @@
-"""The worker's Fargate service behind a load balancer that forwards `/health` alone."""
+"""The worker's Fargate service."""
 
 from __future__ import annotations
 
@@ -18,23 +18,12 @@ from cdktf_cdktf_provider_aws.ecs_task_definition import (
     EcsTaskDefinitionRuntimePlatform,
     EcsTaskDefinitionVolume,
 )
-from cdktf_cdktf_provider_aws.lb import Lb
-from cdktf_cdktf_provider_aws.lb_listener import (
-    LbListener,
-    LbListenerDefaultAction,
-    LbListenerDefaultActionFixedResponse,
-    LbListenerDefaultActionRedirect,
-)
-from cdktf_cdktf_provider_aws.lb_listener_rule import (
-    LbListenerRule,
-    LbListenerRuleAction,
-    LbListenerRuleCondition,
-    LbListenerRuleConditionPathPattern,
-)
-from cdktf_cdktf_provider_aws.lb_target_group import LbTargetGroup, LbTargetGroupHealthCheck
 
 from stacks import iam, image, shell
+from stacks.balancer import Balancer
+from stacks.capacity import capacity
 from stacks.config import Config
+from stacks.keys import Keys
 from stacks.leases import LeaseTables
 from stacks.names import Names
 from stacks.network import WORKER_PORT, Network
@@ -51,7 +40,11 @@ HEALTH_COMMAND = ["CMD", "python", "-m", "kcl_worker.operating.healthcheck"]
 
 
 class Service:
-    """Cluster, task definition, service and load balancer, under the names that users' commands contain."""
+    """Cluster, task definition and service, under the names that users' commands contain.
+
+    Args:
+        balancer: What tells the world of the tasks' health; None without one.
+    """
 
     def __init__(
         self,
@@ -63,17 +56,20 @@ class Service:
         storage: Storage,
         tables: LeaseTables,
         registry: Registry,
+        balancer: Balancer | None,
+        keys: Keys,
     ) -> None:
-        self._stack, self._config = stack, config
+        self._config, self.balancer = config, balancer
         logs = CloudwatchLogGroup(
             stack,
             "logs",
             name=Names(config).log,
             retention_in_days=config.service.log_retention_days,
+            kms_key_id=keys.arn,
         )
         self.log_group = logs.name
         variables = self._variables(stream, storage, tables)
-        self.task_role = iam.task_role(stack, config, account, tables, storage)
+        self.task_role = iam.task_role(stack, config, account, tables, storage, keys)
         execution = iam.execution_role(stack, config, account, registry, logs.arn)
         self.cluster = EcsCluster(
             stack,
@@ -101,7 +97,7 @@ class Service:
             volume=[EcsTaskDefinitionVolume(name="scratch")],
             container_definitions=Fn.jsonencode([self._container(registry, variables)]),
         )
-        self.target = self._balancer(network)
+        place = capacity(stack, config, self.cluster)
         policies = [cast(ITerraformDependable, stack.node.find_child(f"{id_}-policy")) for id_ in ("task", "execution")]
         self.service = EcsService(
             stack,
@@ -109,10 +105,13 @@ class Service:
             name=Names(config).service,
             cluster=self.cluster.arn,
             task_definition=self.definition.arn,
-            launch_type="FARGATE",
+            launch_type=place.launch_type,
+            capacity_provider_strategy=place.strategy or None,
+            # Another strategy takes a deployment, and terraform would replace the service to get one.
+            force_new_deployment=True if place.strategy else None,
             desired_count=service.min_tasks,  # at the start; then autoscaling sets it
             lifecycle=TerraformResourceLifecycle(ignore_changes=["desired_count"]),
-            health_check_grace_period_seconds=120,
+            health_check_grace_period_seconds=120 if balancer else None,
             deployment_minimum_healthy_percent=100,
             deployment_maximum_percent=200,
             deployment_circuit_breaker=EcsServiceDeploymentCircuitBreaker(enable=True, rollback=True),
@@ -123,11 +122,13 @@ class Service:
             ),
             load_balancer=[
                 EcsServiceLoadBalancer(
-                    target_group_arn=self.target.arn, container_name=CONTAINER, container_port=WORKER_PORT
+                    target_group_arn=balancer.target.arn, container_name=CONTAINER, container_port=WORKER_PORT
                 )
-            ],
+            ]
+            if balancer
+            else None,
             # Tasks that start before their role may do anything fail, and count against the deployment.
-            depends_on=[self.listener, self._rule, *policies],
+            depends_on=[*(balancer.ready if balancer else []), *place.ready, *policies],
         )
 
     def _variables(self, stream: Stream, storage: Storage, tables: LeaseTables) -> dict[str, str]:
@@ -184,73 +185,11 @@ class Service:
                     "awslogs-group": self.log_group,
                     "awslogs-region": config.region,
                     "awslogs-stream-prefix": CONTAINER,
+                    # AWS's default since June 2025, non-blocking, drops what finds no room in its buffer, and counts
+                    # nothing. The worker waits for no reader of its output: it keeps lines itself, counts what finds
+                    # no room (`kcl_worker/operating/outlet.py`) and tells. A buffer's size has no meaning here.
+                    # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_LogConfiguration.html
+                    "mode": "blocking",
                 },
             },
         }
-
-    def _balancer(self, network: Network) -> LbTargetGroup:
-        stack, certificate = self._stack, self._config.network.certificate_arn
-        self.balancer = Lb(
-            stack,
-            "balancer",
-            name=Names(self._config).own(),
-            load_balancer_type="application",
-            internal=False,
-            security_groups=[network.balancer_group],
-            subnets=network.public,
-            drop_invalid_header_fields=True,
-            depends_on=[network.gateway],
-        )
-        target = LbTargetGroup(
-            stack,
-            "target",
-            name=Names(self._config).own(),
-            port=WORKER_PORT,
-            protocol="HTTP",
-            target_type="ip",
-            vpc_id=network.vpc.id,
-            deregistration_delay="10",
-            health_check=LbTargetGroupHealthCheck(
-                path="/health", matcher="200", interval=15, timeout=5, healthy_threshold=2, unhealthy_threshold=4
-            ),
-        )
-        nothing = LbListenerDefaultAction(
-            type="fixed-response",
-            fixed_response=LbListenerDefaultActionFixedResponse(
-                content_type="text/plain", message_body="/health is here", status_code="404"
-            ),
-        )
-        if certificate:
-            LbListener(
-                stack,
-                "listener-http",
-                load_balancer_arn=self.balancer.arn,
-                port=80,
-                protocol="HTTP",
-                default_action=[
-                    LbListenerDefaultAction(
-                        type="redirect",
-                        redirect=LbListenerDefaultActionRedirect(port="443", protocol="HTTPS", status_code="HTTP_301"),
-                    )
-                ],
-            )
-        self.listener = LbListener(
-            stack,
-            "listener",
-            load_balancer_arn=self.balancer.arn,
-            port=443 if certificate else 80,
-            protocol="HTTPS" if certificate else "HTTP",
-            certificate_arn=certificate or None,
-            ssl_policy="ELBSecurityPolicy-TLS13-1-2-2021-06" if certificate else None,
-            default_action=[nothing],
-        )
-        # ECS takes no target group that no balancer uses.
-        self._rule = LbListenerRule(
-            stack,
-            "health-rule",
-            listener_arn=self.listener.arn,
-            priority=1,
-            condition=[LbListenerRuleCondition(path_pattern=LbListenerRuleConditionPathPattern(values=["/health"]))],
-            action=[LbListenerRuleAction(type="forward", target_group_arn=target.arn)],
-        )
-        return target

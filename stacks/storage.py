@@ -35,23 +35,35 @@ QUEUE_RETENTION_SECONDS = 14 * DAY_SECONDS
 
 
 def private_bucket(
-    stack: TerraformStack, id_: str, name: str, *, versioning: bool, provider: TerraformProvider | None = None
+    stack: TerraformStack,
+    id_: str,
+    name: str,
+    *,
+    versioning: bool,
+    key: str | None = None,
+    provider: TerraformProvider | None = None,
 ) -> S3Bucket:
-    """A bucket that is encrypted (AES-256), closed to the public and reachable over TLS only.
+    """A bucket that is encrypted, closed to the public and reachable over TLS only.
 
     Args:
+        key: The ARN of the KMS key; None for a key of S3's.
         provider: The provider of another region.
     """
     bucket = S3Bucket(stack, id_, bucket=name, provider=provider)
     encryption = S3BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultA(
-        sse_algorithm="AES256"
+        sse_algorithm="aws:kms" if key else "AES256", kms_master_key_id=key
     )
     S3BucketServerSideEncryptionConfigurationA(
         stack,
         f"{id_}-encryption",
         bucket=bucket.id,
         provider=provider,
-        rule=[S3BucketServerSideEncryptionConfigurationRuleA(apply_server_side_encryption_by_default=encryption)],
+        rule=[
+            S3BucketServerSideEncryptionConfigurationRuleA(
+                apply_server_side_encryption_by_default=encryption,
+                bucket_key_enabled=True if key else None,  # else each object is a request to KMS, and is paid for
+            )
+        ],
     )
     block = S3BucketPublicAccessBlock(
         stack,
@@ -113,10 +125,10 @@ def expire(
 class Storage:
     """Frames in S3; results and notices of quarantine in SQS."""
 
-    def __init__(self, stack: TerraformStack, config: Config, account: str) -> None:
-        storage = config.storage
+    def __init__(self, stack: TerraformStack, config: Config, account: str, key: str | None) -> None:
+        storage, self._key = config.storage, key
         name = Names(config).bucket(account)
-        self.bucket = private_bucket(stack, "frames", name, versioning=storage.versioning)
+        self.bucket = private_bucket(stack, "frames", name, versioning=storage.versioning, key=key)
         expire(stack, "frames", self.bucket, storage.expiry_days)
         self.dead_letters = self._queue(stack, "dead-letters", Names(config).dead_letters)
         self.results = self._queue(
@@ -129,8 +141,7 @@ class Storage:
         )
         self.quarantine = self._queue(stack, "quarantine", Names(config).quarantine)
 
-    @staticmethod
-    def _queue(stack: TerraformStack, id_: str, name: str, redrive_policy: str | None = None) -> SqsQueue:
+    def _queue(self, stack: TerraformStack, id_: str, name: str, redrive_policy: str | None = None) -> SqsQueue:
         queue = SqsQueue(
             stack,
             id_,
@@ -138,7 +149,8 @@ class Storage:
             visibility_timeout_seconds=300,
             message_retention_seconds=QUEUE_RETENTION_SECONDS,
             receive_wait_time_seconds=20,
-            sqs_managed_sse_enabled=True,
+            sqs_managed_sse_enabled=None if self._key else True,
+            kms_master_key_id=self._key,
             redrive_policy=redrive_policy,
         )
         document = deny_insecure(stack, f"{id_}-tls", "sqs:*", [queue.arn])

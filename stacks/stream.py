@@ -10,9 +10,13 @@ from stacks.names import Names
 
 
 class Stream:
-    """The stream that cameras write and workers read; it is encrypted with the service's own KMS key."""
+    """The stream that cameras write and workers read.
 
-    def __init__(self, stack: TerraformStack, config: Config) -> None:
+    Args:
+        key: The ARN of the KMS key that encrypts it; None for the service's own.
+    """
+
+    def __init__(self, stack: TerraformStack, config: Config, key: str | None) -> None:
         stream = config.stream
         self.resource = KinesisStream(
             stack,
@@ -22,7 +26,7 @@ class Stream:
             stream_mode_details=KinesisStreamStreamModeDetails(stream_mode=stream.mode),
             retention_period=stream.retention_hours,
             encryption_type="KMS",
-            kms_key_id="alias/aws/kinesis",
+            kms_key_id=key or "alias/aws/kinesis",
             enforce_consumer_deletion=True,  # KCL registers one for fan-out, and Kinesis deletes no stream that has any
         )
         self.name = self.resource.name

@@ -13,6 +13,7 @@ SECONDS: Final = {
     "system/test_memory.py": 120,
     "system/test_demo.py": 100,
     "infra/test_apply.py": 300,
+    "infra/test_keys.py": 200,
     "faults/test_services.py": 200,
     "faults/test_fleet.py": 150,
     "system/test_image.py": 150,

@@ -2,6 +2,9 @@
 
 CloudWatch Logs turns such a line into metrics without an API call:
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+
+Each line carries its worker and its number, so that a line lost on the way is a gap that can be counted; what the
+worker itself had to drop is the metric `LinesDropped`.
 """
 
 from __future__ import annotations
@@ -12,12 +15,13 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from itertools import count
 from typing import Any, Final
 
 from contract.metrics import WORKERS
 from kcl_worker.kcl.shards import ShardBoard
 from kcl_worker.kcl.unowned import Unowned
-from kcl_worker.operating.outlet import Output
+from kcl_worker.operating.outlet import Output, warning
 from kcl_worker.operating.progress import Wait
 
 # The greatest number of values of one metric in a line.
@@ -37,9 +41,37 @@ _UNITS: Final = {
     "SecondsSinceRead": "Seconds",
     "WaitingSeconds": "Seconds",
     "Workers": "Count",
+    "LinesDropped": "Count",
 }
 # The number of frames whose times are kept for the rate on /status.
 _RATE_WINDOW_SECONDS: Final = 10.0
+
+
+def embedded(values: dict[str, Any], dimensions: dict[str, str]) -> dict[str, Any]:
+    """The fields of a line that CloudWatch Logs turns into metrics of one set of dimensions."""
+    return {
+        "_aws": {
+            "Timestamp": int(time.time() * 1000),
+            "CloudWatchMetrics": [
+                {
+                    "Namespace": WORKERS,
+                    "Dimensions": [list(dimensions)],
+                    "Metrics": [_declared(name) for name in values],
+                }
+            ],
+        },
+        **dimensions,
+        **values,
+    }
+
+
+def dropped(stream_name: str, application: str, lines: int) -> dict[str, Any]:
+    """The fields of the line that tells how many lines were dropped, to people and as a metric."""
+    return {**warning(lines), **embedded({"LinesDropped": lines}, _of(stream_name, application))}
+
+
+def _of(stream_name: str, application: str) -> dict[str, str]:
+    return {"StreamName": stream_name, "Application": application}
 
 
 class Metrics:
@@ -47,6 +79,7 @@ class Metrics:
 
     Args:
         application: The KCL application, whose metrics are not another's on the same stream.
+        worker_id: Whose lines these are.
         unowned: Gives the stream's shards that nobody reads, None while that is not known.
         waits: Gives what the worker waits for, the longest first.
     """
@@ -59,9 +92,11 @@ class Metrics:
         output: Output = sys.stdout,
         unowned: Callable[[], Collection[Unowned] | None] = lambda: None,
         waits: Callable[[], Sequence[Wait]] = tuple,
+        worker_id: str = "",
     ) -> None:
-        self._dimensions = {"StreamName": stream_name, "Application": application}
+        self._dimensions = _of(stream_name, application)
         self._board, self._output = board, output
+        self._worker_id, self._lines = worker_id, count(1)
         self._unowned, self._waits = unowned, waits
         self.frames = self.detections = self.quarantined = self.skipped = 0
         self._written = (0, 0, 0, 0)
@@ -134,21 +169,8 @@ class Metrics:
 
     def _write(self, values: dict[str, Any], **dimensions: str) -> None:
         """Writes a line of metrics of the application, or of what further dimensions name."""
-        dimensions = self._dimensions | dimensions
-        line = {
-            "_aws": {
-                "Timestamp": int(time.time() * 1000),
-                "CloudWatchMetrics": [
-                    {
-                        "Namespace": WORKERS,
-                        "Dimensions": [list(dimensions)],
-                        "Metrics": [_declared(name) for name in values],
-                    }
-                ],
-            },
-            **dimensions,
-            **values,
-        }
+        line = embedded(values, self._dimensions | dimensions)
+        line |= {"worker": self._worker_id, "line": next(self._lines)}
         print(json.dumps(line, separators=(",", ":")), file=self._output, flush=True)
 
 

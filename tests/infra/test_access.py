@@ -17,7 +17,7 @@ from local.processes import ROOT, Aws
 from local.resources import aws_environment, client
 from tests.infra.conftest import ACCOUNT, Synth, Terraform
 from tests.infra.privileges import Call, allowed
-from tests.infra.test_apply import administrator_of, role
+from tests.infra.test_apply import role, user
 from tests.pictures import street_jpeg
 from tests.unit.test_message import RESULT
 
@@ -44,6 +44,13 @@ def test_the_policies_name_this_deployment_and_nothing_else(synth: Synth) -> Non
                 assert all("-access" in resource for resource in statement["resources"])
 
 
+def test_with_a_key_of_their_own_they_use_it_through_what_they_call(synth: Synth) -> None:
+    documents = synth(VALUES | {"encryption": {"key": "own"}}, account=ACCOUNT)["data"]["aws_iam_policy_document"]
+    for name, services in {"producer": ["kinesis"], "consumer": ["s3", "sqs"]}.items():
+        [use] = [s for s in documents[f"access-{name}"]["statement"] if s["sid"] == "UseKey"]
+        assert use["condition"][0]["values"] == [f"{service}.eu-central-1.amazonaws.com" for service in services]
+
+
 def test_every_output_says_what_it_is(synth: Synth, tmp_path: Path) -> None:
     synth({"github": {"repository": "owner/cv2kinesis"}}, account=ACCOUNT)
     for path in (tmp_path / "cdktf.out/stacks").glob("*/cdk.tf.json"):
@@ -63,7 +70,7 @@ def test_the_clis_work_with_their_policies_alone(
     stack.apply("-refresh-only")  # outputs of what is not a target
     outputs = {name: output["value"] for name, output in json.loads(stack.run("output", "-json").stdout).items()}
     (tmp_path / "outputs.json").write_text(json.dumps(outputs))
-    administrator = administrator_of(aws)
+    administrator = user(aws, "administrator", "*")
     credentials = {
         who: role(aws, administrator, f"access-{who}", json.loads(outputs[f"{who}Policy"])["Statement"])
         for who in ("Producer", "Consumer", "Quarantine")

@@ -30,6 +30,9 @@ MOTO_DRIFT = {
     # forgets the description of a rule that names a group
     "aws_vpc_security_group_ingress_rule.tasks-from-balancer": {"description"},
     "aws_vpc_security_group_egress_rule.balancer-to-tasks": {"description"},
+    "aws_vpc_security_group_ingress_rule.endpoints-from-tasks": {"description"},
+    # forgets which objects are copied beside plain ones: those under a KMS key, and markers of deletion
+    "aws_s3_bucket_replication_configuration.frames-replication": {"rule"},
     # does not know these settings of a service
     "aws_ecs_service.service": {"health_check_grace_period_seconds", "availability_zone_rebalancing"},
 }

@@ -67,7 +67,21 @@ def test_the_defaults_are_the_names_that_users_know() -> None:
         ({"storage": {"bucket": "192.168.1.1"}}, "192.168.1.1: S3 reserves"),
         ({"storage": {"replica_region": "eu-west-1"}}, "replica_region: S3 copies only versioned buckets"),
         ({"storage": {"replica_region": "eu-central-1", "versioning": True}}, "another region than the pipeline's"),
-        ({"tags": {"Environment": "production"}}, "tags.Environment: `project` and `environment` are the stack's own"),
+        ({"tags": {"Environment": "production"}}, "tags.Environment: `project`, `environment` and `pipeline` are"),
+        ({"service": {"on_demand_base": 1}}, "on_demand_base 1: without `spot = true`, all tasks run on demand"),
+        ({"service": {"spot": True, "on_demand_base": 2}}, "service.on_demand_base 2: more than max_tasks 1"),
+        (
+            {"network": {"egress": "endpoints", "kinesis_endpoint": False}},
+            "kinesis_endpoint false: with egress `endpoints`, it is the only way to the stream",
+        ),
+        (
+            {
+                "network": {"certificate_arn": "arn:aws:acm:eu-central-1:1:certificate/x"},
+                "service": {"balancer": False},
+            },
+            "network.certificate_arn: `service.balancer = false` leaves nothing that would use it",
+        ),
+        ({"alarms": {"budget": -1}}, "alarms.budget: -1: input should be greater than or equal to 0"),
         ({"github": {"repository": "nobody"}}, "github.repository: 'nobody'"),
     ],
 )

@@ -98,6 +98,7 @@ ARNS = {
     "aws_ecr_repository": "arn:aws:ecr:{region}:{account}:repository/{name}",
     "aws_cloudwatch_log_group": "arn:aws:logs:{region}:{account}:log-group:{name}",
     "aws_sns_topic": "arn:aws:sns:{region}:{account}:{name}",
+    "aws_budgets_budget": "arn:aws:budgets::{account}:budget/{name}",
     "aws_cloudwatch_event_rule": "arn:aws:events:{region}:{account}:rule/{name}",
     "aws_cloudwatch_metric_alarm": "arn:aws:cloudwatch:{region}:{account}:alarm:{alarm_name}",
     "aws_cloudwatch_dashboard": "arn:aws:cloudwatch::{account}:dashboard/{dashboard_name}",
@@ -114,7 +115,7 @@ UNNAMED = {
 
 @pytest.mark.parametrize("suffix", ["", "-gh"])
 def test_every_name_is_within_reach_of_the_roles(synth: Synth, tmp_path: Path, suffix: str) -> None:
-    values = GITHUB | {"suffix": suffix, "stream": {"shards": 4}, "storage": REPLICA}
+    values = GITHUB | {"suffix": suffix, "stream": {"shards": 4}, "storage": REPLICA, "alarms": {"budget": 100}}
     resources = synth(values, account=ACCOUNT)["resource"]
     github = json.loads((tmp_path / "cdktf.out/stacks/github/cdk.tf.json").read_text())
     region = Config.of(values).region
@@ -163,7 +164,7 @@ def test_one_environments_role_reaches_nothing_of_another(synth: Synth, tmp_path
 
 
 def test_the_plan_reads_and_writes_nothing_but_the_lock(stack: dict[str, Any]) -> None:
-    reading = ("Describe", "Get", "List")
+    reading = ("Describe", "Get", "List", "View")
     for sid, statement in statements(stack, "plan-permissions").items():
         changing = [a for a in statement["actions"] if not a.partition(":")[2].startswith(reading)]
         if sid == "LockState":
@@ -224,6 +225,7 @@ def test_iam_takes_the_policies(synth: Synth, terraform: Callable[[str], Terrafo
         "suffix": "-" + "x" * 16,
         "stream": {"name": "s" * 111},
         "storage": REPLICA | {"queue": "q" * 52, "bucket": "b" * 8 + "-{account}-{region}"},
+        "encryption": {"key": "own"},
     }
     synth()  # skips without node
     from stacks.app import synthesise

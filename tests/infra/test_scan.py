@@ -30,6 +30,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "network": {"egress": "endpoints", "certificate_arn": "arn:aws:acm:eu-central-1:123456789012:certificate/x"},
         "storage": {"versioning": True, "replica_region": "eu-west-1"},
         "github": {"repository": "owner/name"},
+        "service": {"spot": True, "on_demand_base": 1},
+        "alarms": {"email": "ops@example.com", "budget": 100},
+        "encryption": {"key": "own"},
     },
 }
 

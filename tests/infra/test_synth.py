@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.bill import alarm_metrics, keys
+from stacks.config import Config
 from tests.infra.conftest import ACCOUNT, Synth
 
 
@@ -74,13 +76,85 @@ def test_the_network_lets_health_in_and_nothing_else(synth: Synth) -> None:
 
 
 @pytest.mark.parametrize(
-    ("egress", "gateways", "interfaces"), [("nat", 1, 0), ("nat-per-zone", 2, 0), ("endpoints", 0, 8)]
+    ("egress", "gateways", "interfaces", "zones"),
+    [
+        ("nat", 1, {"kinesis-streams"}, 1),
+        ("nat-per-zone", 2, {"kinesis-streams"}, 2),
+        ("endpoints", 0, {"kinesis-streams", "sqs", "logs", "ssm", "ecr-api", "ecr-dkr"}, 2),
+    ],
 )
-def test_the_ways_out(synth: Synth, egress: str, gateways: int, interfaces: int) -> None:
+def test_the_ways_out(synth: Synth, egress: str, gateways: int, interfaces: set[str], zones: int) -> None:
     resources = synth({"network": {"egress": egress}})["resource"]
     assert len(resources.get("aws_nat_gateway", {})) == gateways
-    kinds = [endpoint["vpc_endpoint_type"] for endpoint in resources["aws_vpc_endpoint"].values()]
-    assert (kinds.count("Gateway"), kinds.count("Interface")) == (2, interfaces)
+    kinds: dict[str, dict[str, Any]] = {"Gateway": {}, "Interface": {}}
+    for id_, endpoint in resources["aws_vpc_endpoint"].items():
+        kinds[endpoint["vpc_endpoint_type"]][id_.removeprefix("endpoint-")] = endpoint
+    assert set(kinds["Gateway"]) == {"s3", "dynamodb"}
+    assert set(kinds["Interface"]) == interfaces
+    assert all(len(endpoint["subnet_ids"]) == zones for endpoint in kinds["Interface"].values())
+    rule = resources["aws_vpc_security_group_ingress_rule"]["endpoints-from-tasks"]
+    assert rule["referenced_security_group_id"] == "${aws_security_group.tasks-group.id}"
+
+
+def test_frames_may_take_the_way_of_all_else(synth: Synth) -> None:
+    resources = synth({"network": {"kinesis_endpoint": False}})["resource"]
+    assert set(resources["aws_vpc_endpoint"]) == {"endpoint-s3", "endpoint-dynamodb"}
+    assert "endpoints-group" not in resources["aws_security_group"]
+
+
+def test_an_environment_without_a_balancer_has_nothing_of_it(synth: Synth) -> None:
+    stack = synth({"service": {"balancer": False}})
+    resources = stack["resource"]
+    assert [kind for kind in resources if kind.startswith("aws_lb")] == []
+    assert set(resources["aws_security_group"]) == {"tasks-group", "endpoints-group"}
+    assert set(resources["aws_vpc_security_group_ingress_rule"]) == {"endpoints-from-tasks"}
+    service = only(stack, "aws_ecs_service")
+    assert not {"load_balancer", "health_check_grace_period_seconds"} & service.keys()
+    assert set(service["depends_on"]) == {"aws_iam_role_policy.task-policy", "aws_iam_role_policy.execution-policy"}
+    assert "alarm-unhealthy" not in resources["aws_cloudwatch_metric_alarm"]
+    assert "ApplicationELB" not in only(stack, "aws_cloudwatch_dashboard")["dashboard_body"]
+    assert "LoadBalancerURL" not in stack["output"]
+    # ECS still asks the container.
+    assert "kcl_worker.operating.healthcheck" in only(stack, "aws_ecs_task_definition")["container_definitions"]
+    # NAT gateways have public addresses.
+    assert "public-0" in resources["aws_subnet"]
+
+
+def test_nothing_is_public_where_nothing_has_a_public_address(synth: Synth) -> None:
+    resources = synth({"service": {"balancer": False}, "network": {"egress": "endpoints"}})["resource"]
+    assert not {"aws_internet_gateway", "aws_eip", "aws_route"} & resources.keys()
+    assert set(resources["aws_subnet"]) == {"private-0", "private-1"}
+
+
+def test_tasks_run_on_spot_but_for_the_first(synth: Synth) -> None:
+    on_demand = only(synth(), "aws_ecs_service")
+    assert (on_demand["launch_type"], "capacity_provider_strategy" in on_demand) == ("FARGATE", False)
+    four = {"stream": {"shards": 4}}
+    stack = synth(four | {"service": {"spot": True, "on_demand_base": 2}})
+    service = only(stack, "aws_ecs_service")
+    assert "launch_type" not in service
+    assert service["force_new_deployment"] is True  # another base is an update then
+    assert service["capacity_provider_strategy"] == [
+        {"capacity_provider": "FARGATE", "base": 2, "weight": 0},
+        {"capacity_provider": "FARGATE_SPOT", "weight": 1},
+    ]
+    assert only(stack, "aws_ecs_cluster_capacity_providers")["capacity_providers"] == ["FARGATE", "FARGATE_SPOT"]
+    assert "aws_ecs_cluster_capacity_providers.capacity" in service["depends_on"]
+    all_spot = only(synth(four | {"service": {"spot": True}}), "aws_ecs_service")
+    assert all_spot["capacity_provider_strategy"] == [{"capacity_provider": "FARGATE_SPOT", "weight": 1}]
+    # AWS gives two minutes.
+    assert '"stopTimeout" = 100' in only(stack, "aws_ecs_task_definition")["container_definitions"]
+    # A reclaimed task is no failure.
+    assert "SpotInterruption" not in only(stack, "aws_cloudwatch_event_rule")["event_pattern"]
+
+
+def test_the_scaling_is_replaced_with_its_service(synth: Synth) -> None:
+    resources = synth()["resource"]
+    target = resources["aws_appautoscaling_target"]["scaling-target"]
+    assert target["resource_id"] == '${element(split(":", aws_ecs_service.service.id), 5)}'
+    for kind in ("aws_appautoscaling_policy", "aws_appautoscaling_scheduled_action"):
+        for made in resources[kind].values():
+            assert made["resource_id"] == "${aws_appautoscaling_target.scaling-target.resource_id}"
 
 
 def test_with_a_certificate_the_balancer_speaks_tls(synth: Synth) -> None:
@@ -104,6 +178,8 @@ def test_the_service(synth: Synth) -> None:
         '"stopTimeout" = 100', '"containerPath" = "/tmp"', '"name" = "SQS_QUEUE_URL"',
     ):  # fmt: skip
         assert text in container
+    # The default would drop lines, and with them metrics, uncounted.
+    assert '"mode" = "blocking"' in container
     logs = stack["resource"]["aws_cloudwatch_log_group"]["logs"]
     assert (logs["name"], logs["retention_in_days"]) == ("/ecs/videoPipeline", 30)
 
@@ -271,7 +347,9 @@ def test_environments_stand_side_by_side(synth: Synth) -> None:
 
 def test_everything_carries_tags(synth: Synth) -> None:
     [provider] = synth({"tags": {"owner": "video"}})["provider"]["aws"]
-    assert provider["default_tags"] == [{"tags": {"environment": "test", "owner": "video", "project": "cv2kinesis"}}]
+    assert provider["default_tags"] == [
+        {"tags": {"environment": "test", "owner": "video", "pipeline": "cv2kinesis", "project": "cv2kinesis"}}
+    ]
 
 
 def test_the_outputs(synth: Synth) -> None:
@@ -286,7 +364,7 @@ def test_the_alarms_tell_a_topic(synth: Synth) -> None:
     names = {alarm["alarm_name"].removeprefix("cv2kinesis-") for alarm in alarms.values()}
     assert names == {
         "lag", "dead-letters", "quarantine", "write-throttled", "read-throttled", "unhealthy", "frames-stopped",
-        "crash-loop", "unowned", "waiting", "results-age", "tasks-missing", "metrics-missing",
+        "crash-loop", "unowned", "waiting", "results-age", "tasks-missing", "metrics-missing", "lines-dropped",
     }  # fmt: skip
     assert all(alarm["alarm_actions"] == ["${aws_sns_topic.alarms.arn}"] for alarm in alarms.values())
     assert all(alarm["treat_missing_data"] == "notBreaching" for alarm in alarms.values())
@@ -305,6 +383,28 @@ def test_the_alarms_tell_a_topic(synth: Synth) -> None:
     assert "aws_sns_topic_subscription" not in synth()["resource"]
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"stream": {"shards": 4}},
+        {"stream": {"shards": 4}, "service": {"min_tasks": 1, "balancer": False}},
+    ],
+)
+def test_the_bill_has_the_alarms_of_the_stack(synth: Synth, values: dict[str, Any]) -> None:
+    resources = synth(values)["resource"]
+    watched = []
+    for alarm in resources["aws_cloudwatch_metric_alarm"].values():
+        periods = [query["metric"]["period"] for query in alarm.get("metric_query", []) if "metric" in query]
+        watched += [3 if period < 60 else 1 for period in periods or [alarm["period"]]]
+    tracking = [
+        p for p in resources["aws_appautoscaling_policy"].values() if p["policy_type"] == "TargetTrackingScaling"
+    ]
+    config = Config.of(values)
+    assert alarm_metrics(config) == sum(watched) + len(tracking)
+    assert keys(config) == len(resources["aws_kms_key"])
+
+
 def test_the_dashboard(synth: Synth) -> None:
     dashboard = only(synth(), "aws_cloudwatch_dashboard")
     assert dashboard["dashboard_name"] == "VideoPipeline"
@@ -316,11 +416,40 @@ def test_the_dashboard(synth: Synth) -> None:
         assert name in dashboard["dashboard_body"]
 
 
-def test_cloudwatch_may_use_the_topics_key(synth: Synth) -> None:
+def test_alarms_and_budgets_of_this_account_alone_may_tell_the_topic(synth: Synth) -> None:
     stack = synth()
     assert only(stack, "aws_sns_topic")["kms_master_key_id"] == "${aws_kms_key.alarms-key.arn}"
-    assert only(stack, "aws_kms_key")["enable_key_rotation"] is True
-    assert '"Principal" = {"Service" = "cloudwatch.amazonaws.com"}' in only(stack, "aws_kms_key")["policy"]
+    key = only(stack, "aws_kms_key")
+    assert key["enable_key_rotation"] is True
+    assert '"Principal" = {"Service" = ["cloudwatch.amazonaws.com", "budgets.amazonaws.com"]}' in key["policy"]
+    assert '"Condition" = {"StringEquals" = {"aws:SourceAccount" = data.aws_caller_identity' in key["policy"]
+    account = "${data.aws_caller_identity.caller.account_id}"
+    allowed = {s["principals"][0]["identifiers"][0]: s for s in statements(stack, "alarms-permissions").values()}
+    for service, arn in {
+        "cloudwatch.amazonaws.com": f"arn:aws:cloudwatch:eu-central-1:{account}:alarm:*",
+        "budgets.amazonaws.com": f"arn:aws:budgets::{account}:*",
+    }.items():
+        assert allowed[service]["actions"] == ["sns:Publish"]
+        assert allowed[service]["condition"] == [
+            {"test": "StringEquals", "variable": "aws:SourceAccount", "values": [account]},
+            {"test": "ArnLike", "variable": "aws:SourceArn", "values": [arn]},
+        ]
+
+
+def test_a_budget_tells_the_topic(synth: Synth) -> None:
+    assert "aws_budgets_budget" not in synth()["resource"]
+    stack = synth({"alarms": {"budget": 250}, "suffix": "-prod"})
+    budget = only(stack, "aws_budgets_budget")
+    assert (budget["name"], budget["limit_amount"], budget["time_unit"]) == ("cv2kinesis-budget-prod", "250", "MONTHLY")
+    # One tag, for values of a filter are alternatives, and each resource of this environment has it.
+    assert budget["cost_filter"] == [{"name": "TagKeyValue", "values": ["user:pipeline$cv2kinesis-prod"]}]
+    [provider] = stack["provider"]["aws"]
+    assert provider["default_tags"][0]["tags"]["pipeline"] == "cv2kinesis-prod"
+    told = {(n["notification_type"], n["threshold"]): n["subscriber_sns_topic_arns"] for n in budget["notification"]}
+    assert told == {
+        kind: ["${aws_sns_topic.alarms.arn}"] for kind in (("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))
+    }
+    assert budget["depends_on"] == ["aws_sns_topic_policy.alarms-policy"]
 
 
 def test_failed_tasks_are_kept_and_counted(synth: Synth) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from kcl_worker.kcl.daemon_watch import START_SECONDS, DaemonWatch
 from kcl_worker.kcl.read_watch import LEAST_SECONDS, LOOK_SECONDS, ReadWatch
 from kcl_worker.kcl.shards import STALE_SECONDS, Shard, ShardBoard
 from kcl_worker.operating.health import HealthServer, State
-from kcl_worker.operating.metrics import Metrics
+from kcl_worker.operating.metrics import Metrics, dropped
 from kcl_worker.operating.outlet import Outlet
 from kcl_worker.operating.progress import Progress
 from local.faults import Fault, FaultControl
@@ -274,24 +275,35 @@ def test_nobody_waits_for_a_reader_of_the_output() -> None:
     reading, writing = os.pipe()
     with open(writing, "w") as stream:
         outlet = Outlet(stream, max_lines=10)
+        outlet.tell = partial(dropped, "cv2kinesis", "app")
         for number in range(1000):  # far more than a pipe holds
             outlet.write(f"{number:05} {'x' * 1000}\n")
         os.set_blocking(reading, False)
-        text = ""
+        text, again = "", 0
 
         def told() -> Any:
-            nonlocal text
+            nonlocal text, again
             try:
                 text += os.read(reading, 2**20).decode()
             except BlockingIOError:
                 outlet.write("again\n")
+                again += 1
             return "lines were dropped" in text
 
         wait_for(told, "word of what is missing")
         outlet.end()
-    os.close(reading)
-    first, *_ = text.splitlines()
+    with open(reading, "rb", closefd=True) as rest:
+        os.set_blocking(reading, True)
+        text += rest.read().decode()
+    first, *others = text.splitlines()
     assert first.startswith("00000 x")
+    # As a metric, too; and what came and what is missing add up.
+    told_of = [json.loads(line) for line in others if line.startswith("{")]
+    assert all(
+        line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["StreamName", "Application"]] for line in told_of
+    )
+    came = 1 + len(others) - len(told_of)
+    assert came + sum(line["LinesDropped"] for line in told_of) == 1000 + again
 
 
 def test_a_reader_that_is_gone_harms_nobody() -> None:

@@ -121,7 +121,7 @@ def test_a_port_that_is_taken_is_named() -> None:
 
 def test_metrics_are_lines_of_the_embedded_format() -> None:
     board, output = ShardBoard(), io.StringIO()
-    metrics = Metrics("cv2kinesis", "app", board, output)
+    metrics = Metrics("cv2kinesis", "app", board, output, worker_id="w")
     metrics.flush()
     idle = json.loads(output.getvalue())
     assert idle["Workers"] == 1
@@ -144,7 +144,10 @@ def test_metrics_are_lines_of_the_embedded_format() -> None:
     assert first["MillisBehindLatest"] == [1200.0]
     declared = first["_aws"]["CloudWatchMetrics"][0]
     assert declared["Namespace"] == "cv2kinesis"
-    assert {metric["Name"] for metric in declared["Metrics"]} == set(first) - {"_aws", "StreamName", "Application"}
+    dimensions = {"StreamName", "Application"}
+    assert {m["Name"] for m in declared["Metrics"]} == set(first) - {"_aws", "worker", "line"} - dimensions
+    # A gap in the numbers is a line that was lost on the way; the idle one was the first.
+    assert [(line["worker"], line["line"]) for line in (*lines, by_shard)] == [("w", 2), ("w", 3), ("w", 4), ("w", 5)]
     assert all("Frames" not in line for line in lines[1:])
     assert metrics.frames_per_second() == 25
 
