@@ -45,7 +45,7 @@ INSIGHTS_METRICS: Final = 37
 REGISTRY_GIB: Final = 2.0
 # Alarms on an expression are billed by the metrics in it; those that look every ten seconds, at three times the price.
 EXPRESSIONS: Final = {
-    "frames-stopped": 2, "tasks-missing": 2, "metrics-missing": 2, "wake": 3, "knock": 9, "sleep": 4, "out": 2, "in": 4,
+    "frames-stopped": 2, "tasks-missing": 2, "metrics-missing": 2, "wake": 3, "knock": 9, "sleep": 5, "out": 2, "in": 4,
 }  # fmt: skip
 
 

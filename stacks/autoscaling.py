@@ -29,7 +29,7 @@ or not at all, as with a log that is away. So each alarm defines what missing da
   task that ECS wants nor a worker, by two services' metrics, before it believes that there is none. A task that is
   wanted and does not come up needs no other beside it.
 - A producer's word is there within seconds and read every ten, and a task wakes a minute and a half after the first
-  frame. CloudWatch bills a high-resolution alarm and a metric for it: 0.60 dollars a month. Records of producers that
+  frame. CloudWatch bills a metric and a high-resolution alarm on three: 1.20 dollars a month. Records of producers that
   say nothing are seen in the stream's metrics, by the minute and a minute late.
 - Target tracking ignores missing data, and scales in while CPU is low, however far behind a worker is. So it
   scales out only, and `in` asks for the lag too.

@@ -56,8 +56,9 @@ FORMS = {
 }
 # The smallest of each family. Others: `YOLO_NAMES="yolov8s yolov8m" pytest tests/system/test_export.py`.
 NAMES = os.environ.get("YOLO_NAMES", "yolov8n yolov10n yolo11n yolo12n yolo26n").split()
-APART_PIXELS = 0.2
-ALONE_SHARE = 0.1
+# Of a deeper network rounding is larger, by the last letter of its name.
+APART_PIXELS = {"l": 1.0, "x": 1.0}
+ALONE_SHARE = {"x": 0.2}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -81,10 +82,10 @@ def test_what_ultralytics_finds_with_an_export_is_found(reference: Path, tmp_pat
         apart[found.class_id[:, None] != np.array(wanted["class_id"])[None]] = np.inf
         # Boxes are up to 500 pixels wide, and the runtimes round in other places. Random weights find many objects that
         # are as likely as others: which of them suppression and the limit leave out may then differ.
-        same = apart <= APART_PIXELS
+        same = apart <= APART_PIXELS.get(name[-1], 0.2)
         alone = np.count_nonzero(~same.any(axis=0)) + np.count_nonzero(~same.any(axis=1))
         print(f"{alone} of {both} without a counterpart, the others within {apart[same].max():.4f} pixels")
-        assert alone <= ALONE_SHARE * both, form
+        assert alone <= ALONE_SHARE.get(name[-1], 0.1) * both, form
         ours, theirs = np.nonzero(same)
         confidence = np.array(wanted["confidence"])[theirs]
         assert np.median(np.abs(found.confidence[ours] - confidence)) <= 0.001, form

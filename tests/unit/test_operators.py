@@ -284,6 +284,18 @@ def test_waiting_ends_with_what_to_look_at(connect: Callable[[str], Any], config
         operate.wait_until_stable(connect("ecs"), config, seconds=0)
 
 
+def test_a_deployment_wakes_a_task_and_waits_for_its_health(connect: Callable[[str], Any], config: Config) -> None:
+    ecs, cluster = connect("ecs"), deploy(connect, config)
+    service = config.name("VideoPipelineStack-Service")
+    operate.wake(ecs, config)
+    operate.wake(ecs, config)  # one that is wanted is enough
+    with pytest.raises(DeployError, match=r"not stable after 0 s \(0 of 1 tasks healthy\)"):
+        operate.wait_until_stable(ecs, config, seconds=0)
+    definition = ecs.describe_services(cluster=cluster, services=[service])["services"][0]["taskDefinition"]
+    ecs.run_task(cluster=cluster, taskDefinition=definition, launchType="FARGATE", group=f"service:{service}")
+    assert operate.wait_until_stable(ecs, config) == "1 of 1 tasks healthy"
+
+
 def test_a_deployment_that_is_rolled_back_is_told(config: Config) -> None:
     class Ecs:
         """A service whose circuit breaker opens at the second look; the embedded AWS has no circuit breaker."""
@@ -295,8 +307,14 @@ def test_a_deployment_that_is_rolled_back_is_told(config: Config) -> None:
             self.looks += 1
             state = {"status": "PRIMARY", "rolloutState": "FAILED" if self.looks > 1 else "IN_PROGRESS"}
             deployment = {**state, "rolloutStateReason": "circuit breaker: tasks failed to start"}
-            service = {"status": "ACTIVE", "taskDefinition": "w:2", "runningCount": 0, "desiredCount": 1}
-            return {"services": [{**service, "deployments": [deployment]}]}
+            service = {"status": "ACTIVE", "clusterArn": "c", "serviceName": "s", "taskDefinition": "w:2"}
+            return {"services": [{**service, "desiredCount": 1, "deployments": [deployment]}]}
+
+        def get_paginator(self, _: str) -> Ecs:
+            return self
+
+        def paginate(self, **_: Any) -> list[dict[str, Any]]:
+            return [{"taskArns": []}]
 
     with pytest.raises(DeployError, match="rolled back: circuit breaker"):
         operate.wait_until_stable(Ecs(), config)
