@@ -116,6 +116,10 @@ policy: $(INFRA) ## print the IAM policy for NAME=Producer, Consumer or Quaranti
 destroy: $(INFRA) ## destroy ENVIRONMENT (dev)
 	@$(STACKS) destroy $(APPROVE)
 
+.PHONY: verify-account
+verify-account: $(INFRA) ## deploy a throw-away copy of ENVIRONMENT into this account, use it, destroy it, report (OUT=report.md)
+	@$(STACKS) verify-account $(APPROVE) $(if $(OUT),--out '$(abspath $(OUT))') $(if $(BASE),--base '$(BASE)')
+
 .PHONY: smoke replay restart logs status sources configure send watch web doctor preflight menu
 smoke: $(INFRA) ## send frames through what is deployed; compare what was sent with what came
 	@$(STACKS) smoke $(if $(FRAMES),--frames $(FRAMES))

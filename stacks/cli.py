@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError
 
 from cloud.clients import client
 from cloud.errors import ERRORS, Kind, classify, code_of
-from stacks import drift, image, operate, replay, smoke, sources
+from stacks import drift, image, operate, replay, smoke, sources, verify
 from stacks.config import Config, ConfigError
 from stacks.errors import DeployError
 from stacks.names import Names
@@ -150,6 +150,47 @@ class Operator:
             raise DeployError(f"--name {self._args.name!r}: one of {', '.join(policies)} is needed")
         print(json.dumps(json.loads(policies[self._args.name]), indent=2))
         return 0
+
+    def verify_account(self) -> int:
+        """Deploys a throw-away environment, uses it, takes it down, and prints a report in Markdown."""
+        environment, config = verify.throw_away(self._config)
+        if not self._args.auto_approve:
+            _ask(f"{environment} will be made in account {self._account}, {config.region}, used for half an hour and "
+                 "destroyed, for about a dollar. Go on?")  # fmt: skip
+        args = argparse.Namespace(**vars(self._args) | {"environment": environment, "auto_approve": True, "plan": ""})
+        report = verify.Report(self._account, config.region)
+        try:
+            Operator(config, args)._verify(report)
+        except DeployError:
+            pass  # it is in the report
+        finally:
+            text = report.markdown()
+            if self._args.out:
+                Path(self._args.out).write_text(text)
+            print(text)
+        return 0 if report.passed else FAILED
+
+    def _verify(self, report: verify.Report) -> None:
+        ecs = self._client("ecs")
+        try:
+            with report.step("deploy, until a task is healthy") as step:
+                _expect(self.deploy())
+                step.seen = f"image {image.tag(self._config)}"
+            self._smoke_in(report, "frames through the task that was started")
+            with report.step("sleep, as nothing comes"):
+                verify.sleep(ecs, self._config)
+            self._smoke_in(report, "frames that wake it")
+        finally:
+            with report.step("destroy"):
+                verify.empty(self._client, self._config, self._account)
+                _expect(self.destroy())
+
+    def _smoke_in(self, report: verify.Report, name: str) -> None:
+        with report.step(name) as step:
+            result = smoke.run(self._client, self._config, self._frames_bucket(), self._args.frames)
+            step.seen = f"{result.findings.announced} of {result.findings.accepted} in {result.seconds:.0f} s"
+            if not result.findings.clean:
+                raise DeployError("; ".join((step.seen, *map(str, result.findings.problems))))
 
     def destroy(self) -> int:
         """Destroys the environment; S3 refuses to delete a bucket that holds frames."""
@@ -390,6 +431,16 @@ class Operator:
         return client(service, self._config.region, attempts=3)
 
 
+def _expect(status: int) -> None:
+    """Takes a command's status.
+
+    Raises:
+        DeployError: If the command has failed.
+    """
+    if status:
+        raise DeployError(f"failed with status {status}, see above")
+
+
 def _ask(question: str) -> None:
     """Asks the person at the terminal.
 
@@ -420,6 +471,7 @@ COMMANDS: dict[str, Callable[[Operator], int]] = {
     "smoke": Operator.smoke,
     "replay": Operator.replay,
     "sources": Operator.sources,
+    "verify-account": Operator.verify_account,
     "configure": Operator.configure,
 }
 

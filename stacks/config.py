@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from kcl_worker.heap import heap_mib, leases_in
 
-# Memory in MiB that Fargate offers for each CPU size, as ranges of (first, last, step).
+# Memory in MiB that Fargate offers for each CPU size.
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html#fargate-tasks-size
 FARGATE_SIZES: Final[dict[int, tuple[int, ...]]] = {
     256: (512, 1024, 2048),
@@ -26,6 +26,7 @@ FARGATE_SIZES: Final[dict[int, tuple[int, ...]]] = {
     4096: tuple(range(8192, 30720 + 1, 1024)),
     8192: tuple(range(16384, 61440 + 1, 4096)),
     16384: tuple(range(32768, 122880 + 1, 8192)),
+    32768: (61440, 122880, 249856),
 }
 # Retentions that CloudWatch Logs offers, in days.
 LOG_RETENTIONS: Final = (
@@ -229,9 +230,10 @@ class ServiceConfig(_Section):
             raise ValueError(f"cpu {self.cpu}: Fargate offers {', '.join(map(str, FARGATE_SIZES))}")
         if self.memory not in FARGATE_SIZES[self.cpu]:
             offered = FARGATE_SIZES[self.cpu]
+            listed = f"{', '.join(map(str, offered))} MiB"
+            ranged = f"{offered[0]} to {offered[-1]} MiB in steps of {offered[1] - offered[0]}"
             raise ValueError(
-                f"memory {self.memory}: with cpu {self.cpu} Fargate offers {offered[0]} to {offered[-1]} MiB "
-                f"in steps of {offered[1] - offered[0]}"
+                f"memory {self.memory}: with cpu {self.cpu} Fargate offers {listed if len(offered) < 4 else ranged}"
             )
         if self.log_retention_days not in LOG_RETENTIONS:
             raise ValueError(

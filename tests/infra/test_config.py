@@ -35,7 +35,11 @@ def test_the_defaults_are_the_names_that_users_know() -> None:
         ),
         ({"service": {"min_tasks": 3, "max_tasks": 2}, "stream": {"shards": 3}}, "min_tasks 3: more than max_tasks 2"),
         ({"service": {"cpu": 500}}, "cpu 500: Fargate offers 256"),
-        ({"service": {"memory": 8192}}, "memory 8192: with cpu 512 Fargate offers 1024 to 4096 MiB"),
+        ({"service": {"memory": 8192}}, "memory 8192: with cpu 512 Fargate offers 1024 to 4096 MiB in steps of 1024"),
+        (
+            {"service": {"cpu": 32768, "memory": 65536}},
+            "memory 65536: with cpu 32768 Fargate offers 61440, 122880, 249856 MiB",
+        ),
         ({"service": {"model_size": "q"}}, "service.model_size: 'q'"),
         (
             {"service": {"model_size": "s", "model": "yolo11n"}},
