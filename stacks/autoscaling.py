@@ -27,7 +27,7 @@ or not at all, as with a log that is away. So each alarm defines what missing da
 - A worker that waits for a service falls behind, and more tasks would wait beside it: its lag adds none.
 - `wake` adds a task instead of setting a number, so that metrics that come late stop nobody. It wants to see neither a
   task that ECS wants nor a worker, by two services' metrics, before it believes that there is none. A task that is
-  wanted and does not come up needs no other beside it.
+  wanted and does not come up needs no other beside it, as far as ECS's metric comes in time.
 - A producer's word is there within seconds and read every ten, and a task wakes a minute and a half after the first
   frame. CloudWatch bills a metric and a high-resolution alarm on three: 1.20 dollars a month. Records of producers that
   say nothing are seen in the stream's metrics, by the minute and a minute late.
@@ -82,8 +82,8 @@ UNOWNED_SECONDS: Final = 60
 EVERY_SHARD_READ: Final = f"FILL(unowned, 0) < {UNOWNED_SECONDS}"
 # Longer than throttling lasts.
 WAITING_SECONDS: Final = 60
-# A worker says every ten seconds that it lives. One that somebody has started is not stopped in its first ten minutes:
-# a deployment starts a task to see it become healthy.
+# A worker says every ten seconds that it lives. The first after a sleep is not stopped in its first ten minutes, for
+# somebody has started it: a deployment does so to see it become healthy.
 LIVES_BEFORE_SLEEP: Final = 10 * MINUTE // 10
 # Tasks to add, by the age of the oldest unread record in minutes.
 OUT_STEPS: Final = ((5, 1), (15, 2), (30, 4))

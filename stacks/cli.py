@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError
 
 from cloud.clients import client
 from cloud.errors import ERRORS, Kind, classify, code_of
-from stacks import drift, image, operate, replay, smoke, sources, verify
+from stacks import drift, image, operate, replay, smoke, sources, summary, verify
 from stacks.config import Config, ConfigError
 from stacks.errors import DeployError
 from stacks.names import Names
@@ -121,6 +121,7 @@ class Operator:
 
     def drift(self) -> int:
         """Compares what is deployed with what this checkout says; a difference is a failure."""
+        self._check_model()  # without it, the image's tag would differ
         terraform = self._terraform()
         self._check_zones()
         if not terraform.differs("drift"):
@@ -242,8 +243,14 @@ class Operator:
             if status := terraform("plan", "-input=false", f"-out={plan}"):
                 return status
         changes = terraform.changes(plan)
-        if changes and not (self._args.plan or self._args.auto_approve):
-            _ask("Apply this plan?")
+        if not self._args.plan:
+            if lost := summary.at_risk(summary.planned(terraform.show(plan))):
+                raise DeployError(
+                    f"the plan would destroy or replace {', '.join(lost)} with what is in it: `make plan OUT=plan` "
+                    "saves such a plan, and PLAN=plan applies it"
+                )
+            if changes and not self._args.auto_approve:
+                _ask("Apply this plan?")
         ecs = self._client("ecs")
         if changes:
             # Without a task, nothing would show that the new ones start, and nothing would be rolled back.
@@ -257,7 +264,7 @@ class Operator:
         if changes:
             operate.wake(ecs, self._config)
         print("waiting for the service", flush=True)
-        print(f"  {operate.wait_until_stable(ecs, self._config)}")
+        print(f"  {operate.wait_until_stable(ecs, self._config, least=int(changes))}")
         for name, output in terraform.output().items():
             if not name.endswith(POLICY):
                 print(f"{name:22} {output['value']}")

@@ -112,8 +112,11 @@ def begin_anew(ecs: Any, config: Config) -> None:
     ecs.update_service(cluster=service["clusterArn"], service=service["serviceName"], forceNewDeployment=True)
 
 
-def wait_until_stable(ecs: Any, config: Config, seconds: float = STABLE_SECONDS) -> str:
+def wait_until_stable(ecs: Any, config: Config, seconds: float = STABLE_SECONDS, *, least: int = 0) -> str:
     """Waits until all tasks of the current deployment are healthy; gives a line about its result.
+
+    Args:
+        least: At least so many. Where autoscaling stops the last task meanwhile, one is started again.
 
     Raises:
         DeployError: If it fails, is rolled back or takes too long.
@@ -127,7 +130,9 @@ def wait_until_stable(ecs: Any, config: Config, seconds: float = STABLE_SECONDS)
         state = f"{healthy} of {desired} tasks healthy"
         if primary.get("rolloutState") == "FAILED" or service["taskDefinition"] != wanted:
             raise DeployError(f"the deployment failed and is rolled back: {primary.get('rolloutStateReason', state)}")
-        if primary.get("rolloutState") == "COMPLETED" and healthy >= desired:
+        if desired < least:
+            wake(ecs, config)
+        elif primary.get("rolloutState") == "COMPLETED" and healthy >= desired:
             return state if desired else "asleep: the first frame starts a task (`make smoke` proves it)"
         if time.monotonic() > deadline:
             raise DeployError(f"not stable after {seconds:.0f} s ({state}): `make logs` and `make status` say more")

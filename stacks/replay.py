@@ -16,6 +16,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -145,12 +146,11 @@ def _status(port: int) -> dict[str, Any] | None:
 
 
 def _bucket(s3: Any, name: str, region: str, key: str) -> None:
-    """Makes a private bucket whose objects expire, if it does not exist; a key encrypts them, where there is one."""
+    """Makes a private bucket whose objects expire; a key encrypts them, where there is one. That of an earlier replay
+    gets what it lacks."""
     where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-    try:
+    with suppress(s3.exceptions.BucketAlreadyOwnedByYou):
         s3.create_bucket(Bucket=name, **where)
-    except s3.exceptions.BucketAlreadyOwnedByYou:
-        return
     block = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
     s3.put_public_access_block(Bucket=name, PublicAccessBlockConfiguration=block)
     if key:
@@ -162,10 +162,15 @@ def _bucket(s3: Any, name: str, region: str, key: str) -> None:
 
 
 def _queue(sqs: Any, name: str, key: str) -> str:
-    """Makes an encrypted queue, if it does not exist; gives its URL."""
+    """Makes an encrypted queue, or changes that of an earlier replay; gives its URL."""
     encryption = {"KmsMasterKeyId": key} if key else {"SqsManagedSseEnabled": "true"}
     attributes = {"MessageRetentionPeriod": str(QUEUE_RETENTION_SECONDS), **encryption}
-    return str(sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"])
+    try:
+        return str(sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"])
+    except sqs.exceptions.QueueNameExists:  # with other attributes
+        url = str(sqs.get_queue_url(QueueName=name)["QueueUrl"])
+        sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
+        return url
 
 
 def _remove_tables(dynamodb: Any, application: str) -> None:

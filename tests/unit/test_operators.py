@@ -294,6 +294,9 @@ def test_a_deployment_wakes_a_task_and_waits_for_its_health(connect: Callable[[s
     definition = ecs.describe_services(cluster=cluster, services=[service])["services"][0]["taskDefinition"]
     ecs.run_task(cluster=cluster, taskDefinition=definition, launchType="FARGATE", group=f"service:{service}")
     assert operate.wait_until_stable(ecs, config) == "1 of 1 tasks healthy"
+    # Autoscaling may put it to sleep meanwhile: nothing is proved by no task.
+    ecs.update_service(cluster=cluster, service=service, desiredCount=0)
+    assert operate.wait_until_stable(ecs, config, least=1) == "1 of 1 tasks healthy"
 
 
 def test_a_deployment_that_is_rolled_back_is_told(config: Config) -> None:
