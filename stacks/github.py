@@ -69,6 +69,8 @@ UNNAMED_READS = (
     "application-autoscaling:Describe*",
     "application-autoscaling:ListTagsForResource",
     "ecs:DescribeTaskDefinition",
+    "ecs:DescribeTasks",
+    "ecs:ListTasks",
     "kinesis:DescribeLimits",
     "cloudwatch:DescribeAlarms",
     "cloudwatch:GetMetricStatistics",
@@ -155,7 +157,7 @@ def services(config: Config, account: str) -> list[Service]:
             "ecs",
             ("DescribeClusters", "DescribeServices", tags),
             arns("ecs", f"cluster/{names.cluster}", f"service/{names.cluster}/{names.service}",
-                 f"task/{names.cluster}/*", f"task-definition/{names.task_family}:*"),
+                 f"task-definition/{names.task_family}:*"),
         ),
     ]  # fmt: skip
 
@@ -196,8 +198,6 @@ class GithubStack(TerraformStack):
             allow("ReadFrames", ["s3:GetObject"], [f"{bucket}/frames/*" for bucket in _frames(used)]),
             # Its producer says that it begins, as all do.
             allow("Knock", ["cloudwatch:PutMetricData"], ["*"], cloudwatch__namespace=PRODUCERS),
-            # A deployment waits for the health of the service's tasks; the list of tasks knows no narrower resource.
-            allow("ListTasks", ["ecs:ListTasks"], ["*"], ecs__cluster=_cluster(config, account)),
             # The first balancer, service and scaling of an account make a role that AWS itself takes.
             allow(
                 "MakeServicesRoles",
@@ -299,11 +299,6 @@ class GithubStack(TerraformStack):
         IamRolePolicy(self, f"{id_}-policy", name="permissions", role=role.id, policy=policy.json)
         output = f"{id_.title()}RoleArn"
         TerraformOutput(self, output, value=role.arn, description=describe(output))
-
-
-def _cluster(config: Config, account: str) -> str:
-    names = Names(config)
-    return names.arn(account, "ecs", f"cluster/{names.cluster}")
 
 
 def _frames(used: list[Service]) -> list[str]:
