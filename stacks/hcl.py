@@ -32,6 +32,7 @@ def mend(text: str) -> str:
     text = re.sub(r'(?m)^(\s*provider\s*=) "(aws\.\w+)"$', r"\1 \2", text)
     # A text that is a reference and nothing else.
     text = re.sub(r'"\$\{([^"{}]+)\}"', r"\1", text)
+    text = re.sub(r'(?m)^(\s*\w+ = )"\$\{([^{}\n]+)\}"$', r"\1\2", text)  # with a string in it
     text = re.sub(r'(?m)^(\s*)(\w+ = )"\$\{(jsonencode)\((.*)\)\}"$', lambda found: _encoded(*found.groups()), text)
     text = re.sub(r"(?m)^\}\n(?=\w)", "}\n\n", text)
     return re.sub(r"\n\s*\n(?=\s*\})", "\n", text).rstrip() + "\n"
