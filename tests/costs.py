@@ -13,7 +13,6 @@ SECONDS: Final = {
     "system/test_memory.py": 120,
     "system/test_demo.py": 100,
     "infra/test_apply.py": 450,
-    "infra/test_verify.py": 250,
     "infra/test_leaving.py": 250,
     "infra/test_keys.py": 270,
     "infra/test_access.py": 100,
