@@ -230,8 +230,9 @@ class Operator:
         self._check_model()
         terraform, plan, with_image = self._terraform(), self._args.plan, not self._args.no_image
         self._check_zones()
+        shown = terraform.show(plan) if plan else {}
         if plan and with_image:
-            self._check_image(terraform.show(plan).get("planned_values", {}))
+            self._check_image(shown.get("planned_values", {}))
         if with_image and not plan:
             self._make_registry(terraform)
         # A saved plan may be the one that makes the registry.
@@ -242,9 +243,10 @@ class Operator:
             plan = "deployment"
             if status := terraform("plan", "-input=false", f"-out={plan}"):
                 return status
-        changes = terraform.changes(plan)
+            shown = terraform.show(plan)
+        changes = summary.changes_anything(shown)
         if not self._args.plan:
-            if lost := summary.at_risk(summary.planned(terraform.show(plan))):
+            if lost := summary.at_risk(summary.planned(shown)):
                 raise DeployError(
                     f"the plan would destroy or replace {', '.join(lost)} with what is in it: `make plan OUT=plan` "
                     "saves such a plan, and PLAN=plan applies it"
@@ -254,7 +256,7 @@ class Operator:
         ecs = self._client("ecs")
         if changes:
             # Without a task, nothing would show that the new ones start, and nothing would be rolled back.
-            if operate.is_deployed(ecs, self._config):
+            if operate.find_service(ecs, self._config):
                 operate.wake(ecs, self._config)
             if status := terraform("apply", plan):
                 return status

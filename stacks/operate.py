@@ -60,25 +60,19 @@ def describe_service(ecs: Any, config: Config) -> dict[str, Any]:
     Raises:
         DeployError: If there is none.
     """
+    if described := find_service(ecs, config):
+        return described
+    raise DeployError(f"no service {Names(config).service} in {config.region}: run `make deploy`")
+
+
+def find_service(ecs: Any, config: Config) -> dict[str, Any] | None:
+    """ECS's description of the service, if there is one."""
     names = Names(config)
-    cluster, service = names.cluster, names.service
     try:
-        found = ecs.describe_services(cluster=cluster, services=[service])["services"]
+        found = ecs.describe_services(cluster=names.cluster, services=[names.service])["services"]
     except ecs.exceptions.ClusterNotFoundException:
-        found = []
-    if not found or found[0]["status"] != "ACTIVE":
-        raise DeployError(f"no service {service} in {config.region}: run `make deploy`")
-    described: dict[str, Any] = found[0]
-    return described
-
-
-def is_deployed(ecs: Any, config: Config) -> bool:
-    """Whether there is a service."""
-    try:
-        describe_service(ecs, config)
-    except DeployError:
-        return False
-    return True
+        return None
+    return found[0] if found and found[0]["status"] == "ACTIVE" else None
 
 
 def restart(client: Client, config: Config) -> None:

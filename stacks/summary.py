@@ -59,6 +59,13 @@ def planned(plan: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     return dict(found)
 
 
+def changes_anything(plan: dict[str, Any]) -> bool:
+    """Whether a plan changes a resource or an output."""
+    actions = [change["change"]["actions"] for change in plan.get("resource_changes", [])]
+    actions += [change["actions"] for change in plan.get("output_changes", {}).values()]
+    return any(each not in (["no-op"], ["read"]) for each in actions)
+
+
 def at_risk(changes: dict[str, list[dict[str, Any]]]) -> list[str]:
     """Addresses of resources whose data would be lost."""
     lost = changes.get("replace", []) + changes.get("destroy", [])

@@ -82,17 +82,6 @@ class Terraform:
         shown: dict[str, Any] = json.loads(done.stdout)
         return shown
 
-    def changes(self, plan: str) -> bool:
-        """Whether a saved plan changes a resource or an output.
-
-        Raises:
-            DeployError: If there is no such plan.
-        """
-        shown = self.show(plan)
-        actions = [change["change"]["actions"] for change in shown.get("resource_changes", [])]
-        actions += [change["actions"] for change in shown.get("output_changes", {}).values()]
-        return any(each not in (["no-op"], ["read"]) for each in actions)
-
     def _run(self, *arguments: str, capture: bool = False) -> subprocess.CompletedProcess[str]:
         command = ["terraform", f"-chdir={self._folder}", *arguments]
         return subprocess.run(command, capture_output=capture, text=True, check=False)

@@ -116,8 +116,7 @@ def empty(client: Callable[[str], Any], config: Config, account: str) -> None:
     """Stops the tasks of an environment that is taken down, and deletes its frames and images, which go with neither
     bucket nor registry."""
     ecs = client("ecs")
-    if operate.is_deployed(ecs, config):
-        service = operate.describe_service(ecs, config)
+    if service := operate.find_service(ecs, config):
         ecs.update_service(cluster=service["clusterArn"], service=service["serviceName"], desiredCount=0)
         sleep(ecs, config)
     for delete in (_frames, _images):

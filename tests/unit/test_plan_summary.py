@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from local.processes import ROOT
-from stacks.summary import at_risk, markdown, planned
+from stacks.summary import at_risk, changes_anything, markdown, planned
 
 
 def change(address: str, actions: list[str], **more: Any) -> dict[str, Any]:
@@ -36,6 +36,14 @@ PLAN = {
         change("aws_nat_gateway.nat-1", ["delete"]),
     ],
 }
+
+
+def test_a_plan_that_changes_an_output_alone_has_to_be_applied() -> None:
+    assert changes_anything(PLAN)
+    quiet = [change("aws_iam_role.task", ["no-op"]), change("data.aws_caller_identity.caller", ["read"])]
+    plan: dict[str, Any] = {"resource_changes": quiet, "output_changes": {"Region": {"actions": ["no-op"]}}}
+    assert not changes_anything(plan)
+    assert changes_anything(plan | {"output_changes": {"Region": {"actions": ["update"]}}})
 
 
 def test_what_holds_data_is_called_out_first() -> None:
