@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from statistics import fmean
 from typing import Final
 
+from contract.metrics import PRODUCERS, WORKERS
 from simulation.expressions import evaluate
 from simulation.policies import MINUTE, Alarm, Query
 
 # Seconds until a sample can be seen, by namespace: services publish a minute when it is over, workers' metrics come by
 # way of their log, and producers call CloudWatch themselves.
-DELAYS: Final = {"cv2kinesis": 30.0, "cv2kinesis/producers": 5.0}
+DELAYS: Final = {WORKERS: 30.0, PRODUCERS: 5.0}
 DELAY_SECONDS: Final = 60.0
 # CloudWatch looks at some more periods than an alarm requires, and skips missing ones.
 EXTRA_PERIODS: Final = 2

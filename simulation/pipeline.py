@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from contract.metrics import PRODUCERS, STARTED, WORKERS
+from producer.knock import PAUSE_SECONDS
 from simulation.cloudwatch import CloudWatch
 
 STEP_SECONDS: Final = 10
@@ -15,9 +17,7 @@ STEP_SECONDS: Final = 10
 START_SECONDS: Final = 80
 # Frames a second of one core, YOLOv8n in fp32 (`make bench`: 30.8 on two cores).
 CORE_FRAMES_PER_SECOND: Final = 15.0
-# A producer that has sent nothing for so long says that it begins again (`producer/knock.py`).
-KNOCK_AFTER_SECONDS: Final = 300
-STREAM, FLEET, WORKERS, PRODUCERS = "AWS/Kinesis", "ECS/ContainerInsights", "cv2kinesis", "cv2kinesis/producers"
+STREAM, FLEET = "AWS/Kinesis", "ECS/ContainerInsights"
 # On-demand Linux/X86 in eu-central-1, dollars an hour: https://aws.amazon.com/fargate/pricing/
 VCPU_HOUR: Final = 0.04656
 GIB_HOUR: Final = 0.00511
@@ -143,8 +143,8 @@ class Pipeline:
         """Puts records on a shard; who has sent none for a while knocks first."""
         self._shards[number].unread.append((self._now, records))
         self._put(STREAM, "IncomingRecords", records)
-        if self._conditions.knocks and self._now - self._sent_at[number] > KNOCK_AFTER_SECONDS:
-            self._put(PRODUCERS, "ProducersStarted", 1)
+        if self._conditions.knocks and self._now - self._sent_at[number] >= PAUSE_SECONDS:
+            self._put(PRODUCERS, STARTED, 1)
         self._sent_at[number] = self._now
 
     def _work(self) -> None:

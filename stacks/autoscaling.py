@@ -61,7 +61,7 @@ from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import CloudwatchMetricAla
 
 from contract.metrics import PRODUCERS, STARTED
 from stacks.config import Config
-from stacks.metrics import Metric, of_workers, query, result
+from stacks.metrics import UNOWNED_SECONDS, WAITING_SECONDS, Metric, of_workers, query, result
 from stacks.names import Names
 from stacks.service import Service
 
@@ -77,11 +77,7 @@ QUIET_SECONDS: Final = 15 * MINUTE
 # A reader that is this close to the stream's end has caught up.
 CAUGHT_UP_MILLIS: Final = 10_000
 NOTHING_BEHIND_MILLIS: Final = 1_000
-# A shard may be without a reader for so long while leases move.
-UNOWNED_SECONDS: Final = 60
 EVERY_SHARD_READ: Final = f"FILL(unowned, 0) < {UNOWNED_SECONDS}"
-# Longer than throttling lasts.
-WAITING_SECONDS: Final = 60
 # A worker says every ten seconds that it lives. The first after a sleep is not stopped in its first ten minutes, for
 # somebody has started it: a deployment does so to see it become healthy.
 LIVES_BEFORE_SLEEP: Final = 10 * MINUTE // 10

@@ -60,28 +60,45 @@ class Keys:
     def _make(
         self, id_: str, region: str, statements: list[dict[str, Any]], provider: TerraformProvider | None = None
     ) -> str:
-        """A key that turns every year; roles get their rights from IAM."""
-        administer = {
-            "Sid": "Administer",
-            "Effect": "Allow",
-            "Principal": {"AWS": f"arn:aws:iam::{self._account}:root"},
-            "Action": "kms:*",
-            "Resource": "*",
-        }
-        key = KmsKey(
-            self._stack,
-            f"{id_}-key",
-            provider=provider,
-            description=f"{Names(self._config).own()}: data in {region}",
-            enable_key_rotation=True,
-            deletion_window_in_days=DELETION_DAYS,
-            policy=Fn.jsonencode({"Version": "2012-10-17", "Statement": [administer, *statements]}),
+        """A key whose users get their rights from IAM."""
+        description = f"{Names(self._config).own()}: data in {region}"
+        key = make(
+            self._stack, id_, description, self._account, statements, deletion_days=DELETION_DAYS, provider=provider
         )
         KmsAlias(
             self._stack, f"{id_}-key-alias", provider=provider, name=Names(self._config).key, target_key_id=key.key_id
         )
         self.made.append(key)
         return str(key.arn)
+
+
+def make(
+    stack: TerraformStack,
+    id_: str,
+    description: str,
+    account: str,
+    statements: list[dict[str, Any]],
+    *,
+    deletion_days: int,
+    provider: TerraformProvider | None = None,
+) -> KmsKey:
+    """A key that turns every year, which the account's IAM may give away, and whoever the statements name may use."""
+    administer = {
+        "Sid": "Administer",
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{account}:root"},
+        "Action": "kms:*",
+        "Resource": "*",  # in a key's policy, this key
+    }
+    return KmsKey(
+        stack,
+        f"{id_}-key",
+        provider=provider,
+        description=description,
+        enable_key_rotation=True,
+        deletion_window_in_days=deletion_days,
+        policy=Fn.jsonencode({"Version": "2012-10-17", "Statement": [administer, *statements]}),
+    )
 
 
 def use(

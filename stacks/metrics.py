@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import (
     CloudwatchMetricAlarmMetricQuery,
@@ -13,6 +13,11 @@ from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import (
 from contract.metrics import WORKERS
 from stacks.config import Config
 from stacks.names import Names
+
+# A lease finds its next owner within the failover time and ten seconds; what takes longer does not mend itself.
+UNOWNED_SECONDS: Final = 60
+# Services throttle for seconds; longer than this one is away, or somebody has changed a permission or a route.
+WAITING_SECONDS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)

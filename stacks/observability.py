@@ -12,7 +12,7 @@ from contract.metrics import WORKERS
 from stacks.config import Config
 from stacks.failures import TaskFailures
 from stacks.leases import LeaseTables
-from stacks.metrics import Metric, of_workers, query, result
+from stacks.metrics import UNOWNED_SECONDS, WAITING_SECONDS, Metric, of_workers, query, result
 from stacks.names import Names
 from stacks.service import Service
 from stacks.storage import QUEUE_RETENTION_SECONDS, Storage
@@ -21,10 +21,6 @@ from stacks.topic import AlarmTopic
 # Share of the retention after which unread records are in danger.
 LAG_OF_RETENTION = 0.5
 MINUTE = 60
-# A lease finds its next owner within the failover time and ten seconds; what takes longer does not mend itself.
-UNOWNED_SECONDS = 60
-# Services throttle for seconds; longer than this one is away, or somebody has changed a permission or a route.
-WAITING_SECONDS = 60
 # A task that fails so often in a quarter of an hour will not mend itself.
 CRASH_LOOP_FAILURES = 3
 CRASH_LOOP_SECONDS = 15 * MINUTE

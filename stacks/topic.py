@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from cdktf import Fn, TerraformStack
+from cdktf import TerraformStack
 from cdktf_cdktf_provider_aws.data_aws_iam_policy_document import (
     DataAwsIamPolicyDocumentStatementCondition,
     DataAwsIamPolicyDocumentStatementPrincipals,
@@ -14,6 +12,7 @@ from cdktf_cdktf_provider_aws.sns_topic import SnsTopic
 from cdktf_cdktf_provider_aws.sns_topic_policy import SnsTopicPolicy
 from cdktf_cdktf_provider_aws.sns_topic_subscription import SnsTopicSubscription
 
+from stacks import keys
 from stacks.config import Config
 from stacks.names import Names
 from stacks.policies import Statement, condition, document
@@ -66,29 +65,13 @@ class AlarmTopic:
 
         https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
         """
-        statements: list[dict[str, Any]] = [
-            # In a key's policy the resource `*` means this key.
-            {
-                "Sid": "Administer",
-                "Effect": "Allow",
-                "Principal": {"AWS": f"arn:aws:iam::{self._account}:root"},
-                "Action": "kms:*",
-                "Resource": "*",
-            },
-            {
-                "Sid": "Publish",
-                "Effect": "Allow",
-                "Principal": {"Service": list(publishers(self._config, self._account))},
-                "Action": ["kms:Decrypt", "kms:GenerateDataKey*"],
-                "Resource": "*",
-                "Condition": {"StringEquals": {"aws:SourceAccount": self._account}},
-            },
-        ]
-        return KmsKey(
-            self._stack,
-            "alarms-key",
-            description=Names(self._config).own("alarms"),
-            enable_key_rotation=True,
-            deletion_window_in_days=7,
-            policy=Fn.jsonencode({"Version": "2012-10-17", "Statement": statements}),
-        )
+        publish = {
+            "Sid": "Publish",
+            "Effect": "Allow",
+            "Principal": {"Service": list(publishers(self._config, self._account))},
+            "Action": ["kms:Decrypt", "kms:GenerateDataKey*"],
+            "Resource": "*",
+            "Condition": {"StringEquals": {"aws:SourceAccount": self._account}},
+        }
+        description = Names(self._config).own("alarms")
+        return keys.make(self._stack, "alarms", description, self._account, [publish], deletion_days=7)
