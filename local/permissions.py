@@ -13,11 +13,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 from urllib.request import Request, urlopen
 
+from moto import settings
 from moto.core.authorization import ActionAuthenticatorMixin
 from moto.core.exceptions import AccessDeniedError, JsonRESTError
 from moto.iam.access_control import AssumedRoleAccessKey, IAMPolicy, IAMRequest, IAMRequestBase, PermissionResult
@@ -35,20 +36,27 @@ _CONTEXT: Final = {
     "PermissionsBoundary": "iam:PermissionsBoundary",
     "AWSServiceName": "iam:AWSServiceName",
     "Namespace": "cloudwatch:namespace",
-    "cluster": "ecs:cluster",
 }
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
 _ACTIONS: Final = {"s3:HeadBucket": "s3:ListBucket", "s3:HeadObject": "s3:GetObject"}
 _ROLES: Final = ("taskRoleArn", "executionRoleArn")
 
 
+def _enforced() -> bool:
+    """Whether requests are checked now; to look into each costs time that most of them need not take."""
+    return ActionAuthenticatorMixin.request_count >= settings.INITIAL_NO_AUTH_ACTION_COUNT
+
+
+def _when_enforced(determine: Callable[[Any], str]) -> Callable[[Any], str]:
+    return lambda response: determine(response) if _enforced() else ANY
+
+
 def _authorize(self: Any, iam_request_cls: Any, resource: str = ANY) -> Any:
     """Checks a request, whose parameters conditions may be about."""
+    if not _enforced():
+        return _stock_authorize(self, iam_request_cls, resource)
     context = {"aws:RequestedRegion": self.region, "aws:SecureTransport": "true"}
     context |= {key: str(value) for name, key in _CONTEXT.items() if (value := self._get_param(name))}
-    if cluster := context.get("ecs:cluster"):
-        name = cluster.rpartition("/")[2]
-        context["ecs:cluster"] = f"arn:aws:ecs:{self.region}:{self.current_account}:cluster/{name}"
     roles = [role for name in _ROLES if (role := self._get_param(name))]
     if "iam:PermissionsBoundary" not in context and (name := self._get_param("RoleName")):
         # Of a role that is there, its own: it limits the policies that the role gets.
@@ -102,7 +110,7 @@ _stock_authorize: Any = ActionAuthenticatorMixin._authenticate_and_authorize_act
 def correct() -> None:
     """Applies the corrections to moto."""
     for response, determine in RESOURCES.items():
-        response._determine_resource = determine
+        response._determine_resource = _when_enforced(determine)
     mixin: Any = ActionAuthenticatorMixin
     mixin._authenticate_and_authorize_action = _authorize
     IAMRequestBase.check_action_permitted = _check_action_permitted  # type: ignore[method-assign]
