@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,13 @@ from stacks.config import Config
 
 Synth = Callable[..., dict[str, Any]]
 ACCOUNT = "123456789012"  # the embedded AWS's account
+
+
+@pytest.fixture
+def aws(tmp_path: Path) -> Iterator[Aws]:
+    """An account of its own: names of IAM and the identity provider are the whole account's."""
+    with Aws(log=tmp_path / "aws.log") as server:
+        yield server
 
 
 @pytest.fixture
@@ -164,7 +171,7 @@ class Checkout:
 
 @pytest.fixture
 def checkout(tmp_path: Path, aws: Aws) -> Callable[[str], Checkout]:
-    """A checkout for a region in which no other test has made the state's bucket."""
+    """A checkout for a region."""
     for tool in ("node", "terraform"):
         if not shutil.which(tool):
             pytest.skip(f"{tool} is not installed")
