@@ -35,11 +35,13 @@ class Frames:
         """Gives the annotated JPEG.
 
         Raises:
-            GoneError: If it has expired or was deleted.
+            GoneError: If it has expired, was deleted or never stored.
             RefusedError: If it lies in another bucket or is no JPEG.
             ConsumerError: If it cannot be read.
         """
         self._bucket.check(result.frame_id, result.bucket)
+        if result.key is None:
+            raise GoneError(f"{result.frame_id}: its source's settings do not have it stored")
         jpeg = self._bucket.read(result.key, MAX_PICTURE_BYTES)
         try:
             Frame.parse(jpeg, max_pixels=sys.maxsize, max_bytes=MAX_PICTURE_BYTES)

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from cloud.errors import ERRORS, Kind, classify, code_of, describe
 from cloud.retry import full_jitter
 from consumer.errors import AccessError, ConsumerError, QueueError, RefusedError, UnreachableError
-from contract.message import ResultMessage, SkippedMessage
+from contract.message import ResultMessage, SkippedMessage, TallyMessage
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ class Tally:
     malformed: int = 0
     refused: int = 0
     skipped: int = 0
+    tallied: int = 0
 
 
 class Remembered:
@@ -112,8 +113,11 @@ class ResultReader:
 
     def _handle(self, message: dict[str, Any], handle: Handler) -> bool:
         """Handles a message; gives whether it may be deleted."""
-        if "skipped" in message["Body"] and _is_skipped(message["Body"]):
+        if _is(SkippedMessage, "skipped", message["Body"]):
             self.tally.skipped += 1
+            return True
+        if _is(TallyMessage, "tally", message["Body"]):
+            self.tally.tallied += 1
             return True
         try:
             result = ResultMessage.model_validate_json(message["Body"])
@@ -158,10 +162,12 @@ class ResultReader:
         return call(self._queue_url, work)
 
 
-def _is_skipped(body: str) -> bool:
-    """Whether a message says that its frame was too old to process."""
+def _is(message: type[BaseModel], kind: str, body: str) -> bool:
+    """Whether a body is a message of this kind, and not a result that has the word somewhere."""
+    if f'"{kind}"' not in body:
+        return False
     try:
-        SkippedMessage.model_validate_json(body)
+        message.model_validate_json(body)
     except ValidationError:
         return False
     return True

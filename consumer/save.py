@@ -5,12 +5,20 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from typing import Final
 
-from consumer.errors import DiskError, GoneError
+from pydantic import ConfigDict, TypeAdapter
+
+from consumer.errors import DiskError, GoneError, RefusedError
 from consumer.frames import Frames
+from contract.frame import parse_time
+from contract.identity import frame_key
 from contract.message import ResultMessage
+from contract.parts import FrameKey
 
 logger = logging.getLogger(__name__)
+
+_KEY: Final = TypeAdapter(FrameKey, config=ConfigDict(regex_engine="python-re"))
 
 
 class Saver:
@@ -34,16 +42,18 @@ class Saver:
 
     def __call__(self, result: ResultMessage, body: str) -> None:
         # The contract's keys hold no `..` and no separators but these, so a path cannot leave the folder.
-        path = self._folder / result.key.removeprefix("frames/")
+        path = self._folder / key_of(result).removeprefix("frames/")
         try:
             if not path.with_suffix(".json").exists():
                 self._write(path, self._picture(result), body)
             self.saved += path.exists()
-            self.gone += not path.exists()
+            self.gone += result.key is not None and not path.exists()
         except OSError as error:
             raise DiskError(f"{path}: {error.strerror}") from None
 
     def _picture(self, result: ResultMessage) -> bytes | None:
+        if result.key is None:  # nobody wanted it
+            return None
         try:
             return self._frames.picture(result)
         except GoneError as error:
@@ -56,6 +66,18 @@ class Saver:
         if picture is not None:
             _replace(path, picture)
         _replace(path.with_suffix(".json"), body.encode() + b"\n")
+
+
+def key_of(result: ResultMessage) -> str:
+    """Where a result's frame lies, or would lie if it were stored.
+
+    Raises:
+        RefusedError: If the message names no frame.
+    """
+    try:
+        return result.key or _KEY.validate_python(frame_key(result.frame_id, parse_time(result.captured_at)))
+    except ValueError:
+        raise RefusedError(f"{result.frame_id!r}: not a frame's id") from None
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -78,9 +78,23 @@ def identify(metadata: Metadata | None, position: Position) -> Identity:
         source, session, index, time = metadata.source, metadata.session, metadata.index, metadata.captured_at
         name = f"{session}-{index:09d}"
         frame_id = f"{source}/{session}/{index:09d}"
-    day_and_hour = time.astimezone(UTC).isoformat()[:13].replace("T", "/")
-    place = f"{source}/{day_and_hour}/{name}"
+    place = _place(source, time, name)
     return Identity(frame_id, source, session, index, time, f"frames/{place}.jpg", f"quarantine/{place}.bin")
+
+
+def frame_key(frame_id: str, captured_at: datetime) -> str:
+    """The S3 key of a frame, from what its messages say of it.
+
+    Raises:
+        ValueError: If that is no frame's id.
+    """
+    source, series, number = frame_id.split("/")
+    return f"frames/{_place(source, captured_at, f'{series}-{number}')}.jpg"
+
+
+def _place(source: str, time: datetime, name: str) -> str:
+    day_and_hour = time.astimezone(UTC).isoformat()[:13].replace("T", "/")
+    return f"{source}/{day_and_hour}/{name}"
 
 
 def source_from_partition_key(partition_key: str) -> str:

@@ -1,5 +1,5 @@
-"""The messages that consumers read: a result for each frame, a notice for each quarantined record, and a skipped
-message for each frame that was skipped because of its age.
+"""The messages on the queue of results: a result for each frame, a skipped message for each frame that was skipped
+because of its age, a tally of the frames that are not announced one by one; and the notice of a quarantined record.
 
 `python -m contract.message` writes their JSON Schemas and that of a source's settings beside this file; a test compares
 them with the code.
@@ -9,51 +9,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from contract.errors import Reason
-from contract.frame import parse_time
+from contract.event import EventId, EventMessage
+from contract.parts import (
+    SCHEMA_VERSION,
+    Box,
+    Fraction,
+    FrameKey,
+    Message,
+    QuarantineKey,
+    SequenceNumber,
+    Time,
+    WholeKey,
+    is_none,
+)
 from contract.source_settings import SourceSettings
 
-SCHEMA_VERSION: Final = 1
 SCHEMAS: Final = Path(__file__).parent
-
-# Kinesis gives the digits; KCL counts what the record held.
-SequenceNumber = Annotated[
-    str,
-    Field(
-        max_length=128,
-        description="as Kinesis gives it; `.N` follows for the Nth frame after the first of an aggregated record",
-        examples=["49600000000000000000000000000000000000000000000000000002", "4956.3"],
-    ),
-]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-# Python's `$` also matches before a final line break; JSON Schema's does not.
-_END = r"$(?!\n)"
-
-
-def _existing(time: str) -> str:
-    parse_time(time)
-    return time
-
-
-Time = Annotated[
-    str,
-    AfterValidator(_existing),
-    Field(
-        pattern=rf"^\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{{6}}Z{_END}",
-        description="ISO 8601, UTC, microseconds",
-        examples=["2026-01-01T00:00:00.000000Z"],
-    ),
-]
-# Consumers make file names from keys, so no part of a key may be `.` or `..`.
-_PART = r"(?!\.{1,2}/)[A-Za-z0-9._-]{1,128}/"
-FrameKey = Annotated[str, Field(pattern=rf"^frames/(?:{_PART}){{1,4}}[A-Za-z0-9._-]{{1,220}}\.jpg{_END}")]
-WholeKey = Annotated[str, Field(pattern=rf"^frames/(?:{_PART}){{1,4}}[A-Za-z0-9._-]{{1,220}}\.json{_END}")]
-QuarantineKey = Annotated[str, Field(pattern=rf"^quarantine/(?:{_PART}){{1,4}}[A-Za-z0-9._-]{{1,220}}\.bin{_END}")]
-
 
 # Above every message but a result that lists its detections: 16 zones, 16 lines and the longest names take half of it.
 LONGEST_SHORT_BYTES: Final = 16 * 1024
@@ -64,36 +40,22 @@ def whole_key(frame_key: str) -> str:
     return frame_key.removesuffix(".jpg") + ".json"
 
 
-def _is_none(value: object) -> bool:
-    return value is None
-
-
-class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, populate_by_name=True, regex_engine="python-re")
-
-    def to_json(self) -> str:
-        """The body of the SQS message."""
-        return self.model_dump_json(by_alias=True)
-
-
-class Summary(_Message):
+class Summary(Message):
     """One detected object."""
 
     class_name: str = Field(alias="class", max_length=128, examples=["person"])
     conf: Fraction
-    bbox: tuple[Fraction, Fraction, Fraction, Fraction] = Field(
-        description="x, y of the top left corner, width, height, as fractions of the image"
-    )
+    bbox: Box = Field(description="x, y of the top left corner, width, height, as fractions of the image")
     track_id: str | None = Field(
         default=None,
         max_length=64,
-        exclude_if=_is_none,
+        exclude_if=is_none,
         description="the same in all frames of an object; missing for an object that is not tracked, or not yet",
         examples=["3f9a2b61c0-17"],
     )
 
 
-class ZoneCount(_Message):
+class ZoneCount(Message):
     """How many objects stand in a zone of the picture."""
 
     name: str = Field(max_length=64)
@@ -103,7 +65,7 @@ class ZoneCount(_Message):
     )
 
 
-class LineCount(_Message):
+class LineCount(Message):
     """How many tracked objects have crossed a line. `in` is from left to right, seen from its start to its end."""
 
     name: str = Field(max_length=64)
@@ -113,11 +75,20 @@ class LineCount(_Message):
     out_total: int = Field(ge=0)
 
 
-class ResultMessage(_Message):
+class Hidden(Message):
+    """What privacy takes away from a picture."""
+
+    masks: int = Field(ge=0, description="areas that are black, in which nothing is detected")
+    classes: tuple[str, ...] = Field(description="classes whose objects are blurred or filled")
+
+
+class ResultMessage(Message):
     """What was found in a frame. Fields may be added; a change of meaning raises `schema_version`."""
 
     bucket: str = Field(max_length=255)
-    key: FrameKey = Field(description="S3 key of the annotated frame")
+    key: FrameKey | None = Field(
+        description="S3 key of the annotated frame; null if the source's settings do not have it stored"
+    )
     frame_index: int | None = Field(ge=0, description="null for a plain JPEG")
     detections_count: int = Field(ge=0)
     summary: tuple[Summary, ...] = Field(description="empty in a message that names a `whole_key`")
@@ -140,35 +111,45 @@ class ResultMessage(_Message):
     lag_ms: int | None = Field(
         default=None,
         ge=0,
-        exclude_if=_is_none,
+        exclude_if=is_none,
         description="how far the worker was behind the shard's end when it read the frame",
     )
     zones: tuple[ZoneCount, ...] | None = Field(
-        default=None, exclude_if=_is_none, description="missing unless the source has zones"
+        default=None, exclude_if=is_none, description="missing unless the source has zones"
     )
     lines: tuple[LineCount, ...] | None = Field(
-        default=None, exclude_if=_is_none, description="missing unless the source has lines"
+        default=None, exclude_if=is_none, description="missing unless the source has lines"
+    )
+    events: tuple[EventId, ...] | None = Field(
+        default=None, exclude_if=is_none, description="events that go on in this frame; missing if there are none"
+    )
+    hidden: Hidden | None = Field(
+        default=None, exclude_if=is_none, description="what the picture does not show; missing if it shows all"
     )
     whole_key: WholeKey | None = Field(
         default=None,
-        exclude_if=_is_none,
+        exclude_if=is_none,
         description="S3 key of the whole message, beside the frame; missing unless it is too long for the queue",
     )
 
     @model_validator(mode="after")
     def _check_whole_key(self) -> Self:
-        if self.whole_key not in (None, whole_key(self.key)):
+        if self.key is not None and self.whole_key not in (None, whole_key(self.key)):
             raise ValueError(f"whole_key: {whole_key(self.key)} lies beside the frame")
         return self
 
-    def shortened(self) -> ResultMessage:
+    def shortened(self, key: str) -> ResultMessage:
         """What is sent of a message that is too long for its queue: the counts, and the key of the whole. It takes less
-        than `LONGEST_SHORT_BYTES`."""
+        than `LONGEST_SHORT_BYTES`.
+
+        Args:
+            key: The frame's, even if it is not stored.
+        """
         zones = self.zones and tuple(zone.model_copy(update={"classes": {}}) for zone in self.zones)
-        return self.model_copy(update={"summary": (), "zones": zones, "whole_key": whole_key(self.key)})
+        return self.model_copy(update={"summary": (), "zones": zones, "whole_key": whole_key(key)})
 
 
-class QuarantineMessage(_Message):
+class QuarantineMessage(Message):
     """A record that could not be processed; its bytes are kept under `key`."""
 
     bucket: str = Field(max_length=255)
@@ -186,7 +167,7 @@ class QuarantineMessage(_Message):
     schema_version: Literal[1] = SCHEMA_VERSION
 
 
-class SkippedMessage(_Message):
+class SkippedMessage(Message):
     """A frame that was too old to process under `LAG_POLICY=skip-stale`; this message is on the queue of results."""
 
     kind: Literal["skipped"] = "skipped"
@@ -203,12 +184,42 @@ class SkippedMessage(_Message):
     schema_version: Literal[1] = SCHEMA_VERSION
 
 
+class TallyMessage(Message):
+    """The frames of a source's session that arrived within one minute and have no message of their own, counted.
+
+    Those are all its frames from the first to the last one without a message. A frame is in one tally at the most; a
+    tally that comes twice has the same `tally_id` and the same counts.
+    """
+
+    kind: Literal["tally"] = "tally"
+    tally_id: str = Field(max_length=512, description="the first frame's id, the same when it is sent again")
+    source: str = Field(max_length=128)
+    stream_name: str = Field(max_length=128)
+    shard_id: str = Field(max_length=128, description="that of the last frame")
+    minute: Time = Field(description="the minute in which the frames arrived on the stream")
+    first_frame_id: str = Field(max_length=512)
+    last_frame_id: str = Field(max_length=512)
+    first_index: int | None = Field(ge=0, description="null for plain JPEGs")
+    last_index: int | None = Field(ge=0, description="null for plain JPEGs")
+    frames: int = Field(ge=1, description="how many frames it counts")
+    frames_with_detections: int = Field(ge=0)
+    stored: int = Field(ge=0, description="how many of them were stored by the frame's own decision or as a sample")
+    classes: dict[str, int] = Field(description="detections by class, summed over the frames")
+    zones: dict[str, int] = Field(description="by zone, the most objects at once")
+    lines: dict[str, tuple[int, int]] = Field(description="by line, crossings [in, out]")
+    worst_latency_ms: int = Field(ge=0, description="from capture to the tally; the one count that a replay may change")
+    sent_at: Time
+    schema_version: Literal[1] = SCHEMA_VERSION
+
+
 def schema_files() -> dict[Path, str]:
     """Gives the JSON Schemas by the file that holds each."""
     models: dict[str, type[BaseModel]] = {
         "result-message": ResultMessage,
         "quarantine-message": QuarantineMessage,
         "skipped-message": SkippedMessage,
+        "tally-message": TallyMessage,
+        "event-message": EventMessage,
         "source-settings": SourceSettings,
     }
     return {

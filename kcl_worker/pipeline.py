@@ -147,7 +147,7 @@ class Pipeline:
 
     async def _shorten(self, record: Record, body: ResultMessage, text: str) -> str:
         """Stores a message that is too long for the queue beside its frame; gives what is sent instead."""
-        short = body.shortened()
+        short = body.shortened(str(body.key))
         key = str(short.whole_key)
         logger.info(
             "message too long for the queue: %d bytes", len(text), extra={"frame_id": body.frame_id, "key": key}

@@ -8,7 +8,8 @@ from typing import Final
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from contract.source_settings import Line, SourceSettings, Zone
+from contract.shapes import Line, Zone
+from contract.source_settings import SourceSettings
 from kcl_worker.settings import Settings
 from stacks.config import Config
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Final, NamedTuple
 
-from contract.source_settings import Line
+from contract.shapes import Line
 from kcl_worker.tracking.geometry import Place, crossing, distance
 
 # Half the band's width, the larger of both: shares of the picture's diagonal and of the object's height. A box trembles

@@ -11,7 +11,8 @@ import numpy as np
 from pydantic import BaseModel
 
 from contract.message import LineCount, ZoneCount
-from contract.source_settings import Line, SourceSettings, Zone
+from contract.shapes import Line, Zone
+from contract.source_settings import SourceSettings
 from kcl_worker.tracking.geometry import Place, feet, inside
 from kcl_worker.tracking.lines import Standing, Step, follow
 from kcl_worker.tracking.tracker import LOST_SECONDS, Tracker, TrackerState

@@ -83,7 +83,7 @@ def test_a_frame_that_was_skipped_and_then_came_younger_has_one_outcome() -> Non
 
 
 def test_a_message_that_was_too_long_lies_beside_its_frame() -> None:
-    short = result(FRAMES[0], detections_count=2).shortened()
+    short = result(FRAMES[0], detections_count=2).shortened(FRAMES[0].key)
     findings = examine(FRAMES, OBJECTS | {str(short.whole_key): "hash0"}, [short, *RESULTS[1:]])
     assert findings.problems == []
 
@@ -115,7 +115,9 @@ CASES: dict[str, Case] = {
         "2 detections, 0 listed",
     ),
     "a whole message that is not stored": (
-        lambda: examine(FRAMES, OBJECTS, [result(FRAMES[0], detections_count=2).shortened(), *RESULTS[1:]]),
+        lambda: examine(
+            FRAMES, OBJECTS, [result(FRAMES[0], detections_count=2).shortened(FRAMES[0].key), *RESULTS[1:]]
+        ),
         "its whole message frames/door/2026-01-01/00/s-000000000.json is not stored",
     ),
     "out of order": (

@@ -166,7 +166,7 @@ def shortened(resources: Resources, number: int, **stored: Any) -> str:
     """A message that was too long for the queue, and its whole in the bucket."""
     seen = [{"class": f"c{place}", "conf": 0.5, "bbox": [0, 0, 1, 1]} for place in range(3)]
     whole = ResultMessage.model_validate_json(body(number, bucket=resources.bucket, summary=seen, detections_count=3))
-    short = whole.shortened()
+    short = whole.shortened(str(whole.key))
     text = json.dumps(json.loads(whole.to_json()) | stored)
     resources.client("s3").put_object(Bucket=resources.bucket, Key=short.whole_key, Body=text.encode())
     return short.to_json()

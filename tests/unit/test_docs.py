@@ -44,8 +44,8 @@ def test_commands_are_those_of_the_makefile() -> None:
 def test_examples_of_messages_are_messages() -> None:
     text = (ROOT / "docs" / "messages.md").read_text().replace("…", "0")
     result, short, additions = (json.loads(block) for block in re.findall(r"```json\n(.+?)```", text, re.S)[:3])
-    assert set(result) == ResultMessage.model_fields.keys() - {"zones", "lines", "whole_key"}
+    assert set(result) == ResultMessage.model_fields.keys() - {"zones", "lines", "events", "hidden", "whole_key"}
     shortened = ResultMessage.model_validate(result | short)
-    assert shortened == shortened.shortened()
+    assert shortened == shortened.shortened(str(shortened.key))
     message = ResultMessage.model_validate(result | additions)
     assert json.loads(message.to_json()) == result | additions

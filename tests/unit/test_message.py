@@ -85,13 +85,13 @@ def test_a_shortened_message_is_short_and_says_where_the_whole_is() -> None:
         | {"zones": [longest | {"classes": {f"{n:0128}": n for n in range(1000)}}] * 16}
         | {"lines": [{"name": "n" * 64} | dict.fromkeys(("in", "out", "in_total", "out_total"), 2**63)] * 16}
     )
-    short = whole.shortened()
+    short = whole.shortened(str(whole.key))
     assert len(whole.to_json().encode()) > 2**20
     assert len(short.to_json().encode()) < LONGEST_SHORT_BYTES / 2
     assert (short.detections_count, short.summary) == (1000, ())
     assert [(zone.count, zone.classes) for zone in short.zones or ()] == [(1000, {})] * 16
     assert short.lines == whole.lines
-    assert short.whole_key == whole.key.removesuffix(".jpg") + ".json"
+    assert short.whole_key == str(whole.key).removesuffix(".jpg") + ".json"
     assert ResultMessage.model_validate_json(short.to_json()) == short
 
 

@@ -149,7 +149,7 @@ async def test_a_frame_is_stored_then_announced(resources: Resources) -> None:
     assert json.loads(body)["summary"] == [{"class": "cat", "conf": 0.75, "bbox": [0.0, 0.0, 0.5, 0.5]}]
     assert result.timestamp == result.processed_at
     assert (result.image_width, result.image_height) == (320, 180)
-    assert stored(resources, result.key).startswith(b"\xff\xd8")
+    assert stored(resources, str(result.key)).startswith(b"\xff\xd8")
     assert (metrics.frames, metrics.detections, metrics.quarantined) == (1, 1, 0)
 
 
@@ -362,7 +362,7 @@ async def test_a_message_over_the_queues_limit_is_stored_whole_and_sent_short(re
     text = stored(resources, short.whole_key)
     assert len(text) > 256 * 1024
     whole = ResultMessage.model_validate_json(text)
-    assert whole.shortened() == short
+    assert whole.shortened(str(whole.key)) == short
     assert {item.class_name for item in whole.summary} == {"\u00fc" * 128}
     assert len(whole.summary) == metrics.detections / 2 == 1000
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from contract.source_settings import Line, SourceSettings, Zone
+from contract.shapes import Line, Zone
+from contract.source_settings import SourceSettings
 from kcl_worker.tracking.geometry import crossing, inside
 from kcl_worker.tracking.scene import MAX_SESSIONS, Scene, SceneState, Shot, count_zones
 from kcl_worker.tracking.scene_archive import FORGET_SECONDS
