@@ -18,7 +18,7 @@ from benchmarks.report import Row, show
 from contract import Position
 from kcl_worker.breaker import Breaker
 from kcl_worker.kcl.shard_order import Turns
-from kcl_worker.record import Outcome, Record, ShardWork
+from kcl_worker.record import Outcome, Record, ShardWork, Turn
 from kcl_worker.settings import MODELS
 from producer.street import Street
 
@@ -33,6 +33,15 @@ class Nothing:
 
     async def process(self, record: Record) -> Outcome:
         return Outcome.DURABLE
+
+    def is_due(self, now: float) -> bool:
+        return False
+
+    async def rest(self, turn: Turn, now: float) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
     async def save(self) -> None:
         pass

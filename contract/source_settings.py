@@ -42,6 +42,16 @@ class Privacy(Section):
         default=(), max_length=1000, description="names of the classes whose objects are filled with one colour"
     )
 
+    @property
+    def hides_classes(self) -> bool:
+        """Whether objects are hidden, so that every one of them has to be found first."""
+        return bool(self.blur or self.fill)
+
+    @property
+    def hides(self) -> bool:
+        """Whether anything is hidden."""
+        return self.hides_classes or bool(self.masks)
+
 
 class SourceSettings(Section):
     """One source's settings; a setting that is not given falls back to the worker's."""

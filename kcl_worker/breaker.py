@@ -26,7 +26,7 @@ from typing import Annotated, Final
 from pydantic import BaseModel, Field, ValidationError
 
 from contract import Position
-from kcl_worker.record import Outcome, Place, Record, ShardWork
+from kcl_worker.record import Outcome, Place, Record, ShardWork, Turn
 from kcl_worker.storing.sinks import RENEW_SECONDS, StateStore
 
 logger = logging.getLogger(__name__)
@@ -93,6 +93,18 @@ class GuardedShard:
             return await self._work.process(record)
         async with self._watched(record.position) as suspect:
             return await self._work.process(replace(record, suspect=suspect))
+
+    def is_due(self, now: float) -> bool:
+        """Whether `rest` has anything to do."""
+        return self._work.is_due(now)
+
+    async def rest(self, turn: Turn, now: float) -> None:
+        """Does what is due while no record comes."""
+        await self._work.rest(turn, now)
+
+    def close(self) -> None:
+        """The shard has ended."""
+        self._work.close()
 
     async def save(self) -> Place | None:
         """Stores what belongs to the checkpoint that follows; gives its place."""

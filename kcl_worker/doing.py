@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
-SERVICES: Final = frozenset({"dynamodb", "kinesis", "s3", "sqs", "ssm"})
+SERVICES: Final = frozenset({"dynamodb", "events", "kinesis", "s3", "sqs", "ssm"})
 """Waiting for one of these is no illness, however long it takes."""
 NATIVE: Final = frozenset({"decode", "detect", "encode"})
 """Work of a thread in native code, which nothing can interrupt."""

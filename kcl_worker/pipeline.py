@@ -6,8 +6,8 @@ import asyncio
 import hashlib
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
@@ -15,20 +15,25 @@ from weakref import WeakValueDictionary
 
 from contract import Frame, FrameError, Identity, Metadata, Position, identify
 from contract.frame import format_time, parse_time
-from contract.message import LineCount, QuarantineMessage, ResultMessage, SkippedMessage, Summary
+from contract.identity import frame_key
+from contract.message import QuarantineMessage, ResultMessage, SkippedMessage
 from contract.source_settings import DEFAULT, SourceSettings
 from kcl_worker.budget import Budget, Grant
 from kcl_worker.doing import doing
+from kcl_worker.held import Held, HeldFrame, HeldMemory
+from kcl_worker.messages import Messages
 from kcl_worker.operating.metrics import Metrics
-from kcl_worker.prefix import Prefix
-from kcl_worker.record import Outcome, Place, Record
+from kcl_worker.prefix import Entry, Prefix
+from kcl_worker.record import Outcome, Place, Record, Turn
 from kcl_worker.settings import Settings
+from kcl_worker.storing.event_sink import EventSink
 from kcl_worker.storing.sinks import FrameStore, MessageQueue, StateStore
-from kcl_worker.tracking.scene import Shot, count_zones
-from kcl_worker.tracking.scene_store import SceneStore
+from kcl_worker.tracking.events import BestView
+from kcl_worker.tracking.scene import Shot
+from kcl_worker.tracking.scene_store import SceneStore, Seen
 from kcl_worker.tracking.snapshots import Moment, SequenceNumber
+from kcl_worker.tracking.story import Told
 from kcl_worker.vision.compute import Compute, Picture
-from kcl_worker.vision.detections import Detections
 from kcl_worker.vision.footprint import footprint
 from kcl_worker.vision.isolation import Isolation
 
@@ -36,19 +41,59 @@ logger = logging.getLogger(__name__)
 
 MIB: Final = 2**20
 
-Message = ResultMessage | QuarantineMessage | SkippedMessage
-MakeMessage = Callable[[], Awaitable[Message]]
+Parents = Callable[[str], Awaitable[tuple[str, ...]]]
+"""Gives the shards from which a shard was split or merged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a record's turn has settled.
+
+    Attributes:
+        body: The record's message; None: it is counted in a tally.
+        queue: The message's; None if nobody wants it.
+        count: Counts the record's outcome, once it is stored.
+        rest: What has to be stored and sent before the message; None: nothing.
+    """
+
+    body: ResultMessage | QuarantineMessage | SkippedMessage | None
+    queue: MessageQueue | None
+    count: Callable[[], None]
+    rest: Callable[[], Awaitable[None]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A frame that was looked at, before its turn.
+
+    Attributes:
+        entry: Its place among its shard's records.
+        stored: Whether its picture is stored.
+    """
+
+    record: Record
+    entry: Entry
+    identity: Identity
+    frame: Frame
+    picture: Picture
+    wanted: SourceSettings
+    sha256: str
+    stored: bool
 
 
 class Pipeline:
-    """Processes records to their outcomes: stored and announced, or quarantined with a reason.
+    """Processes records to their outcomes: stored and announced as their source's settings say, or quarantined with a
+    reason.
 
     Args:
         quarantined: Where notices of quarantined records go; None if nobody wants them.
         settings_of: What is wanted of a source.
-        states: Where the scenes of tracked sources outlive their shard's lease; None if nothing is tracked.
+        states: Where what is known of sources outlives their shard's lease; None if nothing is remembered.
         memory: What frames of all shards may take while they are decoded, drawn on, encoded and stored; None: all.
         isolation: Computes frames that a worker may have died of; None: as all others.
+        events: Where events go; None: into the bucket alone.
+        held: What frames may take that an event may still want; None: 64 MiB.
+        parents: Asked once for each leased shard; None: shards have none.
     """
 
     def __init__(
@@ -63,36 +108,53 @@ class Pipeline:
         states: StateStore | None = None,
         memory: Budget | None = None,
         isolation: Isolation | None = None,
+        events: EventSink | None = None,
+        held: HeldMemory | None = None,
+        parents: Parents | None = None,
     ) -> None:
-        self._settings, self._compute, self._settings_of = settings, compute, settings_of
+        self._settings, self._compute, self.settings_of = settings, compute, settings_of
         self._frames, self._results, self._quarantined = frames, results, quarantined
-        self._metrics, self._states = metrics, states
+        self._events = events or EventSink(frames, None, None)
+        self._metrics, self._states, self.parents = metrics, states, parents
+        self._messages = Messages(settings, compute.model, compute.class_names)
         self._memory = memory or Budget(sys.maxsize)
         self._isolation = isolation or compute
+        self._held = held or HeldMemory(64 * MIB)
         # Of the shards that are leased: each lives as long as the work on it.
         self._scenes: WeakValueDictionary[str, SceneStore] = WeakValueDictionary()
 
     def begin(self, shard_id: str) -> LeasedShard:
         """Begins the work on a shard that was leased."""
-        scenes = self._scenes[shard_id] = SceneStore(self._states, shard_id, self._scenes)
-        return LeasedShard(self, scenes)
+        scenes = SceneStore(self._states, shard_id, self._scenes, self._compute.class_names)
+        self._scenes[shard_id] = scenes
+        return LeasedShard(self, shard_id, scenes, Held(self._held))
 
-    async def process(self, record: Record, scenes: SceneStore) -> Outcome:
+    async def process(self, record: Record, shard: LeasedShard, entry: Entry) -> Outcome:
         """Gives the outcome once it is stored; before that, the record must not be checkpointed.
 
         Raises only errors that end the worker; while a service is down, it waits.
         """
         with self._results.expecting():
-            outcome, queue, make = await self._store(record, scenes)
-            body, sent = await self._announce(record, queue, make)
+            outcome, say = await self._store(record, shard, entry)
+            sent = None
+            with doing("turn"):
+                async with record.turn:
+                    said = await say()
+                    if not said.rest:
+                        sent = await self._enqueue(record, said)
+            if said.rest:
+                await said.rest()
+                sent = await self._enqueue(record, said)
         if sent:
             with doing("sqs"):
                 await sent
-        self._count(body)
+        said.count()
         return outcome
 
-    async def _store(self, record: Record, scenes: SceneStore) -> tuple[Outcome, MessageQueue | None, MakeMessage]:
-        """Stores the outcome; gives the message to announce and its queue."""
+    async def _store(
+        self, record: Record, shard: LeasedShard, entry: Entry
+    ) -> tuple[Outcome, Callable[[], Awaitable[Said]]]:
+        """Stores what is certain before the record's turn; gives what its turn has to say."""
         metadata: Metadata | None = None
         try:
             frame = Frame.parse(
@@ -103,42 +165,143 @@ class Pipeline:
             metadata = frame.metadata
             identity = identify(metadata, record.position)
             if self._is_stale(record.position) and not await self._has_outcome(identity):
-                return Outcome.DURABLE, self._results, partial(self._skipped, record.position, identity)
-            wanted = self._settings_of(identity.source)
+                return Outcome.DURABLE, partial(self._skip, record.position, identity)
+            wanted, sha256 = self.settings_of(identity.source), _sha256(record.data)
             with await self._take_memory(frame) as memory:
                 compute = self._isolation if record.suspect else self._compute
                 picture = await compute.picture(frame, wanted)
                 memory.shrink(len(picture.jpeg))
-                await self._frames.put(identity.key, picture.jpeg, "image/jpeg", _sha256(record.data))
-                # What is stored is let go: the message may have to wait for its turn.
-                picture = replace(picture, jpeg=b"")
-            return Outcome.DURABLE, self._results, partial(self._message, record, scenes, identity, picture, wanted)
+                stored = bool(picture.jpeg) and _is_certain(picture, wanted)
+                if stored:
+                    await self._frames.put(identity.key, picture.jpeg, "image/jpeg", sha256, wanted.keep_days)
+                if not record.suspect:  # one that was is drawn once
+                    # What is stored is let go: the message may have to wait for its turn.
+                    picture = replace(picture, jpeg=b"")
+            looked = Looked(record, entry, identity, frame, picture, wanted, sha256, stored)
+            return Outcome.DURABLE, partial(self._tell, looked, shard)
         except FrameError as error:
             identity = identify(metadata, record.position)
-            await self._frames.put(
-                identity.quarantine_key, record.data, "application/octet-stream", _sha256(record.data)
-            )
+            await self._quarantine(record, identity)
             logger.warning("quarantined: %s", error, extra={"frame_id": identity.frame_id})
-            return Outcome.QUARANTINED, self._quarantined, partial(self._notice, record, identity, error)
+            return Outcome.QUARANTINED, partial(self._notify, record, identity, error)
 
-    async def _announce(
-        self, record: Record, queue: MessageQueue | None, make: MakeMessage
-    ) -> tuple[Message, asyncio.Future[None] | None]:
-        """Makes and enqueues a message at the record's turn; the future is done when SQS has the message.
+    async def _quarantine(self, record: Record, identity: Identity) -> None:
+        """Keeps a record's bytes, unless they may show what its source hides."""
+        keeps = self._settings.quarantine_keeps == "bytes" and not self.settings_of(identity.source).privacy.hides
+        body, sha256 = record.data if keeps else b"", _sha256(record.data)
+        await self._frames.put(identity.quarantine_key, body, "application/octet-stream", sha256)
+
+    # -- at the record's turn
+
+    async def _skip(self, position: Position, identity: Identity) -> Said:
+        return Said(
+            self._messages.skipped(position, identity, _age(position)), self._results, self._metrics.add_skipped
+        )
+
+    async def _notify(self, record: Record, identity: Identity, error: FrameError) -> Said:
+        return Said(self._messages.notice(record, identity, error), self._quarantined, self._metrics.add_quarantined)
+
+    async def _tell(self, looked: Looked, shard: LeasedShard) -> Said:
+        """Adds a frame to its source's story, and has done what that asks for."""
+        identity, wanted, stored = looked.identity, looked.wanted, looked.stored
+        seen, told = None, Told(stored=stored)
+        if wanted.remembers or shard.scenes.knows(identity.source):
+            seen = await self._see(looked, shard.scenes)
+            told = seen.told
+        before: list[HeldFrame] = []
+        if told.since is not None:
+            before = shard.held.take(identity.source, told.since)
+        if seen and wanted.before and not told.stored:
+            shard.held.add(identity.source, _held(looked, seen.clock), wanted.before)
+        body = None
+        if told.announced:
+            body = self._messages.result(
+                looked.record, identity, looked.picture, wanted, seen, stored=stored or told.stored
+            )
+        late = (told.stored and not stored) or told.changes or told.tallies or before
+        rest = partial(self._carry_out, looked, shard, told, before) if late else None
+        return Said(body, self._results, partial(self._count, looked), rest)
+
+    async def _see(self, looked: Looked, scenes: SceneStore) -> Seen:
+        """Adds a frame to its source's scene. Tracks are not drawn: a picture is made of its frame alone."""
+        identity, picture, position = looked.identity, looked.picture, looked.record.position
+        moment = moment_of(position, identity)
+        shot = Shot(
+            identity.frame_id,
+            identity.session,
+            identity.captured_at.timestamp(),
+            moment.arrived,
+            picture.candidates,
+            picture.shown.tolist(),
+            picture.width,
+            picture.height,
+            index=identity.index,
+            captured_at=format_time(identity.captured_at),
+            key=identity.key,
+            sharpness=picture.sharpness,
+            latency_ms=round(_latency_ms(identity)),
+        )
+        return await scenes.add(identity.source, moment, shot, looked.wanted, self._compute.threshold(looked.wanted))
+
+    async def _enqueue(self, record: Record, said: Said) -> asyncio.Future[None] | None:
+        """Enqueues a record's message; the future is done when SQS has it.
 
         A shard's frames are announced in their order, which the times in their messages show. The queue may still
         deliver them in another order: it is a standard queue and may refuse some messages of a batch.
         """
-        with doing("turn"):
-            async with record.turn:
-                body = await make()
-                sent = None
-                if queue:
-                    text = body.to_json()
-                    if isinstance(body, ResultMessage) and not await queue.fits(text):
-                        text = await self._shorten(record, body, text)
-                    sent = queue.enqueue(text)
-        return body, sent
+        if not said.queue or said.body is None:
+            return None
+        text = said.body.to_json()
+        if isinstance(said.body, ResultMessage) and not await said.queue.fits(text):
+            text = await self._shorten(record, said.body, text)
+        return said.queue.enqueue(text)
+
+    # -- after it
+
+    async def _carry_out(self, looked: Looked, shard: LeasedShard, told: Told, before: list[HeldFrame]) -> None:
+        """Stores and sends what a frame's turn has settled; events first, for somebody may wait for them."""
+        identity, wanted = looked.identity, looked.wanted
+        jpeg = b""
+        shows = any(_shows(change.happening.best, looked) for change in told.changes)
+        if shows or (told.stored and not looked.stored):
+            with await self._take_memory(looked.frame) as memory:
+                jpeg = await self._compute.jpeg(looked.frame, looked.picture, wanted)
+                memory.shrink(len(jpeg))
+        await self.tell(identity.source, told, wanted, shard, partial(_snapshot, looked, jpeg))
+        if told.stored and not looked.stored:
+            await self._frames.put(identity.key, jpeg, "image/jpeg", looked.sha256, wanted.keep_days)
+        for held in before:
+            with await self._take_memory(held.frame) as memory:
+                drawn = await self._compute.jpeg(held.frame, held.seen, held.settings)
+                memory.shrink(len(drawn))
+                await self._frames.put(held.key, drawn, "image/jpeg", held.sha256, wanted.keep_days)
+        shard.held.done(before)
+
+    async def tell(
+        self,
+        source: str,
+        told: Told,
+        wanted: SourceSettings,
+        shard: LeasedShard,
+        snapshot: Callable[[str], tuple[bytes, str]] = lambda frame_id: (b"", ""),
+    ) -> None:
+        """Sends a source's events and tallies, each event in its order.
+
+        Args:
+            snapshot: The picture of a frame and the hash of its record, if that frame is at hand.
+        """
+        if told.changes:
+            async with shard.telling:
+                for change in told.changes:
+                    event = self._messages.event(source, change, wanted)
+                    picture, sha256 = snapshot(event.best.frame_id)
+                    if event.snapshot_key and picture and change.phase != "end":
+                        await self._events.show(event.snapshot_key, picture, sha256, wanted.keep_days)
+                    if change.phase != "better":
+                        await self._events.send(event, wanted.keep_days)
+        sent = [self._results.enqueue(self._messages.tally(source, tally).to_json()) for tally in told.tallies]
+        with doing("sqs"):
+            await asyncio.gather(*sent)
 
     async def _take_memory(self, frame: Frame) -> Grant:
         need = self._need(frame)
@@ -147,7 +310,7 @@ class Pipeline:
 
     async def _shorten(self, record: Record, body: ResultMessage, text: str) -> str:
         """Stores a message that is too long for the queue beside its frame; gives what is sent instead."""
-        short = body.shortened(str(body.key))
+        short = body.shortened(frame_key(body.frame_id, parse_time(body.captured_at)))
         key = str(short.whole_key)
         logger.info(
             "message too long for the queue: %d bytes", len(text), extra={"frame_id": body.frame_id, "key": key}
@@ -183,135 +346,124 @@ class Pipeline:
         stored = await asyncio.gather(*map(self._frames.holds, (identity.key, identity.quarantine_key)))
         return any(stored)
 
-    async def _skipped(self, position: Position, identity: Identity) -> SkippedMessage:
-        return SkippedMessage(
-            frame_id=identity.frame_id,
-            frame_index=identity.index,
-            source=identity.source,
-            stream_name=self._settings.kinesis_stream_name,
-            shard_id=position.shard_id,
-            sequence_number=position.sequence,
-            captured_at=format_time(identity.captured_at),
-            arrived_at=format_time(position.arrived_at),
-            skipped_at=format_time(datetime.now(UTC)),
-            age_seconds=round(_age(position), 3),
-        )
-
-    async def _message(
-        self, record: Record, scenes: SceneStore, identity: Identity, picture: Picture, wanted: SourceSettings
-    ) -> ResultMessage:
-        position, class_names = record.position, self._compute.class_names
-        detections, width, height = picture.detections, picture.width, picture.height
-        tracks: list[str | None] = [None] * len(detections)
-        lines = None
-        if wanted.tracks:
-            tracks, crossed = await self._track(record, scenes, identity, picture, wanted)
-            lines = crossed or None
-        summary = summarise(detections, class_names, width, height, tracks)
-        now = format_time(datetime.now(UTC))
-        return ResultMessage(
-            bucket=self._settings.s3_bucket_name,
-            key=identity.key,
-            frame_index=identity.index,
-            detections_count=len(summary),
-            summary=summary,
-            timestamp=now,
-            stream_name=self._settings.kinesis_stream_name,
-            frame_id=identity.frame_id,
-            source=identity.source,
-            captured_at=format_time(identity.captured_at),
-            processed_at=now,
-            shard_id=position.shard_id,
-            sequence_number=position.sequence,
-            image_width=width,
-            image_height=height,
-            model=self._compute.model,
-            inference_ms=round(picture.inference_ms, 2),
-            lag_ms=record.lag_ms,
-            zones=count_zones(wanted.zones, detections, class_names, width, height) if wanted.zones else None,
-            lines=lines,
-        )
-
-    async def _track(
-        self, record: Record, scenes: SceneStore, identity: Identity, picture: Picture, wanted: SourceSettings
-    ) -> tuple[list[str | None], tuple[LineCount, ...]]:
-        """Adds a frame to its source's scene. Tracks are not drawn: a picture is made of its frame alone."""
-        position = record.position
-        moment = Moment(
-            shard_id=position.shard_id,
-            at=_number(place_of(position)),
-            frame_id=identity.frame_id,
-            arrived=position.arrived_at.timestamp(),
-        )
-        shot = Shot(
-            identity.frame_id,
-            identity.session,
-            identity.captured_at.timestamp(),
-            moment.arrived,
-            picture.candidates,
-            picture.shown.tolist(),
-            picture.width,
-            picture.height,
-        )
-        return await scenes.add(identity.source, moment, shot, wanted, self._compute.threshold(wanted))
-
-    async def _notice(self, record: Record, identity: Identity, error: FrameError) -> QuarantineMessage:
-        position = record.position
-        return QuarantineMessage(
-            bucket=self._settings.s3_bucket_name,
-            key=identity.quarantine_key,
-            reason=error.reason,
-            detail=error.detail[:512],
-            frame_id=identity.frame_id,
-            source=identity.source,
-            size=len(record.data),
-            stream_name=self._settings.kinesis_stream_name,
-            shard_id=position.shard_id,
-            sequence_number=position.sequence,
-            arrived_at=format_time(position.arrived_at),
-            quarantined_at=format_time(datetime.now(UTC)),
-        )
-
-    def _count(self, body: Message) -> None:
-        if isinstance(body, QuarantineMessage):
-            self._metrics.add_quarantined()
-        elif isinstance(body, SkippedMessage):
-            self._metrics.add_skipped()
-        else:
-            latency = (datetime.now(UTC) - parse_time(body.captured_at)).total_seconds() * 1000
-            self._metrics.add_frame(body.detections_count, body.inference_ms, latency)
-            extra = {"frame_id": body.frame_id, "shard_id": body.shard_id, "detections": body.detections_count}
-            extra |= {"inference_ms": body.inference_ms, "latency_ms": round(latency, 1)}
-            logger.debug("processed", extra=extra)
+    def _count(self, looked: Looked) -> None:
+        picture, latency = looked.picture, _latency_ms(looked.identity)
+        self._metrics.add_frame(len(picture.shown), picture.inference_ms, latency)
+        extra = {
+            "frame_id": looked.identity.frame_id,
+            "shard_id": looked.record.position.shard_id,
+            "detections": len(picture.shown),
+            "inference_ms": round(picture.inference_ms, 2),
+            "latency_ms": round(latency, 1),
+        }
+        logger.debug("processed", extra=extra)
 
 
 class LeasedShard:
-    """The work on one shard for as long as it is leased: the pipeline with the shard's scenes."""
+    """The work on one shard for as long as it is leased: the pipeline with the shard's sources.
 
-    def __init__(self, pipeline: Pipeline, scenes: SceneStore) -> None:
-        self._pipeline, self._scenes, self._prefix = pipeline, scenes, Prefix()
+    Attributes:
+        scenes: What is known of its sources.
+        held: Frames that an event may still want.
+        telling: Whoever has it sends events: they are sent in their order.
+    """
+
+    def __init__(self, pipeline: Pipeline, shard_id: str, scenes: SceneStore, held: Held) -> None:
+        self._pipeline, self._shard_id, self._prefix = pipeline, shard_id, Prefix()
+        self.scenes, self.held, self.telling = scenes, held, asyncio.Lock()
+        self._adopted = False
 
     async def process(self, record: Record) -> Outcome:
         """Gives a record's outcome once it is stored."""
-        with self._prefix.working(place_of(record.position)):
-            outcome = await self._pipeline.process(record, self._scenes)
-        if self._prefix.end:
-            self._scenes.settle(_number(self._prefix.end))
+        with self._prefix.working(place_of(record.position)) as entry:
+            outcome = await self._pipeline.process(record, self, entry)
+        self._settle()
         return outcome
 
+    def is_due(self, now: float) -> bool:
+        """Whether `rest` has anything to do; a shard that is leased begins with it."""
+        return not self._adopted or bool(self._due(now)) or bool(self._silent(now))
+
+    async def rest(self, turn: Turn, now: float) -> None:
+        """Tells what the time completes: nothing has arrived up to now, in seconds, that is not done."""
+        told = []
+        async with turn:
+            if not self._adopted:
+                parents = self._pipeline.parents
+                await self.scenes.adopt(await parents(self._shard_id) if parents else ())
+                self._adopted = True
+            for source in self._due(now):
+                wanted = self._pipeline.settings_of(source)
+                told.append((source, await self.scenes.rest(source, now, wanted), wanted))
+            for source in self._silent(now):
+                self.held.clear(source)
+            self._prefix.advance()
+        for source, its, wanted in told:
+            if its:
+                await self._pipeline.tell(source, its, wanted, self)
+        self._settle()
+        if told:
+            await self.scenes.save()
+
+    def close(self) -> None:
+        """The shard has ended: what is held waits for nothing any more."""
+        self.held.close()
+        self._prefix.advance()
+        self._settle()
+
     async def save(self) -> Place | None:
-        """Stores the scenes as of the last record that is done with all before it; gives its place."""
+        """Stores the sources as of the last record that is done with all before it; gives its place."""
         place = self._prefix.end
-        await self._scenes.save()
+        await self.scenes.save()
         return place
 
     async def finish(self) -> None:
         """Nothing is left to do: the last checkpoint has stored all."""
+        self.held.close()
+
+    def _settle(self) -> None:
+        if self._prefix.end:
+            self.scenes.settle(_number(self._prefix.end))
+
+    def _due(self, now: float) -> list[str]:
+        return self.scenes.due(now, self._pipeline.settings_of)
+
+    def _silent(self, now: float) -> list[str]:
+        return [source for source in self.held.sources() if self.scenes.is_silent(source, now)]
 
 
 def place_of(position: Position) -> Place:
     """Where a record stands in its shard."""
     return position.sequence_number, position.sub_sequence_number
+
+
+def moment_of(position: Position, identity: Identity) -> Moment:
+    """When a frame was, on the stream."""
+    return Moment(
+        shard_id=position.shard_id,
+        at=_number(place_of(position)),
+        frame_id=identity.frame_id,
+        arrived=position.arrived_at.timestamp(),
+    )
+
+
+def _is_certain(picture: Picture, wanted: SourceSettings) -> bool:
+    """Whether a frame is stored whatever comes before or after it."""
+    return wanted.store == "all" or (wanted.store == "detections" and len(picture.shown) > 0)
+
+
+def _held(looked: Looked, clock: float) -> HeldFrame:
+    return HeldFrame(
+        clock, looked.frame, looked.identity.key, looked.sha256, looked.picture, looked.wanted, looked.entry
+    )
+
+
+def _shows(best: BestView | None, looked: Looked) -> bool:
+    return best is not None and bool(best.score) and best.frame_id == looked.identity.frame_id
+
+
+def _snapshot(looked: Looked, jpeg: bytes, frame_id: str) -> tuple[bytes, str]:
+    return (jpeg, looked.sha256) if frame_id == looked.identity.frame_id else (b"", "")
 
 
 def _number(place: Place) -> SequenceNumber:
@@ -323,25 +475,9 @@ def _age(position: Position) -> float:
     return max(0.0, (datetime.now(UTC) - position.arrived_at).total_seconds())
 
 
+def _latency_ms(identity: Identity) -> float:
+    return (datetime.now(UTC) - identity.captured_at).total_seconds() * 1000
+
+
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def summarise(
-    detections: Detections, class_names: tuple[str, ...], width: int, height: int, tracks: Sequence[str | None]
-) -> tuple[Summary, ...]:
-    """Detections as the message states them: boxes as fractions of the image."""
-    rows = []
-    for (x1, y1, x2, y2), confidence, class_id, track in zip(
-        detections.xyxy.tolist(), detections.confidence.tolist(), detections.class_id.tolist(), tracks, strict=True
-    ):
-        bbox = x1 / width, y1 / height, (x2 - x1) / width, (y2 - y1) / height
-        rows.append(
-            Summary.model_construct(
-                class_name=class_names[class_id],
-                conf=round(confidence, 4),
-                bbox=tuple(min(1.0, max(0.0, round(value, 6))) for value in bbox),
-                track_id=track,
-            )
-        )
-    return tuple(rows)

@@ -19,19 +19,32 @@ class Prefix:
 
     def __init__(self) -> None:
         self.end: Place | None = None
-        self._entries: deque[_Entry] = deque()
+        self._entries: deque[Entry] = deque()
 
     @contextmanager
-    def working(self, place: Place) -> Iterator[None]:
-        """Entered for each record in the shard's order; the record is done when the block ends without an error."""
-        self._entries.append(entry := _Entry(place))
-        yield
+    def working(self, place: Place) -> Iterator[Entry]:
+        """Entered for each record in the shard's order; the record is done when the block ends without an error, unless
+        its entry is held."""
+        self._entries.append(entry := Entry(place))
+        yield entry
         entry.done = True
-        while self._entries and self._entries[0].done:
+        self.advance()
+
+    def advance(self) -> None:
+        """Moves the end behind what is done by now; to be called when entries are not held any more."""
+        while self._entries and self._entries[0].done and not self._entries[0].held:
             self.end = self._entries.popleft().place
 
+    @property
+    def idle(self) -> bool:
+        """Whether no record is at work."""
+        return all(entry.done for entry in self._entries)
 
-@dataclass(slots=True)
-class _Entry:
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """A record at work, or one that may be wanted again although it is done (`held`)."""
+
     place: Place
     done: bool = False
+    held: bool = False

@@ -73,6 +73,19 @@ class ShardWork(Protocol):
     async def process(self, record: Record) -> Outcome:
         """Called for each record, several at once; gives its outcome once it is stored. An error ends the worker."""
 
+    def is_due(self, now: float) -> bool:
+        """Called after a read that found nothing, while no record is at work; gives whether `rest` has anything to do.
+
+        Args:
+            now: Seconds since 1970.
+        """
+
+    async def rest(self, turn: Turn, now: float) -> None:
+        """Called then: every record that has arrived up to now is done, and those that come wait for this turn."""
+
+    def close(self) -> None:
+        """Called when the shard has ended, with all its records done: none will follow."""
+
     async def save(self) -> Place | None:
         """Called before a checkpoint, while records may be at work; gives the last record whose outcome, and that of
         every record before it, is stored, once what belongs to a checkpoint there is stored; None: there is none."""

@@ -43,6 +43,14 @@ class Settings(BaseSettings):
     quarantine_queue_url: Annotated[str, AfterValidator(_standard_queue)] = Field(
         default="", pattern=r"^(https?://\S+)?$", description="the queue for notices of records that are not frames"
     )
+    events_queue_url: Annotated[str, AfterValidator(_standard_queue)] = Field(
+        default="", pattern=r"^(https?://\S+)?$", description="the queue for events; empty: there is none"
+    )
+    event_bus_name: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9._/-]{0,256}$",
+        description="EventBridge's bus for events; empty: there is none",
+    )
     aws_region: str = Field(
         default="eu-central-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="region of all services"
     )
@@ -79,6 +87,13 @@ class Settings(BaseSettings):
         default="",
         pattern=r"^(/[A-Za-z0-9_.-]+)*$",
         description="path in Parameter Store of the settings of single sources; empty: there are none",
+    )
+    source_defaults: str = Field(
+        default="", description="settings of all sources, as JSON; what a source's own settings give goes before"
+    )
+    quarantine_keeps: Literal["bytes", "reasons"] = Field(
+        default="bytes",
+        description="what is kept of a record that is no frame: its bytes, or, for privacy, the reason alone",
     )
     sources_refresh_seconds: float = Field(
         default=30, ge=1, le=3600, description="how often the settings of single sources are read again"

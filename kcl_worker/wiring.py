@@ -10,17 +10,21 @@ from functools import partial
 from typing import Any, Final
 
 from cloud.clients import client
-from contract.source_settings import DEFAULT
+from cloud.shards import list_shards
+from contract.source_settings import DEFAULT, SourceSettings
 from kcl_worker.breaker import Breaker
 from kcl_worker.budget import Budget
+from kcl_worker.errors import SettingsError
+from kcl_worker.held import HeldMemory
 from kcl_worker.kcl.gateway import Gateway
 from kcl_worker.kcl.shards import ShardBoard
 from kcl_worker.operating.metrics import Metrics
 from kcl_worker.pipeline import Pipeline
 from kcl_worker.settings import Settings
 from kcl_worker.storing.caller import CALLS_IN_FLIGHT, Caller
+from kcl_worker.storing.event_sink import EventBus, EventSink
 from kcl_worker.storing.sinks import FrameStore, MessageQueue, StateStore
-from kcl_worker.tracking.source_book import SourceBook
+from kcl_worker.tracking.source_book import SourceBook, prepare
 from kcl_worker.vision.compute import Compute
 from kcl_worker.vision.detector import Detector
 from kcl_worker.vision.isolation import Isolation
@@ -31,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 # A seventh of the frames' memory is for their records. Two of the largest fit a seventh of the least.
 WAITING_SHARE: Final = 7
+# A twentieth is for frames that an event may still want.
+HELD_SHARE: Final = 20
 # Of a shard's time without progress, what a suspicious frame gets: it is tried twice, with a start before each.
 PARTS_OF_PATIENCE: Final = 3
 
@@ -68,18 +74,26 @@ def load_detector(settings: Settings) -> OpenVinoDetector:
     return detector
 
 
-async def load_sources(settings: Settings, class_names: tuple[str, ...]) -> SourceBook | None:
-    """Reads the settings of single sources; None if `SOURCES_PATH` is not set.
+async def load_sources(settings: Settings, class_names: tuple[str, ...]) -> tuple[SourceSettings, SourceBook | None]:
+    """Reads the settings of all sources and those of single ones; None for those if `SOURCES_PATH` is not set.
 
     Raises:
-        ServiceError: If reading them is forbidden.
+        SettingsError: If the settings of all sources cannot be used.
+        ServiceError: If reading the others is forbidden.
     """
+    defaults = DEFAULT
+    if settings.source_defaults:
+        try:
+            defaults = SourceSettings.parse(settings.source_defaults, class_names)
+            await prepare(defaults)
+        except ValueError as error:
+            raise SettingsError(f"SOURCE_DEFAULTS={settings.source_defaults!r}: {error}") from None
     if not settings.sources_path:
-        return None
+        return defaults, None
     ssm = client("ssm", settings.aws_region)
-    book = SourceBook(ssm, settings.sources_path, class_names, Caller())
+    book = SourceBook(ssm, settings.sources_path, class_names, Caller(), defaults)
     await book.load()
-    return book
+    return defaults, book
 
 
 class Engine:
@@ -99,6 +113,7 @@ class Engine:
         listener: socket.socket,
         board: ShardBoard,
         metrics: Metrics,
+        defaults: SourceSettings = DEFAULT,
         sources: SourceBook | None = None,
     ) -> None:
         self.metrics = metrics
@@ -112,19 +127,50 @@ class Engine:
         if settings.quarantine_queue_url:
             quarantined = MessageQueue(sqs, settings.quarantine_queue_url, caller)
             queues.append(quarantined)
+        events = bus = None
+        if settings.events_queue_url:
+            events = MessageQueue(sqs, settings.events_queue_url, caller)
+            queues.append(events)
+        if settings.event_bus_name:
+            bus = EventBus(client("events", settings.aws_region), settings.event_bus_name, caller)
         drawing = settings.jpeg_quality, settings.confidence_threshold
         compute = Compute(detector, *drawing)
         patience = settings.stuck_shard_seconds / PARTS_OF_PATIENCE
         self.isolation = Isolation(detector_of(settings), *drawing, patience)
         states = StateStore(s3, settings.s3_bucket_name, settings.kcl_application_name, caller)
-        settings_of = sources.of if sources else lambda _: DEFAULT
         memory = frame_memory(settings)
-        waiting = memory // WAITING_SHARE
-        logger.info("memory for frames", extra={"mib": memory // MIB, "of_them_for_waiting_records": waiting // MIB})
-        at_work = Budget(memory - waiting)
-        scenes = states if sources else None
+        waiting, held = memory // WAITING_SHARE, memory // HELD_SHARE
+        logger.info(
+            "memory for frames",
+            extra={
+                "mib": memory // MIB,
+                "of_them_for_waiting_records": waiting // MIB,
+                "of_them_for_frames_before_events": held // MIB,
+            },
+        )
+        kinesis = client("kinesis", settings.aws_region)
+
+        async def parents(shard_id: str) -> tuple[str, ...]:
+            found = await caller(
+                f"kinesis list {settings.kinesis_stream_name}",
+                lambda: list_shards(kinesis, settings.kinesis_stream_name),
+            )
+            return next((shard.parents for shard in found if shard.shard_id == shard_id), ())
+
         pipeline = Pipeline(
-            settings, compute, frames, results, quarantined, metrics, settings_of, scenes, at_work, self.isolation
+            settings,
+            compute,
+            frames,
+            results,
+            quarantined,
+            metrics,
+            sources.of if sources else lambda _: defaults,
+            states if sources or defaults.remembers else None,
+            Budget(memory - waiting - held),
+            self.isolation,
+            EventSink(frames, events, bus),
+            HeldMemory(held),
+            parents,
         )
         self.gateway = Gateway(listener, Breaker(states, pipeline.begin).begin, board, Budget(waiting))
         self.services: list[Coroutine[Any, Any, None]] = [

@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -145,7 +146,11 @@ class Gateway:
                         batch = wire.fields(body)
                         records, behind = (wire.number(batch, name) for name in ("records", "millis_behind_latest"))
                         shard.announce(records, behind, self._board.clock())
+                        if not (shard.pending or behind or self._draining) and work.is_due(now := time.time()):
+                            frames.create_task(work.rest(turns.next(), now))
                     elif kind is Kind.SAVING:
+                        if wire.fields(body).get("ended"):
+                            work.close()
                         if (place := await work.save()) != stored:  # or no checkpoint follows
                             shard.checkpointing(self._board.clock())
                         stored = place

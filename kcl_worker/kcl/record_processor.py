@@ -111,7 +111,7 @@ class FrameRelay(RecordProcessorBase):  # type: ignore[misc]
 
     def shard_ended(self, shard_ended_input: ShardEndedInput) -> None:
         """Called when a closed shard is fully processed; its children may start after this checkpoint."""
-        if not self._draining and not self._lease_lost and self._ask() == self._sent:
+        if not self._draining and not self._lease_lost and self._ask(ended=True) == self._sent:
             self._save(shard_ended_input.checkpointer, None)
             _log("info", "shard ended", shard_id=self._shard_id)
 
@@ -151,15 +151,15 @@ class FrameRelay(RecordProcessorBase):  # type: ignore[misc]
             if place and place != self._checkpointed:
                 self._save(checkpointer, place)
 
-    def _ask(self) -> Place | None:
+    def _ask(self, **fields: bool) -> Place | None:
         """Has the worker store what belongs to a checkpoint; gives where it may stand."""
-        self._asked, self._news = time.monotonic(), False
-        self._tell(Kind.SAVING)
+        self._asked = time.monotonic()
+        self._tell(Kind.SAVING, **fields)
         while (answer := wire.answer(self._connection))[0] is not Kind.READY:
             self._settle(*answer)
         place = wire.read_ready(answer[1])
-        # Outcomes that came meanwhile may or may not be before it.
-        self._news = self._news and place != self._sent
+        # The worker may hold the place back from what has its outcome.
+        self._news = place != self._sent
         return place
 
     def _save(self, checkpointer: Any, place: Place | None) -> None:

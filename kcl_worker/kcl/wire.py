@@ -5,7 +5,7 @@ A message is one byte of kind, four of length and a body:
     processor → worker   HELLO    {"shard_id", "sequence_number"}                   once
                          BATCH    {"records", "millis_behind_latest"}               announces records
                          RECORD   !I length of a JSON header, the header, the data
-                         SAVING   {}                                                before a checkpoint
+                         SAVING   {"ended"}: whether the shard has                  before a checkpoint
                          SAVED    {"sequence_number"}                               after it
                          LOST     {}                                                the lease: no checkpoint follows
     worker → processor   OUTCOME  !IB number of the record in its batch, an Outcome

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from cloud.errors import Kind, classify, code_of
 from contract.message import LONGEST_SHORT_BYTES
+from contract.source_settings import KEEP_DAYS_TAG
 from kcl_worker.errors import ServiceError, SettingsError
 from kcl_worker.storing.caller import Caller, back_off
 
@@ -33,11 +34,15 @@ class FrameStore:
     def __init__(self, client: Any, bucket: str, caller: Caller) -> None:
         self._client, self._bucket, self._call = client, bucket, caller
 
-    async def put(self, key: str, body: bytes, content_type: str, record_sha256: str) -> None:
+    async def put(
+        self, key: str, body: bytes, content_type: str, record_sha256: str, keep_days: int | None = None
+    ) -> None:
         """Returns when S3 holds the object, however long that takes.
 
         Args:
             record_sha256: Hash of the record that the object was made from; S3 keeps it as metadata `record-sha256`.
+            keep_days: Days until it is deleted, which the bucket's lifecycle reads from the object's tag; None: the
+                bucket's own.
 
         Raises:
             ServiceError: If the bucket is missing or forbidden.
@@ -50,6 +55,7 @@ class FrameStore:
                 Body=body,
                 ContentType=content_type,
                 Metadata={"record-sha256": record_sha256},
+                **({"Tagging": f"{KEEP_DAYS_TAG}={keep_days}"} if keep_days else {}),
             ),
         )
 

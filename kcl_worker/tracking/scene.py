@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel
@@ -13,9 +13,11 @@ from pydantic import BaseModel
 from contract.message import LineCount, ZoneCount
 from contract.shapes import Line, Zone
 from contract.source_settings import SourceSettings
+from kcl_worker.tracking.clock import LOST_SECONDS
+from kcl_worker.tracking.events import Crossing
 from kcl_worker.tracking.geometry import Place, feet, inside
 from kcl_worker.tracking.lines import Standing, Step, follow
-from kcl_worker.tracking.tracker import LOST_SECONDS, Tracker, TrackerState
+from kcl_worker.tracking.tracker import Tracker, TrackerState
 from kcl_worker.vision.detections import Detections
 
 # Producers that may send under one name at a time and keep their tracks.
@@ -39,14 +41,17 @@ class SceneState(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One frame of a scene, as the tracker needs it.
+    """One frame of a scene.
 
     Attributes:
         session: The producer's run that it is of; empty for a plain JPEG.
+        index, captured_at, key: As messages state them.
         at: Time of capture, in seconds.
         arrived: Time of arrival on the stream, in seconds.
         candidates: Detections down to the tracker's lowest confidence.
         shown: Indices into `candidates` of the detections that the message lists.
+        sharpness: Of each candidate, from 0 to 1; empty where nobody asks.
+        latency_ms: From its capture until now.
     """
 
     frame_id: str
@@ -57,6 +62,24 @@ class Shot:
     shown: Sequence[int]
     width: int
     height: int
+    index: int | None = None
+    captured_at: str = ""
+    key: str = ""
+    sharpness: Sequence[float] = ()
+    latency_ms: int = 0
+
+
+class Traced(NamedTuple):
+    """What a frame adds to a scene.
+
+    Attributes:
+        ids: The track of each candidate; None for one without.
+        lines: What crosses each line.
+    """
+
+    ids: list[str | None]
+    lines: tuple[LineCount, ...]
+    crossings: tuple[Crossing, ...]
 
 
 class Scene:
@@ -76,8 +99,8 @@ class Scene:
         self._totals: dict[str, tuple[int, int]] = {}
         self._standings: dict[str, dict[str, Standing]] = {}
 
-    def add(self, shot: Shot, settings: SourceSettings) -> tuple[list[str | None], tuple[LineCount, ...]]:
-        """Adds a frame; gives the track of each shown detection, and the crossings of lines."""
+    def add(self, shot: Shot, settings: SourceSettings) -> Traced:
+        """Adds a frame; gives the track of each candidate, and the crossings of lines."""
         ids = self._tracker(shot).update(shot.frame_id, shot.at, shot.arrived, shot.candidates)
         heights = (shot.candidates.xyxy[:, 3] - shot.candidates.xyxy[:, 1]).tolist()
         places = feet(shot.candidates, shot.width, shot.height)
@@ -86,10 +109,11 @@ class Scene:
             for track, place, height in zip(ids, places, heights, strict=True)
             if track is not None
         }
-        counts = []
+        counts, crossings = [], []
         for line in settings.lines:
-            crossings = [self._cross(track, step, line, shot) for track, step in steps.items()]
-            inward, outward = crossings.count(1), crossings.count(-1)
+            sides = {track: self._cross(track, step, line, shot) for track, step in steps.items()}
+            crossings += [Crossing(line.name, track, side > 0) for track, side in sides.items() if side]
+            inward, outward = (list(sides.values()).count(side) for side in (1, -1))
             before = self._totals.get(line.name, (0, 0))
             total = self._totals[line.name] = before[0] + inward, before[1] + outward
             counts.append(
@@ -101,7 +125,7 @@ class Scene:
         latest = self._places | {track: step.after for track, step in steps.items()}
         self._places = {track: place for track, place in latest.items() if track in alive}
         self._standings = {track: lines for track, lines in self._standings.items() if track in alive}
-        return [ids[place] for place in shot.shown], tuple(counts)
+        return Traced(ids, tuple(counts), tuple(crossings))
 
     def _tracker(self, shot: Shot) -> Tracker:
         """The tracker of a frame's session. Those of sessions that have ended are dropped."""

@@ -49,6 +49,18 @@ class SceneArchive:
         """
         return (await self._all()).get(source, [])
 
+    async def of(self, shard_id: str) -> dict[str, list[Snapshot]]:
+        """What is stored of a shard's sources."""
+        if shard_id == self._shard_id:
+            return await self._all()
+        stored = await self._read(_shard(shard_id), ShardScenes)
+        return stored.sources if stored else {}
+
+    async def whereabouts(self, source: str) -> str | None:
+        """The shard that had a source last; None if that is not known."""
+        found = await self._read(_source(source), Whereabouts)
+        return found.shard_id if found else None
+
     async def elsewhere(self, source: str) -> list[Snapshot]:
         """What another shard has stored of a source, if that one had it last."""
         whereabouts = await self._read(_source(source), Whereabouts)

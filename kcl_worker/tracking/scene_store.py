@@ -1,8 +1,8 @@
-"""The scenes of a leased shard, and their way from one lease to the next.
+"""The sources of a leased shard, and their way from one lease to the next.
 
-Tracks have a memory, and a lease can move at any time. So before a checkpoint, the worker stores the state of each
-source's scene at that checkpoint, next to the state at the checkpoint before. The next owner of the lease begins at one
-of these two checkpoints, loads the matching state, and continues with the same ids.
+Tracks, events and tallies have a memory, and a lease can move at any time. So before a checkpoint, the worker stores
+the state of each source at that checkpoint, next to the state at the checkpoint before. The next owner of the lease
+begins at one of these two checkpoints, loads the matching state, and goes on: with the same ids and the same events.
 
 A source can move to another shard, too: cameras are spread anew when one is added, and shards are split and merged. Its
 next shard continues from its last frame where the same task holds both shards, else from the other shard's last
@@ -14,16 +14,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from contract.message import LineCount
 from contract.source_settings import SourceSettings
 from kcl_worker.storing.sinks import StateStore
-from kcl_worker.tracking.scene import Scene, Shot
+from kcl_worker.tracking.scene import Scene, Shot, Traced
 from kcl_worker.tracking.scene_archive import SceneArchive
+from kcl_worker.tracking.sight import counted_of, sight_of
 from kcl_worker.tracking.snapshots import Moment, SequenceNumber, Snapshot, last_before
+from kcl_worker.tracking.story import Story, Told
 from kcl_worker.tracking.tracker import load_library
 
 logger = logging.getLogger(__name__)
@@ -31,61 +33,97 @@ logger = logging.getLogger(__name__)
 MAX_SERIES: Final = 16
 
 
+class Seen(NamedTuple):
+    """What a frame adds to its source.
+
+    Attributes:
+        tracks: Of each shown detection; None for one without.
+    """
+
+    tracks: list[str | None]
+    lines: tuple[LineCount, ...]
+    told: Told
+    clock: float
+
+
 @dataclass(slots=True)
 class _Live:
-    """A source's scene, with its snapshots from the last durable frame on, and the latest series that it has seen."""
+    """A source, with its snapshots from the last durable frame on, and the latest series that it has seen.
 
-    scene: Scene
+    Attributes:
+        stored: What is stored of it: one or two snapshots, the newest last.
+        here: Whether a frame of it has come since the lease began.
+    """
+
+    scene: Scene | None
+    story: Story
     threshold: float
     trail: deque[Snapshot]
-    saved: Snapshot | None
+    stored: list[Snapshot]
+    here: bool = True
     series: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_SERIES))
 
 
 class SceneStore:
-    """The scenes of one shard while it is leased.
+    """The sources of one shard while it is leased.
 
     Args:
-        store: Keeps texts by their names; None if nothing is tracked.
-        held: The scenes of all shards that this task holds, by shard.
+        store: Keeps texts by their names; None if nothing is remembered.
+        held: The sources of all shards that this task holds, by shard.
+        class_names: By class id.
     """
 
-    def __init__(self, store: StateStore | None, shard_id: str, held: Mapping[str, SceneStore] | None = None) -> None:
+    def __init__(
+        self,
+        store: StateStore | None,
+        shard_id: str,
+        held: Mapping[str, SceneStore] | None = None,
+        class_names: Sequence[str] = (),
+    ) -> None:
         self._archive = SceneArchive(store, shard_id) if store else None
-        self._shard_id, self._held = shard_id, {} if held is None else held
+        self._shard_id, self._held, self._class_names = shard_id, {} if held is None else held, class_names
         self._live: dict[str, _Live] = {}
         self._durable: SequenceNumber = (-1, 0)
 
-    async def add(
-        self, source: str, moment: Moment, shot: Shot, settings: SourceSettings, threshold: float
-    ) -> tuple[list[str | None], tuple[LineCount, ...]]:
-        """Adds a frame to its source's scene: as `Scene.add`. Frames of a source must come in their order.
+    async def add(self, source: str, moment: Moment, shot: Shot, settings: SourceSettings, threshold: float) -> Seen:
+        """Adds a source's next frame.
 
         Raises:
             ServiceError: If access to states is forbidden.
         """
         live = self._live.get(source)
         if live is None or moment.series not in live.series:
-            live = self._live[source] = await self._begin(source, moment, threshold, live)
+            live = self._live[source] = await self._begin(source, moment, threshold, settings, live)
             live.series.append(moment.series)
-        if live.threshold != threshold:
-            live.scene, live.threshold = Scene.from_state(live.scene.state(), threshold), threshold
-        seen = live.scene.add(shot, settings)
-        live.trail.append(Snapshot(**dict(moment), scene=live.scene.state()))
+        live.here = True
+        traced = await self._trace(live, shot, settings, threshold)
+        clock = live.story.tick(shot.at, moment.arrived)
+        told = live.story.add(
+            sight_of(shot, moment, clock, traced, settings, self._class_names),
+            counted_of(shot, moment, traced, settings, self._class_names),
+            settings,
+        )
+        live.trail.append(_snapshot(moment, live))
         self._trim(live)
-        return seen
+        tracks = [traced.ids[place] if traced.ids else None for place in shot.shown]
+        return Seen(tracks, traced.lines, told, clock)
+
+    def knows(self, source: str) -> bool:
+        """Whether a source has begun something here that has to be told."""
+        live = self._live.get(source)
+        return live is not None and live.story.is_open
 
     def last(self, source: str) -> Snapshot | None:
-        """A source's scene after its last frame here."""
+        """A source after its last frame here."""
         live = self._live.get(source)
-        return live.trail[-1] if live and live.trail else None
+        return live.trail[-1] if live and live.here and live.trail else None
 
     def settle(self, durable: SequenceNumber) -> None:
         """Notes up to which frame of the shard all are stored."""
         self._durable = durable
 
     async def save(self) -> None:
-        """Stores the scenes as of the last durable frame, those that have changed since the last time.
+        """Stores the sources as of the last durable frame, those that have changed since the last time.
 
         Raises:
             ServiceError: If access to states is forbidden.
@@ -94,37 +132,114 @@ class SceneStore:
         for source, live in self._live.items():
             self._trim(live)
             now = live.trail[0] if live.trail else None
-            if now is None or now is live.saved or (now.shard_id == self._shard_id and now.at > self._durable):
+            if now is None or (live.stored and now is live.stored[-1]):
                 continue
-            changed[source] = [live.saved, now] if live.saved else [now]
-            live.saved = now
+            # What only a parent shard has seen is its other child's as much as ours.
+            if now.at > self._durable if now.shard_id == self._shard_id else not live.here:
+                continue
+            # What was told of the same frame later takes the place of what was stored of it.
+            before = [
+                snapshot for snapshot in live.stored if snapshot.at != now.at or snapshot.shard_id != now.shard_id
+            ]
+            changed[source] = live.stored = [*before[-1:], now]
         if self._archive and changed:
             await self._archive.save(changed)
+
+    # -- while no frame comes
+
+    async def adopt(self, parents: Sequence[str]) -> None:
+        """Takes over what the last owner of this shard, and its parents, have begun and not told to its end.
+
+        Raises:
+            ServiceError: If access to states is forbidden.
+        """
+        if self._archive is None:
+            return
+        for shard_id in (self._shard_id, *parents):
+            for source, snapshots in (await self._archive.of(shard_id)).items():
+                story = Story(source, snapshots[-1].story)
+                if source not in self._live and story.is_open:
+                    last = snapshots[-1]
+                    live = _Live(None, story, 0.0, deque([last]), [*snapshots], here=False)
+                    self._live[source] = live
+
+    def due(self, now: float, settings_of: Callable[[str], SourceSettings]) -> list[str]:
+        """Sources of which something has to be told although no frame has come up to a time, in seconds."""
+        return [source for source, live in self._live.items() if live.story.is_due(now, settings_of(source))]
+
+    def is_silent(self, source: str, now: float) -> bool:
+        """Whether no earlier frame of a source can be part of what its next one shows."""
+        live = self._live.get(source)
+        return live is None or live.story.is_silent(now)
+
+    async def rest(self, source: str, now: float, settings: SourceSettings) -> Told | None:
+        """Tells what the time completes of a source; None if the source is in another shard now.
+
+        Raises:
+            ServiceError: If access to states is forbidden.
+        """
+        live = self._live[source]
+        if await self._is_elsewhere(source, live):
+            del self._live[source]
+            return None
+        told = live.story.rest(now, settings)
+        last = live.trail[-1]
+        live.trail[-1] = last.model_copy(update={"story": live.story.state})
+        return told
+
+    async def _is_elsewhere(self, source: str, live: _Live) -> bool:
+        last = live.trail[-1]
+        others = (shard.last(source) for shard in self._held.values() if shard is not self)
+        if any(other is not None and last.precedes(other) for other in others):
+            return True
+        if self._archive is None:
+            return False
+        # A source that came from a parent may have gone on in the other child.
+        return await self._archive.whereabouts(source) not in (None, self._shard_id, last.shard_id)
+
+    # -- parts of `add`
+
+    async def _trace(self, live: _Live, shot: Shot, settings: SourceSettings, threshold: float) -> Traced:
+        """Tracks a frame's objects, if the source wants that."""
+        if not settings.tracks:
+            live.scene = None
+            return Traced([], (), ())
+        if live.scene is None:
+            await asyncio.to_thread(load_library)
+            live.scene, live.threshold = Scene(threshold), threshold
+        elif live.threshold != threshold:
+            live.scene, live.threshold = Scene.from_state(live.scene.state(), threshold), threshold
+        return live.scene.add(shot, settings)
 
     def _trim(self, live: _Live) -> None:
         """Drops snapshots from before the last durable frame."""
         while len(live.trail) > 1 and live.trail[1].at <= self._durable:
             live.trail.popleft()
 
-    async def _begin(self, source: str, moment: Moment, threshold: float, live: _Live | None) -> _Live:
-        """Continues a source's scene where its frames were before this one, in this shard or in another."""
-        await asyncio.to_thread(load_library)
+    async def _begin(
+        self, source: str, moment: Moment, threshold: float, settings: SourceSettings, live: _Live | None
+    ) -> _Live:
+        """Continues a source where its frames were before this one, in this shard or in another."""
         last = await self._last_before(source, moment, live)
-        if live and last is self.last(source):
+        if live and live.here and last is self.last(source):
             return live
-        if last is not None:
+        if last is None:
+            return _Live(None, Story(source), threshold, deque(), [])
+        scene = None
+        if last.scene is not None and settings.tracks:
+            await asyncio.to_thread(load_library)
             try:
-                return _Live(Scene.from_state(last.scene, threshold), threshold, deque([last]), last)
+                scene = Scene.from_state(last.scene, threshold)
             except ValueError as error:
                 why = str(error).splitlines()[0]
                 logger.warning("state of %s cannot be used, its tracks begin anew: %s", source, why)
-        return _Live(Scene(threshold), threshold, deque(), None)
+        return _Live(scene, Story(source, last.story), threshold, deque([last]), [last])
 
     async def _last_before(self, source: str, moment: Moment, live: _Live | None) -> Snapshot | None:
         """The newest snapshot from before a moment, wherever it is."""
         known = list(live.trail) if live else []
-        if not live and self._archive:
-            known = [*await self._archive.here(source)]
+        if not (live and live.here) and self._archive:
+            known += await self._archive.here(source)
         last = last_before(moment, known)
         if last is not None and last.series == moment.series:
             if last.shard_id == self._shard_id and self._archive:
@@ -135,3 +250,9 @@ class SceneStore:
         if self._archive:
             known += await self._archive.elsewhere(source)
         return last_before(moment, known)
+
+
+def _snapshot(moment: Moment, live: _Live) -> Snapshot:
+    return Snapshot.model_construct(
+        **dict(moment), scene=live.scene.state() if live.scene else None, story=live.story.state
+    )

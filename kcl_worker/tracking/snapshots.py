@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pydantic import BaseModel
 
 from kcl_worker.tracking.scene import SceneState
+from kcl_worker.tracking.story import StoryState
 
 SequenceNumber = tuple[int, int]
 """A sequence number and a sub-sequence number, which grow along a shard."""
@@ -23,6 +24,12 @@ class Moment(BaseModel):
     at: SequenceNumber
     frame_id: str
     arrived: float
+
+    @property
+    def sequence(self) -> str:
+        """Its place in its shard, as messages state it."""
+        number, sub = self.at
+        return f"{number}.{sub}" if sub else str(number)
 
     @property
     def series(self) -> str:
@@ -48,9 +55,14 @@ class Moment(BaseModel):
 
 
 class Snapshot(Moment):
-    """A scene after the frame of this moment."""
+    """A source after the frame of this moment.
 
-    scene: SceneState
+    Attributes:
+        scene: None where nothing is tracked.
+    """
+
+    scene: SceneState | None = None
+    story: StoryState = StoryState()
 
 
 class ShardScenes(BaseModel):

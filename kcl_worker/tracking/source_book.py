@@ -23,16 +23,20 @@ class SourceBook:
         ssm: A client of Systems Manager.
         path: The parameters' common path, without a slash at its end.
         class_names: The model's class names.
+        defaults: Of all sources.
     """
 
-    def __init__(self, ssm: Any, path: str, class_names: tuple[str, ...], caller: Caller) -> None:
+    def __init__(
+        self, ssm: Any, path: str, class_names: tuple[str, ...], caller: Caller, defaults: SourceSettings = DEFAULT
+    ) -> None:
         self._ssm, self._path, self._class_names, self._call = ssm, path, class_names, caller
+        self._defaults = defaults
         self._settings: dict[str, SourceSettings] = {}
         self._texts: dict[str, str] = {}
 
     def of(self, source: str) -> SourceSettings:
         """A source's current settings."""
-        return self._settings.get(source, DEFAULT)
+        return self._settings.get(source, self._defaults)
 
     async def load(self) -> None:
         """Reads all settings, however long that takes.
@@ -80,11 +84,19 @@ class SourceBook:
         Raises:
             ValueError: If it cannot be used, here or anywhere.
         """
-        settings = SourceSettings.parse(text, self._class_names)
-        if settings.tracks:
-            # Now, not at the source's next frame, which could not be processed without it.
-            try:
-                await asyncio.to_thread(load_library)
-            except ImportError as error:
-                raise ValueError(f"tracking: the extra `tracking` is not installed here: {error}") from None
+        settings = SourceSettings.parse(text, self._class_names, self._defaults)
+        await prepare(settings)
         return settings
+
+
+async def prepare(settings: SourceSettings) -> None:
+    """Loads what settings need, now and not at the source's next frame, which could not be processed without it.
+
+    Raises:
+        ValueError: If it is not installed.
+    """
+    if settings.tracks:
+        try:
+            await asyncio.to_thread(load_library)
+        except ImportError as error:
+            raise ValueError(f"tracking: the extra `tracking` is not installed here: {error}") from None

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from pydantic import BaseModel
 
+from kcl_worker.tracking.clock import LOST_SECONDS, elapsed
 from kcl_worker.vision.detections import Detections
 
 if TYPE_CHECKING:
     from trackers import ByteTrackTracker
 
-# An object that is out of sight for longer gets a new id.
-LOST_SECONDS: Final = 2.0
 # Cameras' clocks may stand still or go back a little.
 LEAST_SECONDS: Final = 0.001
 # The frame rate for which ByteTrack's motion model was tuned; the model scales with the time between frames.
@@ -110,13 +109,10 @@ class Tracker:
         return ids
 
     def _elapsed(self, at: float, arrived: float) -> float:
-        """Seconds since the last frame. A time of capture is a claim: where it leaps, the stream's clock is asked."""
+        """Seconds since the last frame."""
         if self._at is None:
             return 0.0
-        claimed, known = at - self._at, max(0.0, arrived - self.arrived)
-        if claimed < 0:
-            return known
-        return claimed if claimed <= LOST_SECONDS else min(claimed, known)
+        return elapsed(at - self._at, arrived - self.arrived)
 
     def alive(self) -> set[str]:
         """Ids of all current tracks, including those out of sight."""

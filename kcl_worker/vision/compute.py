@@ -1,13 +1,15 @@
-"""What is computed of a frame: its pixels, what is in them, the annotated picture."""
+"""What is computed of a frame: its pixels, what is in them and, if anybody wants it, the annotated picture."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,20 +18,26 @@ from contract import Frame
 from contract.source_settings import DEFAULT, SourceSettings
 from kcl_worker.doing import doing
 from kcl_worker.vision import codec
-from kcl_worker.vision.detections import LOWEST_CONFIDENCE, Detections
+from kcl_worker.vision.detections import LOWEST_CONFIDENCE, Detections, Image
 from kcl_worker.vision.detector import Detector
+from kcl_worker.vision.privacy import black_out, hide
+from kcl_worker.vision.sharpness import sharpness
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An annotated frame.
+    """What was seen in a frame.
 
     Attributes:
-        jpeg: With boxes drawn.
+        jpeg: With boxes drawn and without what is private; empty as long as nobody is known to want it.
         candidates: What was found; of a tracked source, down to the tracker's lowest confidence.
         shown: Places in `candidates` of what is a detection, most confident first.
         width, height: In pixels.
         inference_ms: How long the detector took.
+        sharpness: Of each candidate, from 0 to 1; of a source without events, nothing.
+        private: Objects that the picture must not show.
     """
 
     jpeg: bytes
@@ -38,6 +46,8 @@ class Picture:
     width: int
     height: int
     inference_ms: float
+    sharpness: tuple[float, ...] = ()
+    private: Detections = field(default_factory=Detections.empty)
 
     @property
     def detections(self) -> Detections:
@@ -84,30 +94,66 @@ class Compute:
         Raises:
             FrameError: `undecodable`.
         """
+        return await self._in_thread(self.look, frame, settings)
+
+    async def jpeg(self, frame: Frame, seen: Picture, settings: SourceSettings) -> bytes:
+        """The annotated picture of a frame that was seen before; waits as `picture` does."""
+        return seen.jpeg or await self._in_thread(self.draw, frame, seen, settings)
+
+    async def _in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
         loop, context = asyncio.get_running_loop(), copy_context()  # so that the thread says for which shard it works
         with doing("core"):
-            return await loop.run_in_executor(self._threads, context.run, self.draw, frame, settings)
+            return await loop.run_in_executor(self._threads, partial(context.run, work, *arguments))
 
-    def draw(self, frame: Frame, settings: SourceSettings) -> Picture:
-        """Does the work in the thread that calls.
+    def look(self, frame: Frame, settings: SourceSettings, *, always_draw: bool = False) -> Picture:
+        """Does the work in the thread that calls; draws what is certain to be stored.
 
         Raises:
             FrameError: `undecodable`.
         """
-        with doing("decode"):
-            image = codec.decode(frame)
+        image = self._decode(frame, settings)
         threshold = self.threshold(settings)
         started = time.perf_counter()
-        lowest = min(threshold, LOWEST_CONFIDENCE) if settings.tracks else threshold
+        deep = settings.tracks or settings.privacy.hides_classes
+        lowest = min(threshold, LOWEST_CONFIDENCE) if deep else threshold
         with doing("detect"):
-            candidates = self._detector.detect(image, lowest)
+            found = self._detector.detect(image, lowest)
         milliseconds = (time.perf_counter() - started) * 1000
+        candidates, private = found, self._private(found, settings)
         if settings.classes is not None:
-            wanted = [number for number, name in enumerate(self.class_names) if name in settings.classes]
-            candidates = candidates[np.flatnonzero(np.isin(candidates.class_id, wanted))]
+            candidates = candidates[self._of_classes(candidates, settings.classes)]
+        if not settings.tracks:
+            candidates = candidates[np.flatnonzero(candidates.confidence >= threshold)]
         shown = np.flatnonzero(candidates.confidence >= threshold)
         height, width = image.shape[:2]
+        sharp = tuple(sharpness(image, candidates.xyxy)) if settings.events else ()
+        seen = Picture(b"", candidates, shown, width, height, milliseconds, sharp, private)
+        if always_draw or settings.store == "all" or (settings.store == "detections" and len(shown)):
+            return replace(seen, jpeg=self._finish(image, seen, settings))
+        return seen
+
+    def draw(self, frame: Frame, seen: Picture, settings: SourceSettings) -> bytes:
+        """Draws a frame that was seen before."""
+        return self._finish(self._decode(frame, settings), seen, settings)
+
+    def _decode(self, frame: Frame, settings: SourceSettings) -> Image:
+        with doing("decode"):
+            image = codec.decode(frame)
+            black_out(image, settings.privacy)
+        return image
+
+    def _finish(self, image: Image, seen: Picture, settings: SourceSettings) -> bytes:
         with doing("encode"):
-            codec.annotate(image, candidates[shown], self.class_names)
-            jpeg = codec.encode(image, self._quality)
-        return Picture(jpeg, candidates, shown, width, height, milliseconds)
+            hide(image, seen.private, self.class_names, settings.privacy)
+            codec.annotate(image, seen.detections, self.class_names)
+            return codec.encode(image, self._quality)
+
+    def _private(self, found: Detections, settings: SourceSettings) -> Detections:
+        """What must not be recognised, however uncertain it is."""
+        if not settings.privacy.hides_classes:
+            return Detections.empty()
+        return found[self._of_classes(found, (*settings.privacy.blur, *settings.privacy.fill))]
+
+    def _of_classes(self, found: Detections, names: Sequence[str]) -> NDArray[np.intp]:
+        wanted = [number for number, name in enumerate(self.class_names) if name in names]
+        return np.flatnonzero(np.isin(found.class_id, wanted))

@@ -171,7 +171,7 @@ def _serve(connection: Connection, load: Callable[[], Detector], quality: int, c
 def _answer(compute: Compute, frame: Frame, settings: SourceSettings) -> Picture | tuple[str, str] | str:
     """A picture; a reason and its detail; or what a worker would have ended with."""
     try:
-        return compute.draw(frame, settings)
+        return compute.look(frame, settings, always_draw=True)
     except FrameError as error:
         return error.reason, error.detail
     except Exception as error:

@@ -12,7 +12,7 @@ import pytest
 from contract import Position
 from kcl_worker.breaker import CLOCK_MARGIN, RENEW_AFTER, Breaker, Mark
 from kcl_worker.kcl.shard_order import Turns
-from kcl_worker.record import Outcome, Place, Record
+from kcl_worker.record import Outcome, Place, Record, Turn
 from kcl_worker.storing.caller import Caller
 from kcl_worker.storing.sinks import StateStore
 from local.resources import Resources
@@ -38,6 +38,13 @@ class Work:
         if name in self.deadly and not record.suspect:
             raise Death
         return Outcome.DURABLE
+
+    def is_due(self, now: float) -> bool:
+        return False
+
+    async def rest(self, turn: Turn, now: float) -> None: ...
+
+    def close(self) -> None: ...
 
     async def save(self) -> Place | None: ...
 

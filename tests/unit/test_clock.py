@@ -168,7 +168,7 @@ def test_a_walker_before_a_camera_whose_stamps_are_invented_is_one_person(fps: f
             np.array([[x, 100, x + 40, 200]], np.float32), np.array([0.9], np.float32), np.zeros(1, np.int32)
         )
         frame = SceneShot(f"a/s/{number}", "s", shot.taken + error, shot.arrived, walker, [0], 640, 360)
-        found, _ = scene.add(frame, SourceSettings(tracking=True))
+        found = scene.add(frame, SourceSettings(tracking=True)).ids
         ids.update(found)
     assert len(ids - {None}) == 1
 

@@ -49,7 +49,7 @@ def frame(width: int) -> Frame:
 async def test_it_makes_the_same_picture_as_the_worker() -> None:
     isolation = Isolation(Mortal, 85, 0.5, patience=60)
     isolated = await isolation.picture(frame(GOOD))
-    usual = Compute(Mortal(), 85, 0.5).draw(frame(GOOD), DEFAULT)
+    usual = Compute(Mortal(), 85, 0.5).look(frame(GOOD), DEFAULT)
     assert isolated.jpeg == usual.jpeg
     assert isolated.detections.xyxy.tolist() == usual.detections.xyxy.tolist()
 

@@ -125,7 +125,7 @@ def totals(xs: Sequence[float], hidden: Sequence[int] = (), saved: int | None = 
     for number, x in enumerate(xs):
         if number == saved:
             scene = Scene.from_state(SceneState.model_validate_json(scene.state().model_dump_json()), 0.5)
-        _, [line] = scene.add(shot(number, x, seen=number not in hidden), SETTINGS)
+        [line] = scene.add(shot(number, x, seen=number not in hidden), SETTINGS).lines
         announced = announced[0] + line.inward, announced[1] + line.outward
         assert announced == (line.in_total, line.out_total)
     return announced

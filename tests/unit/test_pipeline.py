@@ -31,7 +31,7 @@ from kcl_worker.kcl.shards import ShardBoard
 from kcl_worker.kcl.wire import WINDOW, Kind
 from kcl_worker.operating.metrics import Metrics
 from kcl_worker.pipeline import LeasedShard, Pipeline
-from kcl_worker.record import Outcome, Place, Record
+from kcl_worker.record import Outcome, Place, Record, Turn
 from kcl_worker.settings import Settings
 from kcl_worker.storing.caller import Caller
 from kcl_worker.storing.sinks import FrameStore, MessageQueue, StateStore
@@ -450,6 +450,13 @@ class Work:
 
     async def process(self, record: Record) -> Outcome:
         return await self._process(record)
+
+    def is_due(self, now: float) -> bool:
+        return False
+
+    async def rest(self, turn: Turn, now: float) -> None: ...
+
+    def close(self) -> None: ...
 
     async def finish(self) -> None: ...
 

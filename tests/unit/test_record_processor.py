@@ -94,9 +94,9 @@ class Daemon:
         for place, outcome in reversed(outcomes.items()):
             self.worker.sendall(wire.outcome(place, outcome))
 
-    def ready(self, stored: str | None) -> None:
-        """Answers as the worker does before each checkpoint."""
-        assert self.received() == (Kind.SAVING, b"{}")
+    def ready(self, stored: str | None, *, ended: bool = False) -> None:
+        """Answers as the worker does before each checkpoint, the one at the shard's end included."""
+        assert self.received() == (Kind.SAVING, b'{"ended":true}' if ended else b"{}")
         self.worker.sendall(wire.ready((stored, 0) if stored else None))
 
     def checkpoint(self, stored: str | None = None, error: str | None = None) -> str | None:
@@ -226,7 +226,8 @@ def test_the_end_of_a_shard_is_checkpointed(lazy: Daemon) -> None:
     lazy.batch(1, outcomes=[Outcome.DURABLE])
     assert lazy.answer() == done("processRecords")
     lazy.tell(action="shardEnded")
-    assert lazy.checkpoint(stored="1") is None  # the protocol's word for the end
+    lazy.ready("1", ended=True)
+    assert lazy.checkpoint() is None  # the protocol's word for the end
     assert lazy.answer() == done("shardEnded")
 
 
@@ -234,8 +235,17 @@ def test_the_end_of_a_shard_is_not_checkpointed_where_something_has_no_outcome(l
     lazy.batch(1, 2, outcomes=[Outcome.DURABLE, Outcome.DURABLE])
     assert lazy.answer() == done("processRecords")
     lazy.tell(action="shardEnded")
-    lazy.ready("1")
+    lazy.ready("1", ended=True)
     assert lazy.answer() == done("shardEnded")
+
+
+def test_a_checkpoint_that_the_worker_holds_back_is_asked_for_again(daemon: Daemon) -> None:
+    daemon.batch(1, 2, outcomes=[Outcome.DURABLE, Outcome.DURABLE])
+    assert daemon.checkpoint(stored="1") == "1"
+    assert daemon.answer() == done("processRecords")
+    daemon.batch(outcomes=[])  # a read that found nothing
+    assert daemon.checkpoint(stored="2") == "2"
+    assert daemon.answer() == done("processRecords")
 
 
 def test_a_lease_that_is_lost_is_told_unless_it_was_given_up(lazy: Daemon) -> None:

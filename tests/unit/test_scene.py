@@ -10,16 +10,17 @@ from pydantic import ValidationError
 
 from contract.shapes import Line, Zone
 from contract.source_settings import SourceSettings
+from kcl_worker.tracking.clock import LOST_SECONDS
 from kcl_worker.tracking.geometry import crossing, inside
 from kcl_worker.tracking.scene import MAX_SESSIONS, Scene, SceneState, Shot, count_zones
 from kcl_worker.tracking.scene_archive import FORGET_SECONDS
 from kcl_worker.tracking.scene_store import SceneStore
 from kcl_worker.tracking.snapshots import Moment, ShardScenes
-from kcl_worker.tracking.tracker import LOST_SECONDS
 from kcl_worker.vision.detections import Detections
 
 WIDTH, HEIGHT, FPS = 640, 360, 10.0
 SETTINGS = SourceSettings(tracking=True, lines=(Line(name="gate", start=(0.5, 0), end=(0.5, 1)),))
+CLASSES = ("person",)
 Seen = tuple[list[str | None], tuple[int, int]]
 
 
@@ -56,8 +57,9 @@ def shot(number: int, *, seconds: float | None = None) -> Shot:
 
 
 def add(scene: Scene, one: Shot) -> Seen:
-    ids, [line] = scene.add(one, SETTINGS)
-    return ids, (line.in_total, line.out_total)
+    traced = scene.add(one, SETTINGS)
+    [line] = traced.lines
+    return [traced.ids[place] for place in one.shown], (line.in_total, line.out_total)
 
 
 def film(scene: Scene, numbers: range) -> list[Seen]:
@@ -152,7 +154,7 @@ HERE, THERE = "shardId-000000000000", "shardId-000000000001"
 
 
 def store(memory: Memory, shard_id: str = HERE) -> SceneStore:
-    return SceneStore(memory, shard_id)  # type: ignore[arg-type]
+    return SceneStore(memory, shard_id, class_names=CLASSES)  # type: ignore[arg-type]
 
 
 async def frames(scenes: SceneStore, numbers: range, *, source: str = "cam", shard_id: str = HERE) -> list[Seen]:
@@ -161,7 +163,7 @@ async def frames(scenes: SceneStore, numbers: range, *, source: str = "cam", sha
     for number in numbers:
         one = replace(shot(number), frame_id=f"{source}/s/{number:09d}")
         moment = Moment(shard_id=shard_id, at=place(number, shard_id), frame_id=one.frame_id, arrived=number / FPS)
-        ids, [line] = await scenes.add(source, moment, one, SETTINGS, 0.5)
+        ids, [line], *_ = await scenes.add(source, moment, one, SETTINGS, 0.5)
         seen.append((ids, (line.in_total, line.out_total)))
     return seen
 
@@ -247,7 +249,7 @@ async def test_shards_of_one_task_hand_a_source_over_as_of_its_last_frame() -> N
     whole = film(Scene(0.5), range(100))
     memory, held = Memory(), dict[str, SceneStore]()
     for shard_id in (HERE, THERE):
-        held[shard_id] = SceneStore(memory, shard_id, held)  # type: ignore[arg-type]
+        held[shard_id] = SceneStore(memory, shard_id, held, CLASSES)  # type: ignore[arg-type]
     await frames(held[HERE], range(30))
     await save(held[HERE], 29)
     await frames(held[HERE], range(30, 40))  # not checkpointed yet
@@ -269,7 +271,7 @@ async def test_a_camera_that_was_elsewhere_comes_back_with_what_it_had_there() -
             one = replace(shot(number, seconds=seconds), frame_id=f"cam/s{visit}/{number:09d}", session=f"s{visit}")
             at = visit * 100 + number, 0
             moment = Moment(shard_id=shard_id, at=at, frame_id=one.frame_id, arrived=one.at)
-            _, [line] = await scenes.add("cam", moment, one, SETTINGS, 0.5)
+            _, [line], *_ = await scenes.add("cam", moment, one, SETTINGS, 0.5)
         scenes.settle(at)
         await scenes.save()
         totals.append((line.in_total, line.out_total))
@@ -310,7 +312,7 @@ async def test_a_state_that_cannot_be_used_costs_no_more_than_ids(
 
 
 async def test_another_threshold_keeps_the_tracks() -> None:
-    scenes = SceneStore(None, HERE)
+    scenes = SceneStore(None, HERE, class_names=CLASSES)
     before = await frames(scenes, range(10))
     moment = Moment(shard_id=HERE, at=place(10), frame_id="cam/s/000000010", arrived=1.0)
     assert (await scenes.add("cam", moment, shot(10), SETTINGS, 0.7))[0] == before[-1][0]

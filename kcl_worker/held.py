@@ -1,0 +1,109 @@
+"""Frames that nobody wants yet: an event that starts may want them as what came before it.
+
+They are held in memory, and their shard's checkpoint is held in front of them. So a worker that dies loses none: the
+next one reads them again, and holds them again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict, deque
+from dataclasses import dataclass
+
+from contract import Frame
+from contract.source_settings import SourceSettings
+from kcl_worker.prefix import Entry
+from kcl_worker.vision.compute import Picture
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldFrame:
+    """A frame that may still be stored.
+
+    Attributes:
+        clock: Of its source, in seconds.
+        sha256: Of its record.
+    """
+
+    clock: float
+    frame: Frame
+    key: str
+    sha256: str
+    seen: Picture
+    settings: SourceSettings
+    entry: Entry
+
+    @property
+    def size(self) -> int:
+        """Bytes, about."""
+        return len(self.frame.jpeg)
+
+
+class HeldMemory:
+    """What the held frames of all shards of a task may take.
+
+    Args:
+        most: Bytes.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most, self.used, self.told = most, 0, False
+
+
+class Held:
+    """The held frames of one shard, by source, in their order."""
+
+    def __init__(self, memory: HeldMemory) -> None:
+        self._memory = memory
+        self._frames: defaultdict[str, deque[HeldFrame]] = defaultdict(deque)
+
+    def add(self, source: str, held: HeldFrame, seconds: float) -> None:
+        """Holds a frame; lets go what is older than these seconds, or more than there is memory for."""
+        frames = self._frames[source]
+        held.entry.held = True
+        frames.append(held)
+        self._memory.used += held.size
+        while frames and frames[0].clock < held.clock - seconds:
+            self._let_go(frames.popleft())
+        while frames and self._memory.used > self._memory.most:
+            self._let_go(frames.popleft())
+            if not self._memory.told:
+                self._memory.told = True
+                logger.warning(
+                    "%d MiB are too few for frames from before events; the oldest are given up",
+                    self._memory.most // 2**20, extra={"source": source},
+                )  # fmt: skip
+
+    def take(self, source: str, since: float) -> list[HeldFrame]:
+        """Gives the frames from a time of the source's clock on. They stay held until they are `done`."""
+        frames = self._frames.pop(source, deque())
+        wanted = [held for held in frames if held.clock >= since]
+        for held in frames:
+            if held.clock < since:
+                self._let_go(held)
+        return wanted
+
+    def done(self, frames: list[HeldFrame]) -> None:
+        """Notes that frames which were taken are stored."""
+        for held in frames:
+            self._let_go(held)
+
+    def sources(self) -> list[str]:
+        """Those of which frames are held."""
+        return list(self._frames)
+
+    def clear(self, source: str) -> None:
+        """Lets go a source's frames."""
+        for held in self._frames.pop(source, ()):
+            self._let_go(held)
+
+    def close(self) -> None:
+        """Lets go all."""
+        for source in list(self._frames):
+            self.clear(source)
+
+    def _let_go(self, held: HeldFrame) -> None:
+        held.entry.held = False
+        self._memory.used -= held.size
