@@ -58,6 +58,7 @@ class FrameRelay(RecordProcessorBase):  # type: ignore[misc]
         self._checkpointed: Place | None = None
         self._at_work = 0  # records without an outcome
         self._news = False  # whether more may be stored than the worker has said when it was last asked
+        self._held_back = False  # whether the worker holds the checkpoint back from what has its outcome
         self._draining = False
         self._lease_lost = False
         self._leaves = False
@@ -99,6 +100,7 @@ class FrameRelay(RecordProcessorBase):  # type: ignore[misc]
             records[number] = None  # the worker has the data; a batch can be many megabytes
         self._await(0, checkpointer)
         if self._seconds_left() <= 0:
+            self._news = self._news or self._held_back
             self._checkpoint(checkpointer)
 
     def lease_lost(self, lease_lost_input: LeaseLostInput) -> None:
@@ -117,6 +119,7 @@ class FrameRelay(RecordProcessorBase):  # type: ignore[misc]
 
     def shutdown_requested(self, shutdown_requested_input: ShutdownRequestedInput) -> None:
         """Called when the task stops: makes one last checkpoint."""
+        self._news = self._news or self._held_back
         self._checkpoint(shutdown_requested_input.checkpointer)
         self._leaves = True
 
@@ -153,13 +156,14 @@ class FrameRelay(RecordProcessorBase):  # type: ignore[misc]
 
     def _ask(self, **fields: bool) -> Place | None:
         """Has the worker store what belongs to a checkpoint; gives where it may stand."""
-        self._asked = time.monotonic()
+        self._asked, self._news = time.monotonic(), False
         self._tell(Kind.SAVING, **fields)
         while (answer := wire.answer(self._connection))[0] is not Kind.READY:
             self._settle(*answer)
         place = wire.read_ready(answer[1])
-        # The worker may hold the place back from what has its outcome.
-        self._news = place != self._sent
+        # Outcomes that came meanwhile may or may not be before it.
+        self._news = self._news and place != self._sent
+        self._held_back = place != self._sent
         return place
 
     def _save(self, checkpointer: Any, place: Place | None) -> None:
