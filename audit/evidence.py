@@ -6,6 +6,13 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+
+def stored_events(s3: Any, bucket: str) -> set[str]:
+    """All keys of the index of events and of their snapshots."""
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="events/")
+    return {found["Key"] for page in pages for found in page.get("Contents", [])}
+
+
 # The worker sets this on each object: the SHA-256 of the record that it was made from.
 RECORD_SHA256 = "record-sha256"
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from contract.ledger import Accepted
-from contract.message import QuarantineMessage, ResultMessage, SkippedMessage, whole_key
+from contract.message import QuarantineMessage, ResultMessage, SkippedMessage, TallyMessage, whole_key
 
 
 @dataclass
@@ -25,6 +25,7 @@ class Findings:
     announced: int = 0
     quarantined: int = 0
     skipped: int = 0
+    tallied: int = 0
     duplicates: int = 0
     problems: list[str] = field(default_factory=list)
 
@@ -44,12 +45,13 @@ def examine(
     results: Sequence[ResultMessage],
     notices: Sequence[QuarantineMessage] = (),
     skipped: Sequence[SkippedMessage] = (),
+    tallies: Sequence[TallyMessage] = (),
 ) -> Findings:
     """Compares the accepted frames with their outcomes.
 
     Args:
         objects: Every key of these sources, with the hash of its record.
-        results, notices, skipped: Messages in the order in which their queues delivered them.
+        results, notices, skipped, tallies: Messages in the order in which their queues delivered them.
     """
     ledger = {frame.frame_id: frame for frame in accepted}
     findings = Findings(accepted=len(ledger))
@@ -59,10 +61,12 @@ def examine(
     # A frame that is on the stream twice may be too old, and then come again younger: an outcome wins that comes later.
     final = [message for message in skipped if message.skipped_at >= processed.get(message.frame_id, "")]
     passed_over = Counter(message.frame_id for message in final)
+    counted = _examine_tallies(ledger, messages.keys() | reasons.keys() | passed_over.keys(), tallies, findings)
     for frame in ledger.values():
-        _examine_frame(frame, objects, messages, reasons, passed_over, findings)
+        _examine_frame(frame, objects, messages, reasons, passed_over, counted, findings)
     every = sum((messages, reasons, passed_over), Counter[str]())
     findings.duplicates = sum(every.values()) - len(every) + len(skipped) - len(final)
+    findings.duplicates += len(tallies) - len({tally.tally_id for tally in tallies})
     findings.problems += [f"{name}: announced, but never accepted" for name in every if name not in ledger]
     known = {key for frame in ledger.values() for key in (frame.key, frame.quarantine_key, whole_key(frame.key))}
     findings.problems += [f"{key}: stored, but of no accepted frame" for key in objects if key not in known]
@@ -84,29 +88,77 @@ def _examine_frame(
     messages: Counter[str],
     reasons: Counter[str],
     passed_over: Counter[str],
+    counted: Counter[str],
     findings: Findings,
 ) -> None:
     name, problems = frame.frame_id, findings.problems
-    outcomes = [
-        kind for kind, found in (("result", messages), ("notice", reasons), ("skipped", passed_over)) if name in found
-    ]
-    if len(outcomes) != 1:
-        problems.append(f"{name}: {' and '.join(outcomes) if outcomes else 'lost: no message of any kind'}")
+    kinds = (("result", messages), ("notice", reasons), ("skipped", passed_over), ("tally", counted))
+    outcomes = [kind for kind, found in kinds if name in found]
+    if len(outcomes) != 1 or counted[name] > 1:
+        said = " and ".join(outcomes) if len(outcomes) != 1 else "two tallies"
+        problems.append(f"{name}: {said or 'lost: no message of any kind'}")
         return
     [outcome] = outcomes
+    if objects.get(frame.key, frame.sha256) != frame.sha256:
+        problems.append(f"{name}: {frame.key} was made of another record")
+    findings.stored += frame.key in objects
+    if outcome == "tally":
+        findings.tallied += 1
+        return
     if outcome == "skipped":
         findings.skipped += 1
         return
-    key, other = (frame.key, frame.quarantine_key) if outcome == "result" else (frame.quarantine_key, frame.key)
-    if key not in objects:
-        problems.append(f"{name}: {outcome} without its object {key}")
-    elif objects[key] != frame.sha256:
-        problems.append(f"{name}: {key} was made of another record")
-    if other in objects:
-        problems.append(f"{name}: both {key} and {other}")
-    findings.stored += key in objects
     findings.announced += outcome == "result"
     findings.quarantined += outcome == "notice"
+    if outcome == "notice":
+        key = frame.quarantine_key
+        if key not in objects:
+            problems.append(f"{name}: notice without its object {key}")
+        elif objects[key] != frame.sha256:
+            problems.append(f"{name}: {key} was made of another record")
+        findings.stored += key in objects
+    other = frame.quarantine_key if outcome == "result" else frame.key
+    if other in objects:
+        problems.append(f"{name}: both {frame.key} and {frame.quarantine_key}")
+
+
+def tallied_frames(
+    accepted: Iterable[Accepted], tallies: Iterable[TallyMessage], others: Collection[str] = ()
+) -> dict[str, list[str]]:
+    """The frames that each tally counts, by its id: those from its first to its last one that have no message.
+
+    Args:
+        others: Frames that have one.
+    """
+    series: dict[str, list[Accepted]] = defaultdict(list)
+    for frame in accepted:
+        if frame.frame_id not in others:
+            series[frame.frame_id.rpartition("/")[0]].append(frame)
+    return {
+        tally.tally_id: [
+            frame.frame_id
+            for frame in series[tally.tally_id.rpartition("/")[0]]
+            if (tally.first_index or 0) <= (frame.index or 0) <= (tally.last_index or 0)
+        ]
+        for tally in tallies
+    }
+
+
+def _examine_tallies(
+    ledger: Mapping[str, Accepted], others: Collection[str], tallies: Sequence[TallyMessage], findings: Findings
+) -> Counter[str]:
+    """In how many tallies each frame is."""
+    said: dict[str, TallyMessage] = {}
+    for tally in tallies:
+        changing = {"sent_at": "", "worst_latency_ms": 0}
+        if said.setdefault(tally.tally_id, tally).model_copy(update=changing) != tally.model_copy(update=changing):
+            findings.problems.append(f"{tally.tally_id}: two tallies of one id differ")
+    counted = Counter[str]()
+    for name, frames in tallied_frames(ledger.values(), said.values(), others).items():
+        counted.update(frames)
+        if len(frames) != said[name].frames:
+            findings.problems.append(f"{name}: its tally counts {said[name].frames} frames, there are {len(frames)}")
+    return counted
 
 
 def _disagreements(
@@ -121,10 +173,12 @@ def _disagreements(
         if frame is None:
             continue
         key = frame.key if isinstance(message, ResultMessage) else frame.quarantine_key
-        if message.key != key:
+        if message.key not in (None, key):
             found.append(f"{message.frame_id}: its message names {message.key} instead of {key}")
         if not isinstance(message, ResultMessage):
             continue
+        if message.key is not None and key not in objects:
+            found.append(f"{message.frame_id}: result without its object {key}")
         if message.whole_key is not None:
             if message.whole_key not in objects:
                 found.append(f"{message.frame_id}: its whole message {message.whole_key} is not stored")

@@ -19,6 +19,7 @@ class Resources:
     bucket: str
     queue_url: str
     quarantine_url: str
+    events_url: str
 
     @classmethod
     def create(cls, services: str | Services, name: str = "cv2kinesis", shards: int = 1) -> Resources:
@@ -35,8 +36,9 @@ class Resources:
         sqs = services.client("sqs")
         results = sqs.create_queue(QueueName=f"{name}-results")["QueueUrl"]
         quarantine = sqs.create_queue(QueueName=f"{name}-quarantine")["QueueUrl"]
+        events = sqs.create_queue(QueueName=f"{name}-events")["QueueUrl"]
         kinesis.get_waiter("stream_exists").wait(StreamName=name, WaiterConfig={"Delay": 1})
-        return cls(services, name, bucket, results, quarantine)
+        return cls(services, name, bucket, results, quarantine, events)
 
     def client(self, service: str, key: str = KEY) -> Any:
         """Makes a client of a service."""
@@ -49,6 +51,7 @@ class Resources:
             "S3_BUCKET_NAME": self.bucket,
             "SQS_QUEUE_URL": self.queue_url,
             "QUARANTINE_QUEUE_URL": self.quarantine_url,
+            "EVENTS_QUEUE_URL": self.events_url,
             "KCL_APPLICATION_NAME": self.stream,
             "SOURCES_PATH": self.sources_path,
         }

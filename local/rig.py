@@ -21,9 +21,19 @@ from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
-from audit import Accepted, Findings, examine, read_ledger, stored_objects
+from audit import (
+    Accepted,
+    Findings,
+    examine,
+    examine_events,
+    read_ledger,
+    stored_events,
+    stored_objects,
+    tallied_frames,
+)
 from cloud.shards import list_shards, without_lease
-from contract.message import QuarantineMessage, ResultMessage, SkippedMessage
+from contract.event import EventMessage
+from contract.message import QuarantineMessage, ResultMessage, SkippedMessage, TallyMessage
 from kcl_worker.kcl.lease_table import Lease, LeaseTable
 from local.faults import OBSERVER
 from local.processes import ROOT, Process, Worker
@@ -71,6 +81,11 @@ class Fleet:
             thread.start()
         for thread in stopping:
             thread.join()
+
+    def change(self, environment: dict[str, str]) -> None:
+        """Gives workers that start from now on other variables."""
+        with self._lock:
+            self._environment = self._environment | environment
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -131,6 +146,8 @@ class Rig:
         self.results: list[ResultMessage] = []
         self.notices: list[QuarantineMessage] = []
         self.skipped: list[SkippedMessage] = []
+        self.tallies: list[TallyMessage] = []
+        self.events: list[EventMessage] = []
         self._producers: list[Process] = []
         self._ledger = folder / "ledger.jsonl"
 
@@ -174,10 +191,13 @@ class Rig:
         for body in drain(self.resources, self.resources.queue_url):
             if '"kind":"skipped"' in body:
                 self.skipped.append(SkippedMessage.model_validate_json(body))
+            elif '"kind":"tally"' in body:
+                self.tallies.append(TallyMessage.model_validate_json(body))
             else:
                 self.results.append(ResultMessage.model_validate_json(body))
         for body in drain(self.resources, self.resources.quarantine_url):
             self.notices.append(QuarantineMessage.model_validate_json(body))
+        self.events += map(EventMessage.model_validate_json, drain(self.resources, self.resources.events_url))
 
     @property
     def outcomes(self) -> int:
@@ -226,11 +246,15 @@ class Rig:
     def _done(self) -> set[str]:
         """Frames of which an outcome has been collected."""
         names = {result.frame_id for result in self.results} | {notice.frame_id for notice in self.notices}
-        return names | {message.frame_id for message in self.skipped}
+        names |= {message.frame_id for message in self.skipped}
+        if not self.tallies:
+            return names
+        tallied = tallied_frames(read_ledger(self._ledger), self.tallies)
+        return names | {frame_id for frames in tallied.values() for frame_id in frames}
 
     def progress(self) -> dict[str, int]:
         """What moves while frames do: messages that came, bytes of the workers' logs."""
-        messages = len(self.results) + len(self.notices) + len(self.skipped)
+        messages = len(self.results) + len(self.notices) + len(self.skipped) + len(self.tallies) + len(self.events)
         return {
             "messages": messages,
             "log bytes": sum(path.stat().st_size for path in self.folder.glob("worker-*.log")),
@@ -242,7 +266,11 @@ class Rig:
         accepted = read_ledger(self._ledger)
         sources = {frame.source for frame in accepted}
         objects = stored_objects(observe(self.resources, "s3"), self.resources.bucket, sources)
-        return examine(accepted, objects, self.results, self.notices, self.skipped)
+        findings = examine(accepted, objects, self.results, self.notices, self.skipped, self.tallies)
+        findings.problems += examine_events(
+            self.events, stored_events(observe(self.resources, "s3"), self.resources.bucket)
+        )
+        return findings
 
     def leases(self) -> dict[str, str]:
         """Owners by shard; none while there is no table yet."""

@@ -51,12 +51,12 @@ def kill_often(stage: Rig, kills: int) -> None:
     for number in range(kills):
         # From its start on, so that starting, leasing, working and checkpointing are all hit.
         time.sleep(chance.uniform(0.5, 9))
-        _kill_one(stage, TARGETS[number % len(TARGETS)], chance)
+        kill_one(stage, TARGETS[number % len(TARGETS)], chance)
     stage.stop_sending()
     stage.wait_for_outcomes()
 
 
-def _kill_one(stage: Rig, target: str, chance: random.Random) -> None:
+def kill_one(stage: Rig, target: str, chance: random.Random) -> None:
     """Kills a part of the only worker as soon as it has one, and waits for the next worker."""
 
     def found() -> tuple[Worker, list[int]] | None:

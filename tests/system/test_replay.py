@@ -61,7 +61,7 @@ def test_a_replay_touches_nothing_of_the_live_pipeline(aws: Aws, environment: Pa
     assert f"replayed   {FRAMES} frames" in done.stdout
     queue = client("sqs", aws.url).get_queue_url(QueueName=f"processing-results{suffix}-replay")["QueueUrl"]
     bucket = f"processedframes-123456789012-eu-central-1{suffix}-replay"
-    replayed = Resources(Services(aws.url), stream, bucket, queue, "")
+    replayed = Resources(Services(aws.url), stream, bucket, queue, "", "")
     results = [ResultMessage.model_validate_json(body) for body in drain(replayed, queue)]
     assert [result.frame_id for result in results] == [f"door/new/{index:09d}" for index in range(FRAMES)]
     assert client("s3", aws.url).list_objects_v2(Bucket=bucket, Prefix="frames/")["KeyCount"] == FRAMES

@@ -12,7 +12,7 @@ from kcl_worker.tracking.tally import MAX_SESSIONS, Counted, Tally, count, rest
 
 
 def counted(number: int, arrived: float, session: str = "s", **values: Any) -> Counted:
-    given = {"stored": False, "classes": {}, "zones": {}, "lines": {}, "latency_ms": 5}
+    given: dict[str, Any] = {"stored": False, "classes": {}, "zones": {}, "lines": {}, "latency_ms": 5}
     return Counted(
         shard_id="shard", frame_id=f"cam/{session}/{number:09d}", session=session, index=number, arrived=arrived,
         **given | values,
@@ -22,7 +22,11 @@ def counted(number: int, arrived: float, session: str = "s", **values: Any) -> C
 def test_a_minute_is_complete_when_a_later_one_begins() -> None:
     open_: dict[str, Tally] = {}
     for number in range(3):
-        values = {"classes": {"person": number}, "zones": {"door": 3 - number}, "lines": {"gate": (1, 0)}}
+        values: dict[str, Any] = {
+            "classes": {"person": number},
+            "zones": {"door": 3 - number},
+            "lines": {"gate": (1, 0)},
+        }
         open_, complete = count(open_, counted(number, 118 + number / 2, latency_ms=number, **values))
         assert complete == []
     open_, [minute] = count(open_, counted(3, 120))

@@ -1,0 +1,36 @@
+"""The events: each has a start and an end that tell the same, and what they name is stored."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+
+from contract.event import EventMessage
+
+# What the messages of one event have in common.
+SAME = {"event", "rule", "source", "zone", "line", "direction", "started_at", "first_frame_id", "index_key"}
+
+
+def examine_events(events: Iterable[EventMessage], stored: Collection[str]) -> list[str]:
+    """One line for each problem.
+
+    Args:
+        events: Messages in any order; both phases of an event may come several times.
+        stored: Keys under `events/`.
+    """
+    known: dict[str, list[EventMessage]] = defaultdict(list)
+    for event in events:
+        known[event.event_id].append(event)
+    problems = []
+    for name, messages in known.items():
+        phases = {message.phase for message in messages}
+        if phases != {"start", "end"}:
+            problems.append(f"event {name}: {' and '.join(phases)} alone")
+        if len({message.model_dump_json(include=SAME) for message in messages}) > 1:
+            problems.append(f"event {name}: its messages differ in what they have in common")
+        ends = {message.model_dump_json(exclude={"sent_at"}) for message in messages if message.phase == "end"}
+        if len(ends) > 1:
+            problems.append(f"event {name}: two ends differ")
+        keys = {messages[0].index_key} | {message.snapshot_key for message in messages if message.snapshot_key}
+        problems += [f"event {name}: {key} is not stored" for key in sorted(keys) if key not in stored]
+    return problems
