@@ -4,6 +4,9 @@ this one alone, and no more of them than is expected.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
@@ -14,6 +17,20 @@ from consumer.results import ATTEMPTS, call
 
 # An expired object is deleted, or archived where a lifecycle rule says so.
 _GONE: Final = frozenset({"NoSuchKey", "InvalidObjectState"})
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object of a listing.
+
+    Attributes:
+        version: Changes when the object is overwritten.
+        stored_at: In UTC, to the second.
+    """
+
+    key: str
+    version: str
+    stored_at: datetime
 
 
 class Bucket:
@@ -32,14 +49,17 @@ class Bucket:
         """An object's address."""
         return f"s3://{self._name}/{key}"
 
-    def check(self, frame_id: str, bucket: str) -> None:
+    def check(self, what: str, bucket: str) -> None:
         """Checks the bucket that a message names.
+
+        Args:
+            what: Whose message it is, for people.
 
         Raises:
             RefusedError: If it is another one.
         """
         if bucket != self._name:
-            raise RefusedError(f"frame {frame_id} is said to be in another bucket than {self._name}")
+            raise RefusedError(f"{what} is said to be in another bucket than {self._name}")
 
     def read(self, key: str, limit: int) -> bytes:
         """Gives an object of at most `limit` bytes.
@@ -65,6 +85,26 @@ class Bucket:
         if len(content) > limit:
             raise RefusedError(f"{where}: more than {limit} bytes")
         return content
+
+    def listing(self, prefix: str, after: str = "") -> Iterator[Listed]:
+        """Lists objects in the order of their keys, as they are asked for: a thousand with each call.
+
+        Args:
+            after: Only keys after this one.
+
+        Raises:
+            ConsumerError: If the bucket cannot be listed.
+        """
+        request: dict[str, str] = {"Bucket": self._name, "Prefix": prefix}
+        if after:
+            request["StartAfter"] = after
+        while True:
+            page = call(self.where(prefix), lambda: self._s3.list_objects_v2(**request), self._attempts)
+            for found in page.get("Contents", []):
+                yield Listed(found["Key"], found["ETag"], found["LastModified"].astimezone(UTC))
+            if not page.get("IsTruncated"):
+                return
+            request["ContinuationToken"] = page["NextContinuationToken"]
 
     def copy(self, key: str, to: str) -> None:
         """Copies an object within the bucket, with its metadata."""

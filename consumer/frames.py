@@ -39,7 +39,7 @@ class Frames:
             RefusedError: If it lies in another bucket or is no JPEG.
             ConsumerError: If it cannot be read.
         """
-        self._bucket.check(result.frame_id, result.bucket)
+        self._bucket.check(f"frame {result.frame_id}", result.bucket)
         if result.key is None:
             raise GoneError(f"{result.frame_id}: its source's settings do not have it stored")
         jpeg = self._bucket.read(result.key, MAX_PICTURE_BYTES)
@@ -55,7 +55,7 @@ class Frames:
         Raises:
             ConsumerError: As in `picture`.
         """
-        self._bucket.check(result.frame_id, result.bucket)
+        self._bucket.check(f"frame {result.frame_id}", result.bucket)
         key = str(result.whole_key)
         try:
             body = self._bucket.read(key, MAX_MESSAGE_BYTES).decode()
