@@ -26,6 +26,7 @@ from contract.message import ResultMessage
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(quarantine_cli.app, name="quarantine")
 app.command(epilog=events_cli.EPILOG)(events_cli.events)
+app.command(epilog=events_cli.REPORT_EPILOG)(events_cli.report)
 
 Limit = Annotated[int | None, typer.Option(min=1, help="Results to read; default: until Ctrl-C.")]
 Idle = Annotated[

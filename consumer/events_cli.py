@@ -1,11 +1,13 @@
-"""The command `consumer events`."""
+"""The commands `consumer events` and `consumer report`."""
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -20,6 +22,7 @@ from consumer.interrupts import interruptible
 from consumer.moments import ALLOWED, moment
 from consumer.options import EXIT_STATUS, EndpointUrl, FromOutputs, Region, fail
 from consumer.options import Bucket as BucketName
+from consumer.report import Report
 from contract.event import EventMessage
 from contract.event_rules import EventKind
 
@@ -90,6 +93,39 @@ def events(
         fail(error)
 
 
+def report(
+    bucket: BucketName,
+    from_outputs: FromOutputs = None,
+    day: Annotated[str | None, typer.Option(metavar="2026-01-01", help="In UTC. Default: today.")] = None,
+    picture: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Write the counts as a picture too.")] = None,
+    endpoint_url: EndpointUrl = None,
+    region: Region = "eu-central-1",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+) -> None:
+    """Counts a day's events by source, zone or line, kind and hour."""
+    try:
+        chosen = datetime.strptime(day, "%Y-%m-%d") if day else datetime.now(UTC)
+    except ValueError:
+        print(f"error: --day {day!r}: 2026-01-01 is the form", file=sys.stderr)
+        raise typer.Exit(2) from None
+    try:
+        made = Report.of(
+            index_of(bucket, endpoint_url, region),
+            chosen.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC),
+        )
+        if picture:
+            made.draw(picture)
+    except ConsumerError as error:
+        fail(error)
+    if as_json:
+        print(json.dumps(made.to_json()))
+    else:
+        # Wide enough for 24 hours where no terminal says how wide it is.
+        console = Console(highlight=False)
+        console.width = console.width if console.is_terminal else 200
+        console.print(made.table())
+
+
 def _follow(index: EventIndex, wanted: Wanted, show: Callable[[EventMessage], None]) -> None:
     """Shows events as they start and end, until Ctrl-C; waits for a bucket that is out of reach."""
     stop, changes = threading.Event(), Changes(index, wanted.since, lambda: datetime.now(UTC))
@@ -106,6 +142,10 @@ def _follow(index: EventIndex, wanted: Wanted, show: Callable[[EventMessage], No
             stop.wait(FOLLOW_SECONDS)
 
 
+REPORT_EPILOG: Final = f"""[bold]Example[/bold]
+
+consumer report --day 2026-01-01 --picture day.png
+{EXIT_STATUS}"""
 EPILOG: Final = f"""[bold]Examples[/bold]
 
 consumer events --since 2h --class person
