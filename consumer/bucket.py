@@ -4,7 +4,7 @@ this one alone, and no more of them than is expected.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -16,7 +16,8 @@ from consumer.errors import GoneError, RefusedError
 from consumer.results import ATTEMPTS, call
 
 # An expired object is deleted, or archived where a lifecycle rule says so.
-_GONE: Final = frozenset({"NoSuchKey", "InvalidObjectState"})
+# The answer to HEAD has no body, so it names no other code than 404.
+_GONE: Final = frozenset({"NoSuchKey", "InvalidObjectState", "404"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +70,19 @@ class Bucket:
             RefusedError: If it is larger.
             ConsumerError: If it cannot be read.
         """
-        where = self.where(key)
-
-        def get() -> bytes:
-            try:
-                found: bytes = self._s3.get_object(Bucket=self._name, Key=key)["Body"].read(limit + 1)
-            except ClientError as error:
-                if self._means_gone(error):
-                    raise GoneError(f"{where}: {code_of(error)}") from None
-                raise
-            return found
-
-        content: bytes = call(where, get, self._attempts)
-        self._has_read = True
+        content: bytes = self._get(key, lambda: self._s3.get_object(Bucket=self._name, Key=key)["Body"].read(limit + 1))
         if len(content) > limit:
-            raise RefusedError(f"{where}: more than {limit} bytes")
+            raise RefusedError(f"{self.where(key)}: more than {limit} bytes")
         return content
+
+    def metadata(self, key: str) -> dict[str, str]:
+        """Gives what was noted of an object when it was stored.
+
+        Raises:
+            GoneError, ConsumerError: As in `read`.
+        """
+        found: dict[str, str] = self._get(key, lambda: self._s3.head_object(Bucket=self._name, Key=key)["Metadata"])
+        return found
 
     def listing(self, prefix: str, after: str = "") -> Iterator[Listed]:
         """Lists objects in the order of their keys, as they are asked for: a thousand with each call.
@@ -114,6 +112,19 @@ class Bucket:
     def delete(self, key: str) -> None:
         """Deletes an object."""
         call(self.where(key), lambda: self._s3.delete_object(Bucket=self._name, Key=key))
+
+    def _get(self, key: str, work: Callable[[], Any]) -> Any:
+        def get() -> Any:
+            try:
+                return work()
+            except ClientError as error:
+                if self._means_gone(error):
+                    raise GoneError(f"{self.where(key)}: {code_of(error)}") from None
+                raise
+
+        found = call(self.where(key), get, self._attempts)
+        self._has_read = True
+        return found
 
     def _means_gone(self, error: ClientError) -> bool:
         """Whether an object is gone. To a caller who may not list the bucket, S3 says `AccessDenied` instead of

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from cloud.clients import client
-from consumer import events_cli, quarantine_cli
+from consumer import clip_cli, events_cli, quarantine_cli
 from consumer.errors import ConsumerError
 from consumer.frames import Frames, of_whole_messages
 from consumer.interrupts import interruptible
@@ -27,6 +27,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 app.add_typer(quarantine_cli.app, name="quarantine")
 app.command(epilog=events_cli.EPILOG)(events_cli.events)
 app.command(epilog=events_cli.REPORT_EPILOG)(events_cli.report)
+app.command(epilog=clip_cli.EPILOG)(clip_cli.clip)
 
 Limit = Annotated[int | None, typer.Option(min=1, help="Results to read; default: until Ctrl-C.")]
 Idle = Annotated[

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from contract import Metadata, embed
 from contract.event import EventMessage, event_folder, event_id
-from contract.frame import format_time
-from contract.identity import frame_key
+from contract.frame import format_time, parse_time
+from contract.identity import CAPTURED_AT, frame_key
 from local.resources import Resources
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -72,3 +73,21 @@ def store(resources: Resources, event: EventMessage, snapshot: bytes | None = No
         s3.put_object(Bucket=resources.bucket, Key=event.snapshot_key, Body=snapshot)
     s3.put_object(Bucket=resources.bucket, Key=event.index_key, Body=event.to_json().encode())
     return event
+
+
+def store_frame(resources: Resources, event: EventMessage, seconds: float, jpeg: bytes, session: str = "s") -> str:
+    """Puts an annotated frame where a worker puts it, captured so long after an event's start; gives its key."""
+    at = parse_time(event.started_at) + timedelta(seconds=seconds)
+    index = int(event.first_frame_id.rpartition("/")[2]) + round(seconds * 5)
+    key = frame_key(f"{event.source}/{session}/{index:09d}", at)
+    metadata = {CAPTURED_AT: format_time(at)}
+    resources.client("s3").put_object(Bucket=resources.bucket, Key=key, Body=jpeg, Metadata=metadata)
+    return key
+
+
+def send_frame(resources: Resources, event: EventMessage, seconds: float, jpeg: bytes) -> None:
+    """Puts an original frame on the stream."""
+    at = parse_time(event.started_at) + timedelta(seconds=seconds)
+    index = int(event.first_frame_id.rpartition("/")[2]) + round(seconds * 5)
+    data = embed(jpeg, Metadata(event.source, "s", index, at))
+    resources.client("kinesis").put_record(StreamName=resources.stream, Data=data, PartitionKey=event.source)
