@@ -15,6 +15,7 @@ VARIABLES: Final = {
     "SQSQueueURL": "SQS_QUEUE_URL",
     "QuarantineQueueURL": "QUARANTINE_QUEUE_URL",
     "S3BucketName": "S3_BUCKET_NAME",
+    "SourcesPath": "SOURCES_PATH",
     "Region": "AWS_REGION",
     "ClusterName": "ECS_CLUSTER_NAME",
     "ServiceName": "ECS_SERVICE_NAME",

@@ -4,6 +4,9 @@ this one alone, and no more of them than is expected.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
@@ -13,7 +16,22 @@ from consumer.errors import GoneError, RefusedError
 from consumer.results import ATTEMPTS, call
 
 # An expired object is deleted, or archived where a lifecycle rule says so.
-_GONE: Final = frozenset({"NoSuchKey", "InvalidObjectState"})
+# The answer to HEAD has no body, so it names no other code than 404.
+_GONE: Final = frozenset({"NoSuchKey", "InvalidObjectState", "404"})
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object of a listing.
+
+    Attributes:
+        version: Changes when the object is overwritten.
+        stored_at: In UTC, to the second.
+    """
+
+    key: str
+    version: str
+    stored_at: datetime
 
 
 class Bucket:
@@ -32,14 +50,17 @@ class Bucket:
         """An object's address."""
         return f"s3://{self._name}/{key}"
 
-    def check(self, frame_id: str, bucket: str) -> None:
+    def check(self, what: str, bucket: str) -> None:
         """Checks the bucket that a message names.
+
+        Args:
+            what: Whose message it is, for people.
 
         Raises:
             RefusedError: If it is another one.
         """
         if bucket != self._name:
-            raise RefusedError(f"frame {frame_id} is said to be in another bucket than {self._name}")
+            raise RefusedError(f"{what} is said to be in another bucket than {self._name}")
 
     def read(self, key: str, limit: int) -> bytes:
         """Gives an object of at most `limit` bytes.
@@ -49,22 +70,39 @@ class Bucket:
             RefusedError: If it is larger.
             ConsumerError: If it cannot be read.
         """
-        where = self.where(key)
-
-        def get() -> bytes:
-            try:
-                found: bytes = self._s3.get_object(Bucket=self._name, Key=key)["Body"].read(limit + 1)
-            except ClientError as error:
-                if self._means_gone(error):
-                    raise GoneError(f"{where}: {code_of(error)}") from None
-                raise
-            return found
-
-        content: bytes = call(where, get, self._attempts)
-        self._has_read = True
+        content: bytes = self._get(key, lambda: self._s3.get_object(Bucket=self._name, Key=key)["Body"].read(limit + 1))
         if len(content) > limit:
-            raise RefusedError(f"{where}: more than {limit} bytes")
+            raise RefusedError(f"{self.where(key)}: more than {limit} bytes")
         return content
+
+    def metadata(self, key: str) -> dict[str, str]:
+        """Gives what was noted of an object when it was stored.
+
+        Raises:
+            GoneError, ConsumerError: As in `read`.
+        """
+        found: dict[str, str] = self._get(key, lambda: self._s3.head_object(Bucket=self._name, Key=key)["Metadata"])
+        return found
+
+    def listing(self, prefix: str, after: str = "") -> Iterator[Listed]:
+        """Lists objects in the order of their keys, as they are asked for: a thousand with each call.
+
+        Args:
+            after: Only keys after this one.
+
+        Raises:
+            ConsumerError: If the bucket cannot be listed.
+        """
+        request: dict[str, str] = {"Bucket": self._name, "Prefix": prefix}
+        if after:
+            request["StartAfter"] = after
+        while True:
+            page = call(self.where(prefix), lambda: self._s3.list_objects_v2(**request), self._attempts)
+            for found in page.get("Contents", []):
+                yield Listed(found["Key"], found["ETag"], found["LastModified"].astimezone(UTC))
+            if not page.get("IsTruncated"):
+                return
+            request["ContinuationToken"] = page["NextContinuationToken"]
 
     def copy(self, key: str, to: str) -> None:
         """Copies an object within the bucket, with its metadata."""
@@ -74,6 +112,19 @@ class Bucket:
     def delete(self, key: str) -> None:
         """Deletes an object."""
         call(self.where(key), lambda: self._s3.delete_object(Bucket=self._name, Key=key))
+
+    def _get(self, key: str, work: Callable[[], Any]) -> Any:
+        def get() -> Any:
+            try:
+                return work()
+            except ClientError as error:
+                if self._means_gone(error):
+                    raise GoneError(f"{self.where(key)}: {code_of(error)}") from None
+                raise
+
+        found = call(self.where(key), get, self._attempts)
+        self._has_read = True
+        return found
 
     def _means_gone(self, error: ClientError) -> bool:
         """Whether an object is gone. To a caller who may not list the bucket, S3 says `AccessDenied` instead of

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -16,9 +13,10 @@ import typer
 from rich.console import Console
 
 from cloud.clients import client
-from consumer import quarantine_cli
+from consumer import clip_cli, events_cli, quarantine_cli
 from consumer.errors import ConsumerError
 from consumer.frames import Frames, of_whole_messages
+from consumer.interrupts import interruptible
 from consumer.options import BUCKET, EXIT_STATUS, Bucket, EndpointUrl, FromOutputs, QueueUrl, Region, fail
 from consumer.results import Handler, ResultReader
 from consumer.save import Saver
@@ -27,6 +25,9 @@ from contract.message import ResultMessage
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(quarantine_cli.app, name="quarantine")
+app.command(epilog=events_cli.EPILOG)(events_cli.events)
+app.command(epilog=events_cli.REPORT_EPILOG)(events_cli.report)
+app.command(epilog=clip_cli.EPILOG)(clip_cli.clip)
 
 Limit = Annotated[int | None, typer.Option(min=1, help="Results to read; default: until Ctrl-C.")]
 Idle = Annotated[
@@ -145,7 +146,7 @@ def web(
             print(body, flush=True)
 
     try:
-        with _interruptible(stop):
+        with interruptible(stop):
             command.serve(
                 ResultReader(sqs, queue_url),
                 stop,
@@ -166,27 +167,9 @@ def web(
 def _run(reader: ResultReader, handle: Handler, limit: int | None, idle_exit: float | None) -> None:
     stop = threading.Event()
     try:
-        with _interruptible(stop):
+        with interruptible(stop):
             reader.run(handle, stop, limit=limit, idle_seconds=idle_exit)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of the output, such as `head`, has closed it
     except ConsumerError as error:
         fail(error)
-
-
-@contextmanager
-def _interruptible(stop: threading.Event) -> Iterator[None]:
-    """Has Ctrl-C or SIGTERM end the reading after the current message, and a second one of either end the process."""
-
-    def on_signal(_number: int, _frame: object) -> None:
-        # Both, before the event takes its lock: a second signal must not call this handler within itself.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
-        stop.set()
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

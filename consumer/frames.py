@@ -39,15 +39,10 @@ class Frames:
             RefusedError: If it lies in another bucket or is no JPEG.
             ConsumerError: If it cannot be read.
         """
-        self._bucket.check(result.frame_id, result.bucket)
+        self._bucket.check(f"frame {result.frame_id}", result.bucket)
         if result.key is None:
             raise GoneError(f"{result.frame_id}: its source's settings do not have it stored")
-        jpeg = self._bucket.read(result.key, MAX_PICTURE_BYTES)
-        try:
-            Frame.parse(jpeg, max_pixels=sys.maxsize, max_bytes=MAX_PICTURE_BYTES)
-        except FrameError as error:
-            raise RefusedError(f"{self._bucket.where(result.key)}: {error}") from None
-        return jpeg
+        return read_picture(self._bucket, result.key)
 
     def whole(self, result: ResultMessage) -> tuple[ResultMessage, str]:
         """Gives the whole of a message that names a `whole_key`, parsed and as it is stored.
@@ -55,7 +50,7 @@ class Frames:
         Raises:
             ConsumerError: As in `picture`.
         """
-        self._bucket.check(result.frame_id, result.bucket)
+        self._bucket.check(f"frame {result.frame_id}", result.bucket)
         key = str(result.whole_key)
         try:
             body = self._bucket.read(key, MAX_MESSAGE_BYTES).decode()
@@ -65,6 +60,20 @@ class Frames:
         if (whole.frame_id, whole.bucket, whole.key) != (result.frame_id, result.bucket, result.key):
             raise RefusedError(f"{self._bucket.where(key)}: the result of another frame")
         return whole, body
+
+
+def read_picture(bucket: Bucket, key: str) -> bytes:
+    """Gives a picture of the pipeline's: a JPEG.
+
+    Raises:
+        ConsumerError: As in `Frames.picture`.
+    """
+    jpeg = bucket.read(key, MAX_PICTURE_BYTES)
+    try:
+        Frame.parse(jpeg, max_pixels=sys.maxsize, max_bytes=MAX_PICTURE_BYTES)
+    except FrameError as error:
+        raise RefusedError(f"{bucket.where(key)}: {error}") from None
+    return jpeg
 
 
 def of_whole_messages(frames: Frames, handle: Handler) -> Handler:

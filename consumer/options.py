@@ -48,6 +48,13 @@ EndpointUrl = Annotated[
     str | None,
     typer.Option(help="Of services that are not on AWS. Default: the SDK's variables, as AWS_ENDPOINT_URL."),
 ]
+StreamName = Annotated[
+    str | None, typer.Option("--stream", envvar="KINESIS_STREAM_NAME", help="Whose original frames are read.")
+]
+SourcesPath = Annotated[
+    str | None,
+    typer.Option(envvar="SOURCES_PATH", help="Path of sources' settings in Parameter Store, which say what is hidden."),
+]
 Region = Annotated[str, typer.Option(envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="Of queue and bucket.")]
 
 

@@ -99,7 +99,7 @@ class Quarantine:
 
     def _find(self, notice: QuarantineMessage) -> tuple[str, bytes]:
         """Where a record's bytes lie, and the bytes."""
-        self._bucket.check(notice.frame_id, notice.bucket)
+        self._bucket.check(f"frame {notice.frame_id}", notice.bucket)
         try:
             return notice.key, self._bucket.read(notice.key, MAX_RECORD_BYTES)
         except GoneError as gone:

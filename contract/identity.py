@@ -17,6 +17,8 @@ from contract.frame import Metadata, check_source
 
 # Of a partition key that is no source's name; of a million such keys, two are alike once in two million times.
 HASH_DIGITS: Final = 15
+# Metadata of a stored frame's object: when the frame was captured, as messages write it.
+CAPTURED_AT: Final = "captured-at"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,14 @@ from typing import Final, NamedTuple
 import numpy as np
 from pydantic import BaseModel
 
+from contract.geometry import Place, inside
+from contract.lines import Standing, Step, follow
 from contract.message import LineCount, ZoneCount
 from contract.shapes import Line, Zone
 from contract.source_settings import SourceSettings
 from kcl_worker.tracking.clock import LOST_SECONDS
 from kcl_worker.tracking.events import Crossing
-from kcl_worker.tracking.geometry import Place, feet, inside
-from kcl_worker.tracking.lines import Standing, Step, follow
+from kcl_worker.tracking.geometry import feet
 from kcl_worker.tracking.tracker import Tracker, TrackerState
 from kcl_worker.vision.detections import Detections
 

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from contract.geometry import inside
 from contract.source_settings import SourceSettings
 from kcl_worker.tracking.events import Mark, Sight, Thing
-from kcl_worker.tracking.geometry import feet, inside
+from kcl_worker.tracking.geometry import feet
 from kcl_worker.tracking.scene import Shot, Traced
 from kcl_worker.tracking.snapshots import Moment
 from kcl_worker.tracking.tally import Counted

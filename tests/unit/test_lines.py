@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contract.geometry import Place, crossing, distance
+from contract.lines import BAND_OF_DIAGONAL, BAND_OF_HEIGHT, Standing, Step, follow
 from contract.shapes import Line
 from contract.source_settings import SourceSettings
-from kcl_worker.tracking.geometry import Place, crossing, distance
-from kcl_worker.tracking.lines import BAND_OF_DIAGONAL, BAND_OF_HEIGHT, Standing, Step, follow
 from kcl_worker.tracking.scene import Scene, SceneState, Shot
 from kcl_worker.vision.detections import Detections
 

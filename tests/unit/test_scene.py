@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from contract.geometry import crossing, inside
 from contract.shapes import Line, Zone
 from contract.source_settings import SourceSettings
 from kcl_worker.tracking.clock import LOST_SECONDS
-from kcl_worker.tracking.geometry import crossing, inside
 from kcl_worker.tracking.scene import MAX_SESSIONS, Scene, SceneState, Shot, count_zones
 from kcl_worker.tracking.scene_archive import FORGET_SECONDS
 from kcl_worker.tracking.scene_store import SceneStore

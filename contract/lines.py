@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from typing import Final, NamedTuple
 
+from contract.geometry import Place, crossing, distance
 from contract.shapes import Line
-from kcl_worker.tracking.geometry import Place, crossing, distance
 
 # Half the band's width, the larger of both: shares of the picture's diagonal and of the object's height. A box trembles
 # with its object's size; a fifth is a third of a metre where a person walks.

@@ -1,0 +1,1 @@
+"""The seconds around an event, as pictures and as a film."""
