@@ -31,7 +31,7 @@ TIME = "2026-01-01T00:00:00.000000Z"
 def test_the_policies_name_this_deployment_and_nothing_else(synth: Synth) -> None:
     stack = synth(VALUES, account=ACCOUNT)
     found = {name: output for name, output in stack["output"].items() if name.endswith("Policy")}
-    assert found.keys() == {"ProducerPolicy", "ConsumerPolicy", "QuarantinePolicy"}
+    assert found.keys() == {f"{name}Policy" for name in ("Producer", "Consumer", "Clip", "Configure", "Quarantine")}
     for name in found:
         document = stack["data"]["aws_iam_policy_document"][f"access-{name.removesuffix('Policy').lower()}"]
         for statement in document["statement"]:
@@ -46,7 +46,7 @@ def test_the_policies_name_this_deployment_and_nothing_else(synth: Synth) -> Non
 
 def test_with_a_key_of_their_own_they_use_it_through_what_they_call(synth: Synth) -> None:
     documents = synth(VALUES | {"encryption": {"key": "own"}}, account=ACCOUNT)["data"]["aws_iam_policy_document"]
-    for name, services in {"producer": ["kinesis"], "consumer": ["s3", "sqs"]}.items():
+    for name, services in {"producer": ["kinesis"], "consumer": ["s3", "sqs"], "clip": ["kinesis"]}.items():
         [use] = [s for s in documents[f"access-{name}"]["statement"] if s["sid"] == "UseKey"]
         assert use["condition"][0]["values"] == [f"{service}.eu-central-1.amazonaws.com" for service in services]
 
