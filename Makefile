@@ -110,7 +110,7 @@ image: $(INFRA) ## build the worker's image and push it (needs docker, podman or
 outputs: $(INFRA) ## print the outputs of ENVIRONMENT (dev) as JSON, for --from-outputs
 	@$(STACKS) outputs
 
-policy: $(INFRA) ## print the IAM policy for NAME=Producer, Consumer or Quarantine
+policy: $(INFRA) ## print the IAM policy for NAME=Producer, Consumer, Clip, Configure or Quarantine
 	@$(STACKS) policy --name '$(or $(NAME),Producer)'
 
 destroy: $(INFRA) ## destroy ENVIRONMENT (dev)

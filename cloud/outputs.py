@@ -13,6 +13,7 @@ from typing import Final
 VARIABLES: Final = {
     "KinesisStreamName": "KINESIS_STREAM_NAME",
     "SQSQueueURL": "SQS_QUEUE_URL",
+    "EventsQueueURL": "EVENTS_QUEUE_URL",
     "QuarantineQueueURL": "QUARANTINE_QUEUE_URL",
     "S3BucketName": "S3_BUCKET_NAME",
     "SourcesPath": "SOURCES_PATH",

@@ -21,6 +21,7 @@ from urllib.request import Request, urlopen
 from moto import settings
 from moto.core.authorization import ActionAuthenticatorMixin
 from moto.core.exceptions import AccessDeniedError, JsonRESTError
+from moto.events.responses import EventsHandler
 from moto.iam.access_control import AssumedRoleAccessKey, IAMPolicy, IAMRequest, IAMRequestBase, PermissionResult
 from moto.iam.exceptions import NotFoundException
 from moto.iam.models import iam_backends
@@ -36,6 +37,7 @@ _CONTEXT: Final = {
     "PermissionsBoundary": "iam:PermissionsBoundary",
     "AWSServiceName": "iam:AWSServiceName",
     "Namespace": "cloudwatch:namespace",
+    "prefix": "s3:prefix",
 }
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
 _ACTIONS: Final = {"s3:HeadBucket": "s3:ListBucket", "s3:HeadObject": "s3:GetObject"}
@@ -58,6 +60,11 @@ def _authorize(self: Any, iam_request_cls: Any, resource: str = ANY) -> Any:
     context = {"aws:RequestedRegion": self.region, "aws:SecureTransport": "true"}
     context |= {key: str(value) for name, key in _CONTEXT.items() if (value := self._get_param(name))}
     roles = [role for name in _ROLES if (role := self._get_param(name))]
+    if isinstance(self, EventsHandler):
+        # IAM looks at each entry; two sources at once are none of this project's.
+        sources = {entry.get("Source", "") for entry in self._get_param("Entries") or []}
+        context["events:source"] = sources.pop() if len(sources) == 1 else ""
+        roles += [role for target in self._get_param("Targets") or [] if (role := target.get("RoleArn"))]
     if "iam:PermissionsBoundary" not in context and (name := self._get_param("RoleName")):
         # Of a role that is there, its own: it limits the policies that the role gets.
         roles_there = {role.name: role for role in iam_backends[self.current_account]["aws"].roles.values()}
@@ -78,7 +85,7 @@ def _check_action_permitted(self: Any, resource: str) -> None:
     except NotFoundException:  # the role of the session is gone
         self._raise_access_denied()
     _check_boundary(self, resource)
-    if self._action == "ecs:RegisterTaskDefinition":
+    if self._action in ("ecs:RegisterTaskDefinition", "events:PutTargets"):
         self._action = "iam:PassRole"
         for role in policies.passed_roles():
             _stock_check(self, role)

@@ -93,11 +93,28 @@ def _of_sns(self: Any) -> str:
     return _arn(self, "sns", name) if name else ANY
 
 
+# By what the names of EventBridge's actions end with.
+_EVENTS_KINDS: Final = {"EventBus": "event-bus", "Connection": "connection", "ApiDestination": "api-destination"}
+
+
 def _of_events(self: Any) -> str:
     if arn := _given(self, "ResourceARN"):
         return arn
-    name = _given(self, "Rule", "Name")
-    return _arn(self, "events", f"rule/{name}") if name else ANY
+    action, name = self._get_action(), _given(self, "Rule", "Name")
+    if action == "PutEvents":
+        buses = {entry.get("EventBusName", "default") for entry in self._get_param("Entries") or []}
+        # IAM looks at each entry. Entries for several buses are none of this project's.
+        bus = buses.pop() if len(buses) == 1 else ANY
+        return bus if bus.startswith("arn:") else _arn(self, "events", f"event-bus/{bus}")
+    if archive := _given(self, "ArchiveName"):
+        return _arn(self, "events", f"archive/{archive}")
+    for end, kind in _EVENTS_KINDS.items():
+        if action.endswith(end):
+            # Connections and destinations have an id behind their names, which a call by name does not say.
+            return _arn(self, "events", f"{kind}/{name}" + ("" if kind == "event-bus" else "/0"))
+    bus = _given(self, "EventBusName").rpartition("/")[2]
+    rule = f"{bus}/{name}" if bus and bus != "default" else name
+    return _arn(self, "events", f"rule/{rule}") if name else ANY
 
 
 def _of_cloudwatch(self: Any) -> str:

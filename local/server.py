@@ -23,7 +23,7 @@ from typing import Any
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-from local import autoscaling, budgets, ecs, kinesis, permissions, policies, queues, quotas
+from local import autoscaling, budgets, ecs, events, kinesis, permissions, policies, queues, quotas
 from local.faults import Faults
 
 HOST = "127.0.0.1"
@@ -48,6 +48,7 @@ async def _serve(listener: socket.socket) -> None:
     autoscaling.correct()
     budgets.correct()
     ecs.correct()
+    events.correct()
     permissions.correct()
     queues.correct()
     quotas.correct()

@@ -15,16 +15,27 @@ from stacks.config import Config
 from stacks.keys import Keys
 from stacks.names import Names
 from stacks.outputs import POLICY, describe
-from stacks.policies import Statement, allow, document
+from stacks.policies import Statement, allow, condition, document
+from stacks.sources import sources_path
 
 # What each encrypts for or reads from.
-SERVICES: Final = {"Producer": ("kinesis",), "Consumer": ("s3", "sqs"), "Quarantine": ("kinesis", "s3", "sqs")}
+SERVICES: Final = {
+    "Producer": ("kinesis",),
+    "Consumer": ("s3", "sqs"),
+    "Clip": ("kinesis",),
+    "Configure": (),
+    "Quarantine": ("kinesis", "s3", "sqs"),
+}
+# What consumers read of the bucket.
+READ: Final = ("events", "frames")
+READ_SETTINGS: Final = ("ssm:GetParameter", "ssm:GetParametersByPath")
 
 
 def access_policies(stack: TerraformStack, config: Config, account: str, keys: Keys) -> None:
-    """Makes the outputs ProducerPolicy, ConsumerPolicy and QuarantinePolicy."""
+    """Makes the outputs ProducerPolicy, ConsumerPolicy, ClipPolicy, ConfigurePolicy and QuarantinePolicy."""
     for name, statements in statements_of(config, account).items():
-        statements += keys.use("UseKey", SERVICES[name])
+        if services := SERVICES[name]:
+            statements += keys.use("UseKey", services)
         policy = document(stack, f"access-{name.lower()}", statements)
         output = f"{name}{POLICY}"
         TerraformOutput(stack, output, value=policy.minified_json, description=describe(output))
@@ -34,7 +45,10 @@ def statements_of(config: Config, account: str) -> dict[str, list[Statement]]:
     """The policies' statements by who uses them."""
     names = Names(config)
     stream = names.arn(account, "kinesis", f"stream/{names.stream}")
-    results, quarantine = (names.arn(account, "sqs", queue) for queue in (names.results, names.quarantine))
+    results, events, quarantine = (
+        names.arn(account, "sqs", queue) for queue in (names.results, names.events, names.quarantine)
+    )
+    sources = names.arn(account, "ssm", f"parameter{sources_path(config)}")
     bucket = f"arn:aws:s3:::{names.bucket(account)}"
     take = ["sqs:ReceiveMessage", "sqs:DeleteMessage"]
     return {
@@ -46,11 +60,27 @@ def statements_of(config: Config, account: str) -> dict[str, list[Statement]]:
             allow("Knock", ["cloudwatch:PutMetricData"], ["*"], cloudwatch__namespace=PRODUCERS),
         ],
         "Consumer": [
-            allow("TakeResults", take, [results]),
+            allow("TakeResults", take, [results, events]),
             # Messages that were too long for the queue lie beside their frames.
-            allow("ReadFrames", ["s3:GetObject"], [f"{bucket}/frames/*"]),
+            allow("ReadFrames", ["s3:GetObject"], [f"{bucket}/{prefix}/*" for prefix in READ]),
+            # The page knows events from their index, and an event's frames from their hour.
+            Statement(
+                sid="FindFrames",
+                actions=["s3:ListBucket"],
+                resources=[bucket],
+                condition=[condition("StringLike", "s3:prefix", [f"{prefix}/*" for prefix in READ])],
+            ),
             # The page shows how many there are.
             allow("CountQuarantine", ["sqs:GetQueueAttributes"], [quarantine]),
+        ],
+        "Clip": [
+            allow("ReadStream", ["kinesis:ListShards", "kinesis:GetShardIterator", "kinesis:GetRecords"], [stream]),
+            # Frames on the stream are as the camera sent them: what a source hides, the settings say.
+            allow("ReadSettings", READ_SETTINGS, [sources, f"{sources}/*"]),
+        ],
+        "Configure": [
+            allow("ReadSettings", READ_SETTINGS, [sources, f"{sources}/*"]),
+            allow("WriteSettings", ["ssm:PutParameter"], [f"{sources}/*"]),
         ],
         "Quarantine": [
             allow("TakeNotices", [*take, "sqs:ChangeMessageVisibility"], [quarantine]),

@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError
 
 from cloud.clients import client
 from cloud.errors import ERRORS, Kind, classify, code_of
-from stacks import drift, image, operate, replay, smoke, sources, summary, verify
+from stacks import drift, image, operate, replay, smoke, sources, summary, verify, webhooks
 from stacks.config import Config, ConfigError
 from stacks.errors import DeployError
 from stacks.names import Names
@@ -61,7 +61,9 @@ def main() -> int:
     parser.add_argument("--since", type=int, default=15, help="logs: from so many minutes ago (default: 15)")
     parser.add_argument("--from", dest="start", default="", help="replay: from this time, as 2026-01-01T00:00:00Z")
     parser.add_argument("--model", type=Path, help="replay: an exported model, such as models/yolov8m.onnx")
-    parser.add_argument("--name", default="Producer", help="policy: Producer (default), Consumer or Quarantine")
+    parser.add_argument(
+        "--name", default="Producer", help="policy: Producer (default), Consumer, Clip, Configure or Quarantine"
+    )
     parser.add_argument("--source", default="", help="configure: the source")
     parser.add_argument("--settings", type=Path, help="configure: its settings, a file of JSON; without, they go")
     parser.add_argument("--follow", action="store_true", help="logs: until Ctrl-C")
@@ -144,7 +146,7 @@ class Operator:
         return 0
 
     def policy(self) -> int:
-        """Prints the policy of producers, consumers or those who look after quarantine."""
+        """Prints the policy of those who produce, consume, make clips, configure or look after quarantine."""
         outputs = self._terraform().output()
         policies = {name.removesuffix(POLICY): output["value"] for name, output in outputs.items() if POLICY in name}
         if self._args.name not in policies:
@@ -260,6 +262,8 @@ class Operator:
                 operate.wake(ecs, self._config)
             if status := terraform("apply", plan):
                 return status
+        for rule in webhooks.authorise(self._client, self._config):
+            print(f"events.rules.{rule}: its secret is EventBridge's now")
         if late:
             self.image()
             operate.begin_anew(ecs, self._config)  # tasks without an image may have failed meanwhile

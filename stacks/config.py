@@ -14,7 +14,9 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from contract.source_settings import SourceSettings
 from kcl_worker.heap import heap_mib, leases_in
+from stacks.event_routes import EventsConfig
 
 # Memory in MiB that Fargate offers for each CPU size.
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html#fargate-tasks-size
@@ -215,6 +217,10 @@ class ServiceConfig(_Section):
         default="POLLING",
         description="`FANOUT`: Kinesis pushes records, some 0.2 s sooner; for its price see [kcl](kcl.md)",
     )
+    quarantine_keeps: Literal["bytes", "reasons"] = Field(
+        default="bytes",
+        description="what quarantine keeps of a record that cannot be processed: its bytes, or the reason alone",
+    )
     exec: bool = Field(
         default=False,
         description="a shell in running tasks (ECS Exec): it is root's, on a root file system that can be written",
@@ -283,7 +289,7 @@ class StorageConfig(_Section):
     queue: str = Field(
         default="processing-results",
         pattern=r"^[A-Za-z0-9_-]+$",
-        description="name of the queue of results; two more are named after it",
+        description="name of the queue of results; those of events, quarantine and dead letters are named after it",
     )
     max_receives: int = Field(
         default=5, ge=1, le=1000, description="attempts after which a message goes to the dead-letter queue"
@@ -371,6 +377,10 @@ class Config(_Section):
     network: NetworkConfig = NetworkConfig()
     service: ServiceConfig = ServiceConfig()
     storage: StorageConfig = StorageConfig()
+    sources: SourceSettings = Field(
+        default=SourceSettings(), description="settings of every source, which its own settings go before"
+    )
+    events: EventsConfig = EventsConfig()
     alarms: AlarmConfig = AlarmConfig()
     encryption: EncryptionConfig = EncryptionConfig()
     github: GithubConfig = GithubConfig()
@@ -427,6 +437,15 @@ class Config(_Section):
         ):
             if arn and (found := arn.split(":")[3]) != region:
                 raise ValueError(f"encryption.{name}: the key is in {found}, but {region} is needed")
+        return self
+
+    @model_validator(mode="after")
+    def _check_routes(self) -> Self:
+        for name, route in self.events.rules.items():
+            # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-targets.html
+            for kind, arn in (("sns", route.sns), ("queue", route.queue)):
+                if arn and (found := arn.split(":")[3]) != self.region:
+                    raise ValueError(f"events.rules.{name}.{kind}: it is in {found}, but {self.region} is needed")
         return self
 
     def _check_names(self) -> None:

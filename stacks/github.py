@@ -26,6 +26,7 @@ from constructs import Construct
 from contract.metrics import PRODUCERS
 from stacks import shell
 from stacks.account import aws_provider
+from stacks.bus import other_buses
 from stacks.config import Config
 from stacks.iam import boundary_arn
 from stacks.keys import USE, WORKERS_SERVICES, reachable, use
@@ -35,7 +36,7 @@ from stacks.policies import Statement, allow, condition, document
 from stacks.state import keep_state, state_bucket_name
 
 ISSUER = "token.actions.githubusercontent.com"
-PIPELINE_ROLES = ("task", "execution", "replication")
+PIPELINE_ROLES = ("task", "execution", "replication", "routes")
 ROLE_READS = (
     "GetRole", "GetRolePolicy", "ListRolePolicies", "ListAttachedRolePolicies", "ListInstanceProfilesForRole",
 )  # fmt: skip
@@ -59,6 +60,7 @@ class Service:
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_create-service-linked-role.html
 SERVICES_WITH_ROLES = (
     "elasticloadbalancing.amazonaws.com", "ecs.amazonaws.com", "ecs.application-autoscaling.amazonaws.com",
+    "apidestinations.events.amazonaws.com",
 )  # fmt: skip
 
 # Services whose reading actions cannot be limited to resources, or whose resources do not carry this project's names.
@@ -123,7 +125,8 @@ def services(config: Config, account: str) -> list[Service]:
         ),
         Service(
             "sqs", ("GetQueueAttributes", "GetQueueUrl", "ListQueueTags"),
-            arns("sqs", names.results, names.dead_letters, names.quarantine),
+            arns("sqs", names.results, names.dead_letters, names.events, names.events_dead_letters, names.quarantine,
+                 names.of_rule("*")),
         ),
         Service(
             "ecr",
@@ -137,13 +140,16 @@ def services(config: Config, account: str) -> list[Service]:
             arns("logs", *(f"log-group:{name}{end}" for name in (names.log, names.failures_log) for end in ("", ":*"))),
         ),
         Service(
-            "sns", ("GetTopicAttributes", tags), arns("sns", names.own("alarms")),
+            "sns", ("GetTopicAttributes", tags), arns("sns", names.own("alarms"), names.of_rule("*")),
         ),
         Service(
             "budgets", ("ViewBudget", tags), (f"arn:aws:budgets::{account}:budget/{names.own('budget')}",)
         ),
         Service(
-            "events", ("DescribeRule", "ListTargetsByRule", tags), arns("events", f"rule/{names.own('task-failures')}")
+            "events", ("Describe*", "ListTargetsByRule", tags),
+            # An archive makes a rule of its own on its bus.
+            arns("events", f"rule/{names.own('task-failures')}", f"rule/{names.bus}/*", f"event-bus/{names.bus}",
+                 f"archive/{names.bus}", f"connection/{names.of_rule('*')}", f"api-destination/{names.of_rule('*')}"),
         ),
         Service(
             "cloudwatch",
@@ -213,6 +219,7 @@ class GithubStack(TerraformStack):
                 iam__PermissionsBoundary=boundary_arn(config, account),
             ),
             allow("PassRoles", ["iam:PassRole"], roles),
+            *_webhooks(config, account),
             allow("WriteState", ["s3:PutObject"], [f"{state}/{key}"]),
         ]
         if config.encryption.own and config.storage.replica_region:
@@ -246,12 +253,14 @@ class GithubStack(TerraformStack):
                   [*used["kinesis"], *(f"{stream}/consumer/*" for stream in used["kinesis"])]),
             allow("Tables", ["dynamodb:*Item", "dynamodb:Describe*", "dynamodb:Query", "dynamodb:Scan"],
                   [*used["dynamodb"], *(f"{table}/index/*" for table in used["dynamodb"])]),
-            allow("Frames", ["s3:Get*", "s3:List*", "s3:PutObject", "s3:Replicate*"],
+            allow("Frames", ["s3:Get*", "s3:List*", "s3:PutObject", "s3:PutObjectTagging", "s3:Replicate*"],
                   [*used["s3"], *(f"{bucket}/*" for bucket in used["s3"])]),
             allow("Queues", ["sqs:SendMessage", "sqs:GetQueueAttributes"], used["sqs"]),
             allow("Image", ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
                   used["ecr"]),
             allow("Parameters", ["ssm:GetParametersByPath"], used["ssm"]),
+            allow("Events", ["events:PutEvents", "events:InvokeApiDestination"],
+                  [*used["events"], *other_buses(config)]),
             allow("Logs", ["logs:CreateLogStream", "logs:PutLogEvents"], used["logs"]),
             *self._use_keys(WORKERS_SERVICES, USE),
             # Neither can be limited to resources.
@@ -299,6 +308,23 @@ class GithubStack(TerraformStack):
         IamRolePolicy(self, f"{id_}-policy", name="permissions", role=role.id, policy=policy.json)
         output = f"{id_.title()}RoleArn"
         TerraformOutput(self, output, value=role.arn, description=describe(output))
+
+
+def _webhooks(config: Config, account: str) -> list[Statement]:
+    """What it takes to give webhooks their secrets, which EventBridge keeps in Secrets Manager for whoever asks it to.
+
+    https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AmazonEventBridgeFullAccess.html
+    """
+    names = Names(config)
+    if not (webhooks := [route for route in config.events.rules.values() if route.webhook]):
+        return []
+    kept = names.arn(account, "secretsmanager", f"secret:events!connection/{names.of_rule('*')}")
+    actions = ("CreateSecret", "UpdateSecret", "DeleteSecret", "GetSecretValue", "PutSecretValue")
+    given = sorted({names.arn(account, "ssm", f"parameter{route.secret}") for route in webhooks if route.secret})
+    return [
+        allow("KeepSecrets", [f"secretsmanager:{action}" for action in actions], [kept]),
+        *([allow("ReadSecrets", ["ssm:GetParameter"], given)] if given else []),
+    ]
 
 
 def _frames(used: list[Service]) -> list[str]:

@@ -8,10 +8,11 @@ from cdktf_cdktf_provider_aws.iam_role_policy import IamRolePolicy
 
 from stacks import shell
 from stacks.config import Config
+from stacks.event_routes import EVENT_SOURCE
 from stacks.keys import Keys
 from stacks.leases import INDEX, LeaseTables
 from stacks.names import Names
-from stacks.policies import Statement, allow, document, trust
+from stacks.policies import Statement, allow, allow_service, document
 from stacks.registry import Registry
 from stacks.sources import sources_path
 from stacks.storage import Storage
@@ -25,13 +26,20 @@ def role(
     statements: list[Statement],
     *,
     service: str = "ecs-tasks.amazonaws.com",
+    source: str | None = None,
 ) -> IamRole:
-    """A role with one policy that an AWS service takes on behalf of this account."""
+    """A role with one policy that an AWS service takes on behalf of this account.
+
+    Args:
+        source: A pattern of the ARNs of the resources for which it takes the role; None for all of the account's.
+    """
     made = IamRole(
         stack,
         id_,
         name=Names(config).own(id_),
-        assume_role_policy=trust(stack, f"{id_}-trust", service, aws__SourceAccount=account).json,
+        assume_role_policy=document(
+            stack, f"{id_}-trust", [allow_service(None, service, ["sts:AssumeRole"], [], account, source)]
+        ).json,
         # A pull request could change these roles, so they stay within the boundary that the operator has set.
         permissions_boundary=boundary_arn(config, account) if config.github.repository else None,
     )
@@ -58,21 +66,31 @@ def task_role(
     stream_arn = names.arn(account, "kinesis", f"stream/{names.stream}")
     settings = names.arn(account, "ssm", f"parameter{sources_path(config)}")
     stored = [f"{storage.bucket.arn}/{prefix}/*" for prefix in ("frames", "quarantine")]
+    events = f"{storage.bucket.arn}/events/*"
     statements = [
         allow("ReadStream", [f"kinesis:{action}" for action in reads], [stream_arn]),
         allow("Leases", [f"dynamodb:{action}" for action in ("DescribeTable", *items)], table_arns),
         allow("LeasesByOwner", ["dynamodb:Query"], [f"{tables.leases.arn}/index/{INDEX}"]),
-        allow("StoreFrames", ["s3:PutObject"], stored),
+        allow("StoreFrames", ["s3:PutObject"], [*stored, events]),
+        # Which lifecycle rule deletes them: a source's `keep_days`.
+        allow("SayHowLong", ["s3:PutObjectTagging"], [*stored, events]),
         # Whether a frame that is too old now was processed before (`LAG_POLICY=skip-stale`), without reading it.
         allow("LookForFrames", ["s3:GetObjectTagging"], stored),
         # The tracks of sources, which outlive a lease.
         allow("Remember", ["s3:GetObject", "s3:PutObject"], [f"{storage.bucket.arn}/state/*"]),
         allow("ReadSourceSettings", ["ssm:GetParametersByPath"], [settings, f"{settings}/*"]),
         # A queue's attributes say how long a message may be.
-        allow("Announce", ["sqs:SendMessage", "sqs:GetQueueAttributes"], [storage.results.arn, storage.quarantine.arn]),
+        allow(
+            "Announce",
+            ["sqs:SendMessage", "sqs:GetQueueAttributes"],
+            [storage.results.arn, storage.events.arn, storage.quarantine.arn],
+        ),
         # PutMetricData cannot be limited to resources; a condition limits the namespace instead.
         allow("Metrics", ["cloudwatch:PutMetricData"], ["*"], cloudwatch__namespace=tables.application),
     ]
+    if config.events.bus:
+        bus = names.arn(account, "events", f"event-bus/{names.bus}")
+        statements.append(allow("TellBus", ["events:PutEvents"], [bus], events__source=EVENT_SOURCE))
     statements += keys.use("Keys")
     if config.service.retrieval_mode == "FANOUT":
         # KCL registers its application as a consumer of the stream.

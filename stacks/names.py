@@ -15,13 +15,13 @@ PIPELINE_TAG: Final = "pipeline"
 ALARMS: Final = (
     "lag", "unowned", "waiting", "dead-letters", "quarantine", "write-throttled", "read-throttled", "unhealthy",
     "crash-loop", "frames-stopped", "results-age", "tasks-missing",
-    "metrics-missing", "lines-dropped",
+    "metrics-missing", "lines-dropped", "events-age", "events-dead-letters",
 )  # fmt: skip
 SCALING_ALARMS: Final = ("wake", "knock", "sleep", "out", "out-unowned", "in")
 
 
 class Names:
-    """The names of one environment; all end with its suffix."""
+    """The names of one environment; all end with its suffix, but for those of rules, which have it in their midst."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -53,6 +53,32 @@ class Names:
         return self._config.name(f"{self._config.storage.queue}-quarantine")
 
     @property
+    def events(self) -> str:
+        """Of the queue of events."""
+        return self._config.name(f"{self._config.storage.queue}-events")
+
+    @property
+    def events_dead_letters(self) -> str:
+        return self._config.name(f"{self._config.storage.queue}-events-dlq")
+
+    @property
+    def bus(self) -> str:
+        """Of the bus of events and its archive."""
+        return self.own("events")
+
+    def of_rule(self, rule: str) -> str:
+        """Of what a rule of the bus takes: its dead letters, alarm, topic, connection and destination.
+
+        The suffix is not at the end, so that the pattern of all rules, `cv2kinesis_events_*`, is that of one
+        environment's.
+        """
+        return f"{self.own()}_events_{rule}"
+
+    def destination(self, account: str, rule: str) -> str:
+        """The ARN of a rule's webhook, which AWS ends with an id."""
+        return self.arn(account, "events", f"api-destination/{self.of_rule(rule)}/*")
+
+    @property
     def log(self) -> str:
         return self._config.name("/ecs/videoPipeline")
 
@@ -81,8 +107,9 @@ class Names:
     def alarms(self) -> list[str]:
         """Patterns of all alarms that the stack makes, and of none of another environment."""
         if self._config.suffix:
-            return [self.own("*")]
-        return [self.own(alarm) for alarm in (*ALARMS, *(f"scaling-{alarm}" for alarm in SCALING_ALARMS))]
+            return [self.own("*"), self.of_rule("*")]
+        own = [self.own(alarm) for alarm in (*ALARMS, *(f"scaling-{alarm}" for alarm in SCALING_ALARMS))]
+        return [*own, self.of_rule("*")]
 
     @property
     def key(self) -> str:

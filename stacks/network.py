@@ -21,9 +21,8 @@ from cdktf_cdktf_provider_aws.vpc_endpoint import VpcEndpoint
 from cdktf_cdktf_provider_aws.vpc_security_group_egress_rule import VpcSecurityGroupEgressRule
 from cdktf_cdktf_provider_aws.vpc_security_group_ingress_rule import VpcSecurityGroupIngressRule
 
-from stacks import shell
 from stacks.config import Config
-from stacks.endpoints import GATEWAYS, INTERFACES, STREAM_INTERFACE
+from stacks.endpoints import GATEWAYS, interfaces
 from stacks.names import Names
 
 ANYWHERE = "0.0.0.0/0"
@@ -102,24 +101,21 @@ class Network:
 
     def _endpoints(self) -> None:
         """Ways to services that pass by the internet, and by what address translation costs."""
-        network = self._config.network
         for service in GATEWAYS:
             self._endpoint(service, kind="Gateway", route_table_ids=[table.id for table in self._private_routes])
-        interfaces: tuple[str, ...] = (STREAM_INTERFACE,) if network.kinesis_endpoint else ()
-        if network.egress == "endpoints":
-            interfaces = (*INTERFACES, *([shell.INTERFACE] if self._config.service.exec else ()))
-        if not interfaces:
+        services = interfaces(self._config)
+        if not services:
             return
         group = self._group("endpoints", "the services' endpoints")
         self._ingress("endpoints-from-tasks", group, 443, "tasks", group_id=self.task_group)
-        for service in interfaces:
+        for service in services:
             self._endpoint(
                 service,
                 kind="Interface",
                 # Each zone is paid for. All zones reach one of them, at no charge for what passes between zones; it
                 # fails with the zone of the only gateway, beside which it lies.
                 # https://aws.amazon.com/about-aws/whats-new/2022/04/aws-data-transfer-price-reduction-privatelink-transit-gateway-client-vpn-services/
-                subnet_ids=self.private[:1] if network.egress == "nat" else self.private,
+                subnet_ids=self.private[:1] if self._config.network.egress == "nat" else self.private,
                 security_group_ids=[group],
                 private_dns_enabled=True,
             )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from cdktf import Fn, TerraformStack
 from cdktf_cdktf_provider_aws.cloudwatch_dashboard import CloudwatchDashboard
 from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import CloudwatchMetricAlarm
+from cdktf_cdktf_provider_aws.sqs_queue import SqsQueue
 
 from contract.metrics import WORKERS
 from stacks.config import Config
@@ -14,8 +16,9 @@ from stacks.failures import TaskFailures
 from stacks.leases import LeaseTables
 from stacks.metrics import UNOWNED_SECONDS, WAITING_SECONDS, Metric, of_workers, query, result
 from stacks.names import Names
+from stacks.queue import QUEUE_RETENTION_SECONDS
 from stacks.service import Service
-from stacks.storage import QUEUE_RETENTION_SECONDS, Storage
+from stacks.storage import Storage
 from stacks.topic import AlarmTopic
 
 # Share of the retention after which unread records are in danger.
@@ -42,10 +45,16 @@ class Observability:
         tables: LeaseTables,
         service: Service,
         failures: TaskFailures,
+        undelivered: Mapping[str, SqsQueue],
     ) -> None:
         self._stack, self._config, self._topic = stack, config, topic
         metrics = self._metrics(config, storage, tables, service) | {"failures": failures.metric}
         self._alarms(metrics)
+        for rule, queue in undelivered.items():
+            self._alarm(
+                f"undelivered-{rule}", "The target of a rule did not take events", _waiting(queue.name), 0, 1,
+                name=Names(config).of_rule(rule),
+            )  # fmt: skip
         CloudwatchDashboard(
             stack,
             "dashboard",
@@ -57,9 +66,6 @@ class Observability:
     def _metrics(config: Config, storage: Storage, tables: LeaseTables, service: Service) -> dict[str, Metric]:
         of_stream = {"StreamName": Names(config).stream}
         of_service = {"ClusterName": service.cluster.name, "ServiceName": service.service.name}
-
-        def queue(name: str) -> Metric:
-            return Metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName": name}, "Maximum")
 
         return {
             "incoming": Metric("AWS/Kinesis", "IncomingRecords", of_stream),
@@ -78,13 +84,15 @@ class Observability:
             "since-read": of_workers(config, "SecondsSinceRead", "Maximum"),
             "workers": of_workers(config, "Workers"),
             "lines-dropped": of_workers(config, "LinesDropped"),
-            "dead-letters": queue(storage.dead_letters.name),
-            "results": queue(storage.results.name),
-            "quarantine": queue(storage.quarantine.name),
-            "results-age": Metric(
-                "AWS/SQS", "ApproximateAgeOfOldestMessage", {"QueueName": storage.results.name}, "Maximum"
-            ),
-            "sent": Metric("AWS/SQS", "NumberOfMessagesSent", {"QueueName": storage.results.name}),
+            "dead-letters": _waiting(storage.dead_letters.name),
+            "results": _waiting(storage.results.name),
+            "events-dead-letters": _waiting(storage.events_dead_letters.name),
+            "events": _waiting(storage.events.name),
+            "quarantine": _waiting(storage.quarantine.name),
+            "results-age": _of_queue("ApproximateAgeOfOldestMessage", storage.results.name),
+            "events-age": _of_queue("ApproximateAgeOfOldestMessage", storage.events.name),
+            "sent": _of_queue("NumberOfMessagesSent", storage.results.name, "Sum"),
+            "events-sent": _of_queue("NumberOfMessagesSent", storage.events.name, "Sum"),
             "table-reads": Metric("AWS/DynamoDB", "ConsumedReadCapacityUnits", {"TableName": tables.leases.name}),
             "table-writes": Metric("AWS/DynamoDB", "ConsumedWriteCapacityUnits", {"TableName": tables.leases.name}),
             "cpu": Metric("AWS/ECS", "CPUUtilization", of_service, "Average"),
@@ -123,12 +131,16 @@ class Observability:
             period=CRASH_LOOP_SECONDS,
         )
         self._alarm(
-            "results-age",
-            "Results wait for half of the queue's retention; they expire unread",
-            metrics["results-age"],
-            QUEUE_RETENTION_SECONDS * LAG_OF_RETENTION,
-            1,
+            "events-dead-letters", "Events were not handled by any consumer", metrics["events-dead-letters"], 0, 1
         )
+        for name in ("results", "events"):
+            self._alarm(
+                f"{name}-age",
+                f"{name.title()} wait for half of the queue's retention; they expire unread",
+                metrics[f"{name}-age"],
+                QUEUE_RETENTION_SECONDS * LAG_OF_RETENTION,
+                1,
+            )
         self._alarm(
             "lines-dropped", "Lines of the log were dropped, metrics among them", metrics["lines-dropped"], 0, 1
         )
@@ -173,12 +185,20 @@ class Observability:
         )
 
     def _alarm(
-        self, id_: str, description: str, metric: Metric, threshold: float, periods: int, *, period: int = MINUTE
+        self,
+        id_: str,
+        description: str,
+        metric: Metric,
+        threshold: float,
+        periods: int,
+        *,
+        period: int = MINUTE,
+        name: str = "",
     ) -> None:
         CloudwatchMetricAlarm(
             self._stack,
             f"alarm-{id_}",
-            alarm_name=Names(self._config).own(id_),
+            alarm_name=name or Names(self._config).own(id_),
             alarm_description=description,
             namespace=metric.namespace,
             metric_name=metric.name,
@@ -201,9 +221,10 @@ class Observability:
             "Shards that nobody reads": ("unowned-shards", "unowned-seconds"),
             "Waiting for services, and since the last read": ("waiting", "since-read"),
             "Latency and inference, p95": ("latency", "inference"),
-            "Quarantine and dead letters": ("quarantined", "quarantine", "dead-letters"),
-            "Results waiting": ("results",),
-            "Age of the oldest result": ("results-age",),
+            "Quarantine and dead letters": ("quarantined", "quarantine", "dead-letters", "events-dead-letters"),
+            "Events": ("events-sent",),
+            "Results and events waiting": ("results", "events"),
+            "Age of the oldest result and event": ("results-age", "events-age"),
             "Throttled, and lines of the log dropped": ("write-throttled", "read-throttled", "lines-dropped"),
             "Tasks": ("wanted", "tasks", "unhealthy", "failures"),
             "CPU and memory": ("cpu", "memory"),
@@ -234,3 +255,11 @@ class Observability:
             }
             for number, (title, metric_rows) in enumerate(rows.items())
         ]
+
+
+def _of_queue(name: str, queue: str, statistic: str = "Maximum") -> Metric:
+    return Metric("AWS/SQS", name, {"QueueName": queue}, statistic)
+
+
+def _waiting(queue: str) -> Metric:
+    return _of_queue("ApproximateNumberOfMessagesVisible", queue)

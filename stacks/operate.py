@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from contract.metrics import WORKERS
@@ -234,7 +235,7 @@ def _leases(dynamodb: Any, table: str) -> dict[str, str]:
 def _queues(sqs: Any, config: Config) -> dict[str, int]:
     found = {}
     names, attribute = Names(config), "ApproximateNumberOfMessages"
-    for name in (names.results, names.dead_letters, names.quarantine):
+    for name in (names.results, names.dead_letters, names.events, names.events_dead_letters, names.quarantine):
         url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
         attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[attribute])["Attributes"]
         found[name] = int(attributes[attribute])
@@ -243,8 +244,8 @@ def _queues(sqs: Any, config: Config) -> dict[str, int]:
 
 def _alarms(cloudwatch: Any, config: Config) -> list[str]:
     """This environment's active alarms, without those of autoscaling, which are normal."""
-    pages = cloudwatch.get_paginator("describe_alarms").paginate(AlarmNamePrefix="cv2kinesis-", StateValue="ALARM")
+    pages = cloudwatch.get_paginator("describe_alarms").paginate(AlarmNamePrefix="cv2kinesis", StateValue="ALARM")
     names = [alarm["AlarmName"] for page in pages for alarm in page.get("MetricAlarms", [])]
-    suffix = config.suffix
-    own = [name for name in names if name.endswith(suffix) and "-scaling-" not in name]
+    patterns, suffix = Names(config).alarms, config.suffix
+    own = [name for name in names if any(fnmatchcase(name, p) for p in patterns) and "-scaling-" not in name]
     return sorted(name.removeprefix("cv2kinesis-").removesuffix(suffix) for name in own)

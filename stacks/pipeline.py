@@ -12,6 +12,7 @@ from stacks.account import aws_provider
 from stacks.autoscaling import Autoscaling
 from stacks.balancer import Balancer
 from stacks.budget import limit
+from stacks.bus import EventBus
 from stacks.config import Config
 from stacks.failures import TaskFailures
 from stacks.keys import Keys
@@ -53,20 +54,24 @@ class PipelineStack(TerraformStack):
         if config.storage.replica_region:
             replicate(self, config, caller.account_id, storage.bucket, tags, keys)
         registry = Registry(self, config, keys.arn)
-        keep = (stream.resource, storage.bucket, storage.results, storage.dead_letters, storage.quarantine)
+        keep = (stream.resource, storage.bucket, *storage.queues)
         protect((*keep, tables.leases, registry.repository, *keys.made), protected=protected)
         balancer = Balancer(self, config, network) if config.service.balancer else None
         service = Service(self, config, caller.account_id, network, stream, storage, tables, registry, balancer, keys)
         Autoscaling(self, config, service)
         failures = TaskFailures(self, config, service, keys.arn)
         topic = AlarmTopic(self, config, caller.account_id)
-        Observability(self, config, topic, storage, tables, service, failures)
+        bus = EventBus(self, config, caller.account_id, topic.key) if config.events.bus else None
+        undelivered = bus.dead_letters if bus else {}
+        Observability(self, config, topic, storage, tables, service, failures, undelivered)
         if config.alarms.budget:
             limit(self, config, topic)
         for name, value in {
             **({"LoadBalancerURL": balancer.url} if balancer else {}),
             "S3BucketName": storage.bucket.bucket,
             "SQSQueueURL": storage.results.url,
+            "EventsQueueURL": storage.events.url,
+            **({"EventBusName": bus.name} if bus else {}),
             "QuarantineQueueURL": storage.quarantine.url,
             "KinesisStreamName": stream.name,
             "RepositoryURL": registry.repository.repository_url,

@@ -37,16 +37,30 @@ def document(stack: TerraformStack, id_: str, statements: Sequence[Statement]) -
     return DataAwsIamPolicyDocument(stack, id_, statement=list(statements))
 
 
-def trust(stack: TerraformStack, id_: str, service: str, **conditions: str) -> DataAwsIamPolicyDocument:
-    """Lets a service take a role."""
-    principal = DataAwsIamPolicyDocumentStatementPrincipals(type="Service", identifiers=[service])
-    equal = [condition("StringEquals", key.replace("__", ":"), value) for key, value in conditions.items()]
-    statement = Statement(actions=["sts:AssumeRole"], principals=[principal], condition=equal)
-    return DataAwsIamPolicyDocument(stack, id_, statement=[statement])
+def allow_service(
+    sid: str | None, service: str, actions: Sequence[str], resources: Sequence[str], account: str, source: str | None
+) -> Statement:
+    """Allows a service actions on behalf of this account.
+
+    Args:
+        source: A pattern of the ARNs of the resources for which the service acts; None for all of the account's.
+    """
+    limits = [condition("StringEquals", "aws:SourceAccount", account)]
+    if source:
+        limits.append(condition("ArnLike", "aws:SourceArn", source))
+    return Statement(
+        sid=sid,
+        actions=list(actions),
+        resources=list(resources) or None,
+        principals=[DataAwsIamPolicyDocumentStatementPrincipals(type="Service", identifiers=[service])],
+        condition=limits,
+    )
 
 
-def deny_insecure(stack: TerraformStack, id_: str, actions: str, resources: Sequence[str]) -> DataAwsIamPolicyDocument:
-    """Denies requests that do not come over TLS, for everybody."""
+def deny_insecure(
+    stack: TerraformStack, id_: str, actions: str, resources: Sequence[str], others: Sequence[Statement] = ()
+) -> DataAwsIamPolicyDocument:
+    """Denies requests that do not come over TLS, for everybody; other statements follow."""
     statement = Statement(
         sid="TlsOnly",
         effect="Deny",
@@ -55,4 +69,4 @@ def deny_insecure(stack: TerraformStack, id_: str, actions: str, resources: Sequ
         principals=[DataAwsIamPolicyDocumentStatementPrincipals(type="*", identifiers=["*"])],
         condition=[condition("Bool", "aws:SecureTransport", "false")],
     )
-    return DataAwsIamPolicyDocument(stack, id_, statement=[statement])
+    return document(stack, id_, [statement, *others])

@@ -12,6 +12,7 @@ from contract.shapes import Line, Zone
 from contract.source_settings import SourceSettings
 from kcl_worker.settings import Settings
 from stacks.config import Config
+from stacks.event_routes import EventRoute, EventsConfig
 
 PAGE: Final = Path(__file__).parent.parent / "docs" / "configuration.md"
 BEGIN: Final = "<!-- reference: written by `make reference`, checked by a test -->\n"
@@ -39,6 +40,12 @@ Places are fractions of the picture, x from the left and y from the top. Without
 used is logged, and the last good one stays. The messages show their results:
 [messages](messages.md#tracks-zones-and-lines).
 """
+SOURCES: Final = """
+The [settings of a source](#a-source), for all sources that say nothing else: `store = "events"`, `[[sources.zones]]`, …
+"""
+RULE: Final = """
+A rule, `[events.rules.NAME]`, has one target and as many filters as it needs:
+"""
 WORKER: Final = """
 ## A worker
 
@@ -55,7 +62,7 @@ def page(text: str) -> str:
     parts = [
         ENVIRONMENT,
         table("key", {name: f for name, f in Config.model_fields.items() if not _section(f)}),
-        *(f"\n### `[{name}]`\n{table('key', _fields(Config.model_fields[name]))}" for name in sections),
+        *(f"\n### `[{name}]`\n{_section_text(name)}" for name in sections),
         SOURCE,
         table("setting", SourceSettings.model_fields),
         f"\nA zone:\n{table('setting', Zone.model_fields)}",
@@ -64,6 +71,14 @@ def page(text: str) -> str:
         table("variable", {name.upper(): field for name, field in Settings.model_fields.items()}),
     ]
     return before + BEGIN + "".join(parts) + "\n" + END + after
+
+
+def _section_text(name: str) -> str:
+    field = Config.model_fields[name]
+    if field.annotation is SourceSettings:
+        return SOURCES
+    text = table("key", _fields(field))
+    return text + RULE + table("key", EventRoute.model_fields) if field.annotation is EventsConfig else text
 
 
 def table(kind: str, fields: dict[str, FieldInfo]) -> str:

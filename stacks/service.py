@@ -143,6 +143,8 @@ class Service:
             "S3_BUCKET_NAME": storage.bucket.bucket,
             "SQS_QUEUE_URL": storage.results.url,
             "QUARANTINE_QUEUE_URL": storage.quarantine.url,
+            "EVENTS_QUEUE_URL": storage.events.url,
+            "QUARANTINE_KEEPS": service.quarantine_keeps,
             "KCL_APPLICATION_NAME": tables.application,
             "YOLO_MODEL_SIZE": service.model_size,
             "YOLO_PRECISION": service.precision,
@@ -153,6 +155,10 @@ class Service:
             "TASK_MEMORY_MIB": str(service.memory),
             "SHUTDOWN_GRACE_SECONDS": str(service.shutdown_grace_seconds),
         }
+        if self._config.events.bus:
+            values["EVENT_BUS_NAME"] = Names(self._config).bus
+        if defaults := self._config.sources.model_dump(mode="json", by_alias=True, exclude_unset=True):
+            values["SOURCE_DEFAULTS"] = Fn.jsonencode(defaults)
         if service.model:
             values["YOLO_MODEL_PATH"] = f"models/{service.model_name}.onnx"  # where the image has it
         if service.image_size:

@@ -17,8 +17,6 @@ from cdktf_cdktf_provider_aws.ecs_cluster import (
 
 from stacks.policies import Statement, allow
 
-# The service that carries a session; with `egress = "endpoints"` it needs an interface of its own.
-INTERFACE: Final = "ssmmessages"
 CHANNELS: Final = tuple(
     f"ssmmessages:{action}"
     for action in ("CreateControlChannel", "CreateDataChannel", "OpenControlChannel", "OpenDataChannel")

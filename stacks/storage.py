@@ -1,8 +1,10 @@
-"""Where outcomes go: the bucket of frames, the queues of results and quarantine."""
+"""Where outcomes go: the bucket of frames and events, the queues of results, events and quarantine."""
 
 from __future__ import annotations
 
-from cdktf import Fn, TerraformProvider, TerraformStack
+from typing import get_args
+
+from cdktf import TerraformProvider, TerraformStack
 from cdktf_cdktf_provider_aws.s3_bucket import S3Bucket
 from cdktf_cdktf_provider_aws.s3_bucket_lifecycle_configuration import (
     S3BucketLifecycleConfiguration,
@@ -10,6 +12,7 @@ from cdktf_cdktf_provider_aws.s3_bucket_lifecycle_configuration import (
     S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload,
     S3BucketLifecycleConfigurationRuleExpiration,
     S3BucketLifecycleConfigurationRuleFilter,
+    S3BucketLifecycleConfigurationRuleFilterTag,
     S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration,
 )
 from cdktf_cdktf_provider_aws.s3_bucket_policy import S3BucketPolicy
@@ -24,14 +27,12 @@ from cdktf_cdktf_provider_aws.s3_bucket_versioning import (
     S3BucketVersioningVersioningConfiguration,
 )
 from cdktf_cdktf_provider_aws.sqs_queue import SqsQueue
-from cdktf_cdktf_provider_aws.sqs_queue_policy import SqsQueuePolicy
 
+from contract.source_settings import KEEP_DAYS_TAG, KeepDays
+from stacks import queue
 from stacks.config import Config
 from stacks.names import Names
 from stacks.policies import deny_insecure
-
-DAY_SECONDS = 24 * 3600
-QUEUE_RETENTION_SECONDS = 14 * DAY_SECONDS
 
 
 def private_bucket(
@@ -99,60 +100,62 @@ def expire(
     current: bool = True,
     provider: TerraformProvider | None = None,
 ) -> None:
-    """Deletes objects (if `current`), old versions and unfinished uploads after some days."""
-    S3BucketLifecycleConfiguration(
-        stack,
-        f"{id_}-lifecycle",
-        bucket=bucket.id,
-        provider=provider,
-        rule=[
-            S3BucketLifecycleConfigurationRule(
-                id="expire",
-                status="Enabled",
-                filter=[S3BucketLifecycleConfigurationRuleFilter(prefix="")],
-                expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=days)] if current else None,
-                noncurrent_version_expiration=[
-                    S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(noncurrent_days=days)
-                ],
-                abort_incomplete_multipart_upload=[
-                    S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload(days_after_initiation=1)
-                ],
-            )
+    """Deletes objects (if `current`), old versions and unfinished uploads after some days.
+
+    What carries the tag of a shorter time goes earlier: of two rules, S3 obeys the one that deletes sooner.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/lifecycle-conflicts.html
+    """
+    whole = S3BucketLifecycleConfigurationRule(
+        id="expire",
+        status="Enabled",
+        filter=[S3BucketLifecycleConfigurationRuleFilter(prefix="")],
+        expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=days)] if current else None,
+        noncurrent_version_expiration=[
+            S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(noncurrent_days=days)
         ],
+        abort_incomplete_multipart_upload=[
+            S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload(days_after_initiation=1)
+        ],
+    )
+    tagged = [
+        S3BucketLifecycleConfigurationRule(
+            id=f"{KEEP_DAYS_TAG}-{kept}",
+            status="Enabled",
+            filter=[
+                S3BucketLifecycleConfigurationRuleFilter(
+                    tag=[S3BucketLifecycleConfigurationRuleFilterTag(key=KEEP_DAYS_TAG, value=str(kept))]
+                )
+            ],
+            expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=kept)],
+        )
+        for kept in (get_args(KeepDays) if current else ())
+        if kept < days
+    ]
+    S3BucketLifecycleConfiguration(
+        stack, f"{id_}-lifecycle", bucket=bucket.id, provider=provider, rule=[whole, *tagged]
     )
 
 
 class Storage:
-    """Frames in S3; results and notices of quarantine in SQS."""
+    """Frames in S3; results, events and notices of quarantine in SQS."""
 
     def __init__(self, stack: TerraformStack, config: Config, account: str, key: str | None) -> None:
-        storage, self._key = config.storage, key
-        name = Names(config).bucket(account)
+        storage, names = config.storage, Names(config)
+        name = names.bucket(account)
         self.bucket = private_bucket(stack, "frames", name, versioning=storage.versioning, key=key)
         expire(stack, "frames", self.bucket, storage.expiry_days)
-        self.dead_letters = self._queue(stack, "dead-letters", Names(config).dead_letters)
-        self.results = self._queue(
-            stack,
-            "results",
-            Names(config).results,
-            redrive_policy=Fn.jsonencode(
-                {"deadLetterTargetArn": self.dead_letters.arn, "maxReceiveCount": storage.max_receives}
-            ),
-        )
-        self.quarantine = self._queue(stack, "quarantine", Names(config).quarantine)
 
-    def _queue(self, stack: TerraformStack, id_: str, name: str, redrive_policy: str | None = None) -> SqsQueue:
-        queue = SqsQueue(
-            stack,
-            id_,
-            name=name,
-            visibility_timeout_seconds=300,
-            message_retention_seconds=QUEUE_RETENTION_SECONDS,
-            receive_wait_time_seconds=20,
-            sqs_managed_sse_enabled=None if self._key else True,
-            kms_master_key_id=self._key,
-            redrive_policy=redrive_policy,
-        )
-        document = deny_insecure(stack, f"{id_}-tls", "sqs:*", [queue.arn])
-        SqsQueuePolicy(stack, f"{id_}-policy", queue_url=queue.url, policy=document.json)
-        return queue
+        def made(id_: str, name: str, dead_letters: SqsQueue | None = None) -> SqsQueue:
+            made = queue.make(stack, id_, name, key, dead_letters=dead_letters, max_receives=storage.max_receives)
+            queue.close(stack, id_, made)
+            return made
+
+        self.dead_letters = made("dead-letters", names.dead_letters)
+        self.results = made("results", names.results, self.dead_letters)
+        self.events_dead_letters = made("events-dead-letters", names.events_dead_letters)
+        self.events = made("events", names.events, self.events_dead_letters)
+        self.quarantine = made("quarantine", names.quarantine)
+
+    @property
+    def queues(self) -> tuple[SqsQueue, ...]:
+        return self.results, self.dead_letters, self.events, self.events_dead_letters, self.quarantine

@@ -1,12 +1,8 @@
-"""The topic that alarms and budget tell, its key, and who may publish."""
+"""The topic that alarms and budget tell, the key of all topics, and who may publish."""
 
 from __future__ import annotations
 
 from cdktf import TerraformStack
-from cdktf_cdktf_provider_aws.data_aws_iam_policy_document import (
-    DataAwsIamPolicyDocumentStatementCondition,
-    DataAwsIamPolicyDocumentStatementPrincipals,
-)
 from cdktf_cdktf_provider_aws.kms_key import KmsKey
 from cdktf_cdktf_provider_aws.sns_topic import SnsTopic
 from cdktf_cdktf_provider_aws.sns_topic_policy import SnsTopicPolicy
@@ -15,7 +11,7 @@ from cdktf_cdktf_provider_aws.sns_topic_subscription import SnsTopicSubscription
 from stacks import keys
 from stacks.config import Config
 from stacks.names import Names
-from stacks.policies import Statement, condition, document
+from stacks.policies import allow_service, document
 
 
 def publishers(config: Config, account: str) -> dict[str, str]:
@@ -31,20 +27,19 @@ def publishers(config: Config, account: str) -> dict[str, str]:
 
 
 class AlarmTopic:
-    """An encrypted topic that this account's alarms and budgets alone may tell."""
+    """An encrypted topic that this account's alarms and budgets alone may tell.
+
+    Attributes:
+        key: The ARN of its key, which is that of the topics of events, too.
+    """
 
     def __init__(self, stack: TerraformStack, config: Config, account: str) -> None:
         self._stack, self._config, self._account = stack, config, account
-        topic = SnsTopic(stack, "alarms", name=Names(config).own("alarms"), kms_master_key_id=self._key().arn)
+        self.key = str(self._key().arn)
+        topic = SnsTopic(stack, "alarms", name=Names(config).own("alarms"), kms_master_key_id=self.key)
         self.arn = topic.arn
         statements = [
-            Statement(
-                sid=service.partition(".")[0].title(),
-                actions=["sns:Publish"],
-                resources=[topic.arn],
-                principals=[DataAwsIamPolicyDocumentStatementPrincipals(type="Service", identifiers=[service])],
-                condition=self._only_ours(arn),
-            )
+            allow_service(service.partition(".")[0].title(), service, ["sns:Publish"], [topic.arn], account, arn)
             for service, arn in publishers(config, account).items()
         ]
         policy = document(stack, "alarms-permissions", statements)
@@ -53,12 +48,6 @@ class AlarmTopic:
             SnsTopicSubscription(
                 stack, "alarms-email", topic_arn=topic.arn, protocol="email", endpoint=config.alarms.email
             )
-
-    def _only_ours(self, arn: str) -> list[DataAwsIamPolicyDocumentStatementCondition]:
-        return [
-            condition("StringEquals", "aws:SourceAccount", self._account),
-            condition("ArnLike", "aws:SourceArn", arn),
-        ]
 
     def _key(self) -> KmsKey:
         """The topic's key: services cannot use the key that SNS makes by default.
@@ -73,5 +62,12 @@ class AlarmTopic:
             "Resource": "*",
             "Condition": {"StringEquals": {"aws:SourceAccount": self._account}},
         }
+        statements = [publish]
+        if any(route.email for route in self._config.events.rules.values()):
+            # EventBridge names neither account nor rule to KMS; the topics' policies name the rule.
+            # https://repost.aws/knowledge-center/sns-not-getting-eventbridge-notification
+            service = {"Sid": "Events", "Principal": {"Service": "events.amazonaws.com"}}
+            rest = {name: value for name, value in publish.items() if name not in ("Sid", "Principal", "Condition")}
+            statements.append(service | rest)
         description = Names(self._config).own("alarms")
-        return keys.make(self._stack, "alarms", description, self._account, [publish], deletion_days=7)
+        return keys.make(self._stack, "alarms", description, self._account, statements, deletion_days=7)

@@ -43,6 +43,11 @@ def allowed(aws: Aws, region: str, credentials: dict[str, str], call: Call) -> b
     return True
 
 
+def entry(bus: str, **changed: str) -> dict[str, str]:
+    """An event for a bus, as the worker puts it."""
+    return {"EventBusName": bus, "Source": "cv2kinesis", "DetailType": "event start", "Detail": "{}"} | changed
+
+
 def allowed_to_the_worker(outputs: dict[str, str]) -> list[Call]:
     """The calls of the worker and its daemon."""
     stream, table = outputs["KinesisStreamName"], outputs["KinesisStreamName"]
@@ -106,6 +111,12 @@ def allowed_to_the_worker(outputs: dict[str, str]) -> list[Call]:
             "store a bad record",
             lambda c: c.put_object(Bucket=outputs["S3BucketName"], Key="quarantine/x", Body=b""),
         ),
+        Call("s3", "store an event", lambda c: c.put_object(Bucket=outputs["S3BucketName"], Key="events/x", Body=b"")),
+        Call(
+            "s3",
+            "store a frame for a day",
+            lambda c: c.put_object(Bucket=outputs["S3BucketName"], Key="frames/x", Body=b"", Tagging="keep-days=1"),
+        ),
         Call("s3", "look for a frame", lambda c: c.get_object_tagging(Bucket=outputs["S3BucketName"], Key="frames/x")),
         Call("s3", "remember", lambda c: c.put_object(Bucket=outputs["S3BucketName"], Key=state, Body=b"")),
         Call("s3", "know again", lambda c: c.get_object(Bucket=outputs["S3BucketName"], Key=state)),
@@ -120,6 +131,8 @@ def allowed_to_the_worker(outputs: dict[str, str]) -> list[Call]:
             "look at the queue of results",
             lambda c: c.get_queue_attributes(QueueUrl=outputs["SQSQueueURL"], AttributeNames=["All"]),
         ),
+        Call("sqs", "announce an event", lambda c: c.send_message(QueueUrl=outputs["EventsQueueURL"], MessageBody="x")),
+        Call("events", "tell the bus", lambda c: c.put_events(Entries=[entry(outputs["EventBusName"])])),
         Call("sqs", "announce a result", lambda c: c.send_message(QueueUrl=outputs["SQSQueueURL"], MessageBody="x")),
         Call(
             "sqs",
@@ -132,6 +145,7 @@ def allowed_to_the_worker(outputs: dict[str, str]) -> list[Call]:
 def forbidden_to_the_worker(outputs: dict[str, str]) -> list[Call]:
     """Calls that a hijacked worker might try."""
     stream, bucket, queue = outputs["KinesisStreamName"], outputs["S3BucketName"], outputs["SQSQueueURL"]
+    bus = outputs["EventBusName"]
     other_queue = queue.rpartition("/")[0] + "/other"
     parameter = f"/cv2kinesis{stream.removeprefix('cv2kinesis')}/SQS_QUEUE_URL"
     return [
@@ -144,10 +158,17 @@ def forbidden_to_the_worker(outputs: dict[str, str]) -> list[Call]:
         Call("s3", "write to another bucket", lambda c: c.put_object(Bucket="other", Key="frames/x", Body=b"")),
         Call("s3", "write elsewhere in the bucket", lambda c: c.put_object(Bucket=bucket, Key="other/x", Body=b"")),
         Call("s3", "read a frame", lambda c: c.get_object(Bucket=bucket, Key="frames/x")),
+        Call("s3", "read an event", lambda c: c.get_object(Bucket=bucket, Key="events/x")),
         Call("s3", "delete a frame", lambda c: c.delete_object(Bucket=bucket, Key="frames/none")),
         Call("s3", "list the bucket", lambda c: c.list_objects_v2(Bucket=bucket)),
         Call("sqs", "write to another queue", lambda c: c.send_message(QueueUrl=other_queue, MessageBody="x")),
         Call("sqs", "read results", lambda c: c.receive_message(QueueUrl=queue, VisibilityTimeout=0)),
+        Call(
+            "sqs", "read events", lambda c: c.receive_message(QueueUrl=outputs["EventsQueueURL"], VisibilityTimeout=0)
+        ),
+        Call("events", "pose as another source", lambda c: c.put_events(Entries=[entry(bus, Source="others")])),
+        Call("events", "tell another bus", lambda c: c.put_events(Entries=[entry("default")])),
+        Call("events", "list rules", lambda c: c.list_rules(EventBusName=bus)),
         Call("sqs", "purge a queue", lambda c: c.purge_queue(QueueUrl=other_queue)),
         Call("ssm", "read other parameters", lambda c: c.get_parameter(Name="/other/SECRET")),
         Call("ssm", "read all parameters", lambda c: c.get_parameters_by_path(Path="/")),

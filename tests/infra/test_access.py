@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,15 +24,19 @@ from tests.unit.test_message import RESULT
 
 REGION = "eu-central-1"
 # What the policies name, without the rest of the stack.
-TARGETS = ("aws_kinesis_stream.stream", "aws_sqs_queue.results", "aws_sqs_queue.quarantine", "aws_s3_bucket.frames")
+TARGETS = (
+    "aws_kinesis_stream.stream", "aws_sqs_queue.results", "aws_sqs_queue.events", "aws_sqs_queue.quarantine",
+    "aws_s3_bucket.frames",
+)  # fmt: skip
 VALUES = {"suffix": "-access"}
+SOURCES = "/cv2kinesis-access/sources"
 TIME = "2026-01-01T00:00:00.000000Z"
 
 
 def test_the_policies_name_this_deployment_and_nothing_else(synth: Synth) -> None:
     stack = synth(VALUES, account=ACCOUNT)
     found = {name: output for name, output in stack["output"].items() if name.endswith("Policy")}
-    assert found.keys() == {"ProducerPolicy", "ConsumerPolicy", "QuarantinePolicy"}
+    assert found.keys() == {f"{name}Policy" for name in ("Producer", "Consumer", "Clip", "Configure", "Quarantine")}
     for name in found:
         document = stack["data"]["aws_iam_policy_document"][f"access-{name.removesuffix('Policy').lower()}"]
         for statement in document["statement"]:
@@ -46,7 +51,7 @@ def test_the_policies_name_this_deployment_and_nothing_else(synth: Synth) -> Non
 
 def test_with_a_key_of_their_own_they_use_it_through_what_they_call(synth: Synth) -> None:
     documents = synth(VALUES | {"encryption": {"key": "own"}}, account=ACCOUNT)["data"]["aws_iam_policy_document"]
-    for name, services in {"producer": ["kinesis"], "consumer": ["s3", "sqs"]}.items():
+    for name, services in {"producer": ["kinesis"], "consumer": ["s3", "sqs"], "clip": ["kinesis"]}.items():
         [use] = [s for s in documents[f"access-{name}"]["statement"] if s["sid"] == "UseKey"]
         assert use["condition"][0]["values"] == [f"{service}.eu-central-1.amazonaws.com" for service in services]
 
@@ -73,7 +78,7 @@ def test_the_clis_work_with_their_policies_alone(
     administrator = user(aws, "administrator", "*")
     credentials = {
         who: role(aws, administrator, f"access-{who}", json.loads(outputs[f"{who}Policy"])["Statement"])
-        for who in ("Producer", "Consumer", "Quarantine")
+        for who in ("Producer", "Consumer", "Clip", "Configure", "Quarantine")
     }
 
     def cli(who: str, module: str, *arguments: str) -> str:
@@ -91,6 +96,9 @@ def test_the_clis_work_with_their_policies_alone(
         assert [path.read_bytes() for path in (tmp_path / "saved").rglob("*.jpg")] == [frame]
         assert "door" in cli("Quarantine", "consumer", "quarantine", "list")
         cli("Quarantine", "consumer", "quarantine", "redrive", "--all")
+        for who, calls in wanted(outputs).items():
+            refused = {call.name for call in calls if not allowed(aws, REGION, credentials[who], call)}
+            assert (who, refused) == (who, set())
         for who, calls in forbidden(outputs).items():
             assert (who, {call.name for call in calls if allowed(aws, REGION, credentials[who], call)}) == (who, set())
     assert on_the_stream(aws, outputs) == 4  # and the one that was in quarantine
@@ -120,6 +128,30 @@ def on_the_stream(aws: Aws, outputs: dict[str, str]) -> int:
     return len(kinesis.get_records(ShardIterator=iterator)["Records"])
 
 
+def wanted(outputs: dict[str, str]) -> dict[str, list[Call]]:
+    """Calls besides those that the CLIs make above."""
+    stream, bucket, events = outputs["KinesisStreamName"], outputs["S3BucketName"], outputs["EventsQueueURL"]
+    parameter = f"{SOURCES}/door"
+
+    def records(kinesis: Any) -> None:
+        [shard] = kinesis.list_shards(StreamName=stream)["Shards"]
+        place = {"StreamName": stream, "ShardId": shard["ShardId"], "ShardIteratorType": "LATEST"}
+        kinesis.get_records(ShardIterator=kinesis.get_shard_iterator(**place)["ShardIterator"])
+
+    settings = Call("ssm", "read settings", lambda c: c.get_parameter(Name=parameter))
+    put = {"Name": parameter, "Value": "{}", "Type": "String", "Overwrite": True}
+    return {
+        "Consumer": [
+            Call("sqs", "take events", lambda c: c.receive_message(QueueUrl=events, VisibilityTimeout=0)),
+            Call("s3", "find events", lambda c: c.list_objects_v2(Bucket=bucket, Prefix="events/2026-01-01/")),
+            Call("s3", "find frames", lambda c: c.list_objects_v2(Bucket=bucket, Prefix="frames/cam/2026-01-01/")),
+            Call("s3", "read an event", lambda c: c.get_object(Bucket=bucket, Key="events/x")),
+        ],
+        "Clip": [Call("kinesis", "read the stream", records), settings],
+        "Configure": [Call("ssm", "write settings", lambda c: c.put_parameter(**put)), settings],
+    }
+
+
 def forbidden(outputs: dict[str, str]) -> dict[str, list[Call]]:
     """Calls that each might try with the others' rights."""
     stream, bucket = outputs["KinesisStreamName"], outputs["S3BucketName"]
@@ -132,9 +164,21 @@ def forbidden(outputs: dict[str, str]) -> dict[str, list[Call]]:
     write = Call("s3", "write a frame", lambda c: c.put_object(Bucket=bucket, Key="frames/x", Body=b""))
     bad = Call("s3", "read quarantine", lambda c: c.get_object(Bucket=bucket, Key="quarantine/x"))
     state = Call("s3", "read the worker's state", lambda c: c.get_object(Bucket=bucket, Key="state/x"))
+    listing = Call("s3", "list the bucket", lambda c: c.list_objects_v2(Bucket=bucket))
+    hidden = Call("s3", "list quarantine", lambda c: c.list_objects_v2(Bucket=bucket, Prefix="quarantine/"))
+    put = {"Name": "/cv2kinesis-access/SECRET", "Value": "x", "Type": "String", "Overwrite": True}
+    parameter = Call("ssm", "write another parameter", lambda c: c.put_parameter(**put))
+    settings = Call("ssm", "write settings", lambda c: c.put_parameter(**put | {"Name": f"{SOURCES}/door"}))
+    raw = Call(
+        "kinesis",
+        "read the stream",
+        lambda c: c.get_shard_iterator(StreamName=stream, ShardId="shardId-000000000000", ShardIteratorType="LATEST"),
+    )
     read = Call("kinesis", "describe another", lambda c: c.describe_stream_summary(StreamName="other"))
     return {
-        "Producer": [take, notices, announce, look, write, bad, state, read],
-        "Consumer": [send, notices, announce, write, bad, state, read],
+        "Producer": [take, notices, announce, look, write, bad, state, read, raw, settings],
+        "Consumer": [send, notices, announce, write, bad, state, read, raw, listing, hidden, settings],
+        "Clip": [send, take, notices, announce, look, write, bad, listing, settings],
+        "Configure": [send, take, notices, look, write, raw, listing, parameter],
         "Quarantine": [take, announce, look, write, state, read],
     }

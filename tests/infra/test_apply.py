@@ -43,6 +43,20 @@ suffix = "-t1"
 repository = "owner/cv2kinesis"
 [stream]
 shards = {shards}
+[sources]
+store = "all"
+keep_days = 3
+[events.rules.guard]
+kinds = ["appear"]
+phase = "start"
+email = "guard@example.com"
+[events.rules.mine]
+queue = "arn:aws:sqs:{region}:{account}:mine"
+[events.rules.hook]
+webhook = "https://example.com/events"
+secret = "/cv2kinesis/hook"
+[events.rules.far]
+bus = "arn:aws:events:{region}:210987654321:event-bus/theirs"
 [service]
 cpu = {cpu}
 memory = 4096
@@ -50,10 +64,18 @@ model_size = "{size}"
 """
 
 
+def environment(**values: Any) -> str:
+    """The text of the environment's file."""
+    return ENVIRONMENT.format(region=REGION, account=ACCOUNT, **values)
+
+
 @pytest.mark.thorough
 def test_deploy_work_change_destroy(checkout: Callable[[str], Checkout], aws: Aws, tmp_path: Path) -> None:
     operator, administrator = checkout(REGION), user(aws, "administrator", "*")
-    operator.configure(ENVIRONMENT.format(shards=1, cpu=512, size="n"))
+    operator.configure(environment(shards=1, cpu=512, size="n"))
+    secret = {"Name": "/cv2kinesis/hook", "Value": "word", "Type": "SecureString"}
+    connect(aws, "ssm", administrator).put_parameter(**secret)
+    mine = connect(aws, "sqs", administrator).create_queue(QueueName="mine")["QueueUrl"]
     made = operator.run("bootstrap", "--auto-approve")
     skip_without_provider(made.stdout)
     assert made.returncode == 0, made.stdout[-3000:] + made.stderr[-3000:]
@@ -71,6 +93,7 @@ def test_deploy_work_change_destroy(checkout: Callable[[str], Checkout], aws: Aw
         deployed = operator.succeed("deploy", "--auto-approve", "--no-image", env=deploy)
         # Nobody sends, but a task was started to see it become healthy.
         assert "1 of 1 tasks healthy" in deployed
+        assert "events.rules.hook: its secret is EventBridge's now" in deployed
         operator.stack.credentials = plan
         operator.stack.run("validate")
 
@@ -87,9 +110,12 @@ def test_deploy_work_change_destroy(checkout: Callable[[str], Checkout], aws: Aw
         run_the_main_job(operator, aws, administrator, deploy)
         sleep(aws, administrator, operator, deploy)
         assert_least_privilege(aws, outputs, administrator, tasks.credentials("cv2kinesis-task-t1"))
+        # The task's call told the bus, and a rule its target.
+        [event, *_] = connect(aws, "sqs", administrator).receive_message(QueueUrl=mine)["Messages"]
+        assert json.loads(event["Body"])["source"] == "cv2kinesis"
 
         # More shards and CPU are an update in place; nothing that holds data is replaced.
-        operator.configure(ENVIRONMENT.format(shards=2, cpu=1024, size="s"))
+        operator.configure(environment(shards=2, cpu=1024, size="s"))
         operator.succeed("plan", env=plan)
         changes = {a: c["actions"] for a, c in operator.stack.planned().items() if a not in MOTO_DRIFT}
         assert changes == {

@@ -16,6 +16,12 @@ from stacks.config import Config
 from tests.infra.conftest import ACCOUNT, Synth, Terraform
 
 GITHUB = {"github": {"repository": "owner/cv2kinesis"}, "suffix": "-gh"}
+ROUTES = {
+    "mail": {"email": "guard@example.com"},
+    "hook": {"webhook": "https://example.com/events", "secret": "/cv2kinesis/hook"},
+    "far": {"bus": "arn:aws:events:eu-central-1:210987654321:event-bus/theirs"},
+    "near": {"queue": f"arn:aws:sqs:eu-central-1:{ACCOUNT}:theirs"},
+}
 REPLICA = {"versioning": True, "replica_region": "eu-south-2"}
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html, without white space
 MAX_ROLE_POLICY, MAX_MANAGED_POLICY = 10_240, 6_144
@@ -100,6 +106,10 @@ ARNS = {
     "aws_sns_topic": "arn:aws:sns:{region}:{account}:{name}",
     "aws_budgets_budget": "arn:aws:budgets::{account}:budget/{name}",
     "aws_cloudwatch_event_rule": "arn:aws:events:{region}:{account}:rule/{name}",
+    "aws_cloudwatch_event_bus": "arn:aws:events:{region}:{account}:event-bus/{name}",
+    "aws_cloudwatch_event_archive": "arn:aws:events:{region}:{account}:archive/{name}",
+    "aws_cloudwatch_event_connection": "arn:aws:events:{region}:{account}:connection/{name}/0a1b",
+    "aws_cloudwatch_event_api_destination": "arn:aws:events:{region}:{account}:api-destination/{name}/0a1b",
     "aws_cloudwatch_metric_alarm": "arn:aws:cloudwatch:{region}:{account}:alarm:{alarm_name}",
     "aws_cloudwatch_dashboard": "arn:aws:cloudwatch::{account}:dashboard/{dashboard_name}",
     "aws_ecs_cluster": "arn:aws:ecs:{region}:{account}:cluster/{name}",
@@ -115,7 +125,10 @@ UNNAMED = {
 
 @pytest.mark.parametrize("suffix", ["", "-gh"])
 def test_every_name_is_within_reach_of_the_roles(synth: Synth, tmp_path: Path, suffix: str) -> None:
-    values = GITHUB | {"suffix": suffix, "stream": {"shards": 4}, "storage": REPLICA, "alarms": {"budget": 100}}
+    values = GITHUB | {
+        "suffix": suffix, "stream": {"shards": 4}, "storage": REPLICA, "alarms": {"budget": 100},
+        "events": {"rules": ROUTES},
+    }  # fmt: skip
     resources = synth(values, account=ACCOUNT)["resource"]
     github = json.loads((tmp_path / "cdktf.out/stacks/github/cdk.tf.json").read_text())
     region = Config.of(values).region
@@ -126,6 +139,8 @@ def test_every_name_is_within_reach_of_the_roles(synth: Synth, tmp_path: Path, s
             if kind == "aws_ecs_service":
                 cluster = f"VideoPipelineStack-Cluster{suffix}"
                 arn = f"arn:aws:ecs:{region}:{ACCOUNT}:service/{cluster}/{resource['name']}"
+            elif "event_bus_name" in resource and "event_pattern" in resource:
+                arn = f"arn:aws:events:{region}:{ACCOUNT}:rule/cv2kinesis-events{suffix}/{resource['name']}"
             elif kind in ARNS:
                 arn = ARNS[kind].format(region=region, account=ACCOUNT, **resource).replace(account, ACCOUNT)
             else:
@@ -155,11 +170,13 @@ def test_one_environments_role_reaches_nothing_of_another(synth: Synth, tmp_path
         for pattern in statement["resources"]
         if pattern != "*" and statement.get("effect") != "Deny"
     }
-    resources = synth(GITHUB | {"suffix": "-prod"}, account=ACCOUNT)["resource"]
+    resources = synth(GITHUB | {"suffix": "-prod", "events": {"rules": ROUTES}}, account=ACCOUNT)["resource"]
     account = "${data.aws_caller_identity.caller.account_id}"
     for kind, pattern in ARNS.items():
         for resource in resources.get(kind, {}).values():
             arn = pattern.format(region="eu-central-1", account=ACCOUNT, **resource).replace(account, ACCOUNT)
+            if "event_bus_name" in resource:
+                arn = arn.replace("rule/", "rule/cv2kinesis-events-prod/")
             assert not any(fnmatchcase(arn, reached) for reached in reach), arn
 
 
@@ -211,9 +228,9 @@ def test_the_pipelines_roles_stay_within_the_boundary(synth: Synth) -> None:
 
 
 def test_the_boundary_leaves_the_pipelines_roles_what_they_need(synth: Synth, stack: dict[str, Any]) -> None:
-    pipeline = synth(GITHUB | {"service": {"retrieval_mode": "FANOUT"}}, account=ACCOUNT)
+    pipeline = synth(GITHUB | {"service": {"retrieval_mode": "FANOUT"}, "events": {"rules": ROUTES}}, account=ACCOUNT)
     within = [action for s in statements(stack, "boundary-permissions").values() for action in s["actions"]]
-    for role in ("task", "execution"):
+    for role in ("task", "execution", "routes"):
         needed = [action for s in statements(pipeline, f"{role}-permissions").values() for action in s["actions"]]
         assert [action for action in needed if not any(fnmatch(action, allowed) for allowed in within)] == []
 
@@ -226,6 +243,7 @@ def test_iam_takes_the_policies(synth: Synth, terraform: Callable[[str], Terrafo
         "stream": {"name": "s" * 111},
         "storage": REPLICA | {"queue": "q" * 52, "bucket": "b" * 8 + "-{account}-{region}"},
         "encryption": {"key": "own"},
+        "events": {"rules": {f"{kind}{'x' * 22}-{n}": route for n in range(4) for kind, route in ROUTES.items()}},
     }
     synth()  # skips without node
     from stacks.app import synthesise

@@ -44,7 +44,8 @@ def encrypted_with(stack: dict[str, Any]) -> dict[str, str | None]:
     }
     for kind, attribute in attributes.items():
         found |= {f"{kind}.{id_}": attribute(resource) for id_, resource in made[kind].items()}
-    return found
+    # What EventBridge puts aside by itself has no key of one's own: `stacks/bus.py`.
+    return {address: key for address, key in found.items() if ".event-dead-letters-" not in address}
 
 
 def test_the_services_own_keys_are_the_default(synth: Synth) -> None:
@@ -70,7 +71,7 @@ def test_one_key_encrypts_all_that_holds_data(synth: Synth, encryption: dict[str
     found = encrypted_with(stack)
     assert found.pop("aws_s3_bucket_server_side_encryption_configuration.replica-encryption") == copy
     assert set(found.values()) == {data}
-    assert len(found) == 1 + 3 + 3 + 2 + 1 + 1
+    assert len(found) == 1 + 5 + 3 + 2 + 1 + 1
     resources = stack["resource"]
     # SQS takes one kind of encryption, and S3 asks KMS for each object unless the bucket has a key.
     assert all("sqs_managed_sse_enabled" not in queue for queue in resources["aws_sqs_queue"].values())

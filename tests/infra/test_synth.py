@@ -80,7 +80,7 @@ def test_the_network_lets_health_in_and_nothing_else(synth: Synth) -> None:
     [
         ("nat", 1, {"kinesis-streams"}, 1),
         ("nat-per-zone", 2, {"kinesis-streams"}, 2),
-        ("endpoints", 0, {"kinesis-streams", "sqs", "logs", "ssm", "ecr-api", "ecr-dkr"}, 2),
+        ("endpoints", 0, {"kinesis-streams", "sqs", "logs", "ssm", "ecr-api", "ecr-dkr", "events"}, 2),
     ],
 )
 def test_the_ways_out(synth: Synth, egress: str, gateways: int, interfaces: set[str], zones: int) -> None:
@@ -275,10 +275,15 @@ def test_roles_have_no_wildcard_but_where_aws_knows_no_resource(synth: Synth) ->
     assert not any(
         "*" in action for statement in statements(stack, "task-permissions").values() for action in statement["actions"]
     )
-    for statement, action in (("StoreFrames", "s3:PutObject"), ("LookForFrames", "s3:GetObjectTagging")):
+    stored, looked_for = ["/frames/*", "/quarantine/*", "/events/*"], ["/frames/*", "/quarantine/*"]
+    for statement, action, places in (
+        ("StoreFrames", "s3:PutObject", stored),
+        ("SayHowLong", "s3:PutObjectTagging", stored),
+        ("LookForFrames", "s3:GetObjectTagging", looked_for),
+    ):
         frames = statements(stack, "task-permissions")[statement]
         assert frames["actions"] == [action]
-        assert [resource.rpartition("}")[2] for resource in frames["resources"]] == ["/frames/*", "/quarantine/*"]
+        assert [resource.rpartition("}")[2] for resource in frames["resources"]] == places
 
 
 def test_precision_and_fan_out_are_the_environments_choice(synth: Synth) -> None:
@@ -365,6 +370,7 @@ def test_the_alarms_tell_a_topic(synth: Synth) -> None:
     assert names == {
         "lag", "dead-letters", "quarantine", "write-throttled", "read-throttled", "unhealthy", "frames-stopped",
         "crash-loop", "unowned", "waiting", "results-age", "tasks-missing", "metrics-missing", "lines-dropped",
+        "events-age", "events-dead-letters",
     }  # fmt: skip
     assert all(alarm["alarm_actions"] == ["${aws_sns_topic.alarms.arn}"] for alarm in alarms.values())
     assert all(alarm["treat_missing_data"] == "notBreaching" for alarm in alarms.values())
@@ -373,7 +379,9 @@ def test_the_alarms_tell_a_topic(synth: Synth) -> None:
     assert alarms["alarm-lag"]["dimensions"] == {"StreamName": "cv2kinesis", "Application": "cv2kinesis"}
     unowned = alarms["alarm-unowned"]
     assert (unowned["metric_name"], unowned["statistic"], unowned["threshold"]) == ("UnownedSeconds", "Maximum", 60)
-    assert alarms["alarm-results-age"]["threshold"] == 7 * 24 * 3600  # half of the retention
+    for name in ("results", "events"):
+        assert alarms[f"alarm-{name}-age"]["threshold"] == 7 * 24 * 3600  # half of the retention
+        assert alarms[f"alarm-{name}-age"]["dimensions"] == {"QueueName": f"${{aws_sqs_queue.{name}.name}}"}
     missing = {query["id"]: query for query in alarms["alarm-tasks-missing"]["metric_query"]}
     assert missing["result"]["expression"] == "wanted - FILL(tasks, 0)"
     assert missing["wanted"]["metric"]["metric_name"] == "DesiredTaskCount"
@@ -485,7 +493,8 @@ def test_what_holds_data_is_destroyed_by_no_plan(synth: Synth) -> None:
     }
     assert kept == {
         "aws_kinesis_stream.stream", "aws_s3_bucket.frames", "aws_sqs_queue.results", "aws_sqs_queue.dead-letters",
-        "aws_sqs_queue.quarantine", "aws_dynamodb_table.leases", "aws_ecr_repository.repository",
+        "aws_sqs_queue.quarantine", "aws_sqs_queue.events", "aws_sqs_queue.events-dead-letters",
+        "aws_dynamodb_table.leases", "aws_ecr_repository.repository",
     }  # fmt: skip
     assert stack["aws_dynamodb_table"]["leases"]["deletion_protection_enabled"] is True
     assert stack["aws_ecr_repository"]["repository"]["force_delete"] is False
