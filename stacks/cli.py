@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -31,6 +32,7 @@ from stacks.outputs import POLICY
 from stacks.terraform import Terraform
 
 ROOT = Path(__file__).parent.parent
+OUT = ROOT / "cdktf.out"
 FAILED = 1
 WRONG_USAGE = 2
 INTERRUPTED = 130
@@ -58,6 +60,10 @@ def main() -> int:
     parser.add_argument("--base", default=os.environ.get("BASE", ""), help="image, deploy: the image to build on")
     parser.add_argument("--no-image", action="store_true", help="deploy: only the infrastructure")
     parser.add_argument("--frames", type=int, default=20, help="smoke: how many (default: 20)")
+    parser.add_argument(
+        "--rest", type=int, default=verify.REST_SECONDS,
+        help=f"verify-account: how many seconds it sleeps before frames wake it (default: {verify.REST_SECONDS})",
+    )  # fmt: skip
     parser.add_argument("--since", type=int, default=15, help="logs: from so many minutes ago (default: 15)")
     parser.add_argument("--from", dest="start", default="", help="replay: from this time, as 2026-01-01T00:00:00Z")
     parser.add_argument("--model", type=Path, help="replay: an exported model, such as models/yolov8m.onnx")
@@ -156,12 +162,13 @@ class Operator:
 
     def verify_account(self) -> int:
         """Deploys a throw-away environment, uses it, takes it down, and prints a report in Markdown."""
+        self._check_bucket()
         environment, config = verify.throw_away(self._config)
         if not self._args.auto_approve:
-            _ask(f"{environment} will be made in account {self._account}, {config.region}, used for half an hour and "
+            _ask(f"{environment} will be made in account {self._account}, {config.region}, used for an hour and "
                  "destroyed, for about a dollar. Go on?")  # fmt: skip
         args = argparse.Namespace(**vars(self._args) | {"environment": environment, "auto_approve": True, "plan": ""})
-        report = verify.Report(self._account, config.region)
+        report = verify.Report(self._account, config.region, environment)
         try:
             Operator(config, args)._verify(report)
         except DeployError:
@@ -174,19 +181,38 @@ class Operator:
         return 0 if report.passed else FAILED
 
     def _verify(self, report: verify.Report) -> None:
-        ecs = self._client("ecs")
         try:
             with report.step("deploy, until a task is healthy") as step:
                 _expect(self.deploy())
                 step.seen = f"image {image.tag(self._config)}"
             self._smoke_in(report, "frames through the task that was started")
             with report.step("sleep, as nothing comes"):
-                verify.sleep(ecs, self._config)
+                verify.sleep(self._client("ecs"), self._config)
+                time.sleep(self._args.rest)
             self._smoke_in(report, "frames that wake it")
         finally:
-            with report.step("destroy"):
+            self._take_down(report)
+
+    def _take_down(self, report: verify.Report) -> None:
+        """Destroys a throw-away environment, as far as it is there, and its state; no file describes it later."""
+        try:
+            with report.step("stop tasks, delete frames and images"):
                 verify.empty(self._client, self._config, self._account)
-                _expect(self.destroy())
+        finally:
+            with report.step("destroy"):
+                folder = OUT / "stacks" / self._args.environment
+                if status := self.destroy():
+                    raise DeployError(
+                        f"failed with status {status}; `terraform -chdir={folder} destroy` tries it again"
+                    )
+                self._forget()
+                shutil.rmtree(folder)
+
+    def _forget(self) -> None:
+        """Deletes an environment's state, which nothing is in any more."""
+        from stacks.state import state_key
+
+        self._client("s3").delete_object(Bucket=self._state_bucket(), Key=state_key(self._args.environment))
 
     def _smoke_in(self, report: verify.Report, name: str) -> None:
         with report.step(name) as step:
@@ -394,10 +420,8 @@ class Operator:
         return Names(self._config).bucket(self._account)
 
     def _terraform(self, *, protected: bool = True) -> Terraform:
-        folder, bucket = self._synthesise(protected=protected), self._state_bucket()
-        if not self._bucket_exists(bucket):
-            where = f"account {self._account}, {self._config.region}"
-            raise DeployError(f"no bucket for the state in {where}: run `make bootstrap` once")
+        folder = self._synthesise(protected=protected)
+        self._check_bucket()
         terraform = Terraform(folder)
         terraform.init()
         return terraform
@@ -415,7 +439,7 @@ class Operator:
         # Imported late, because the import starts Node.
         from stacks.app import synthesise
 
-        return synthesise(self._config, self._args.environment, account, ROOT / "cdktf.out", protected=protected)
+        return synthesise(self._config, self._args.environment, account, OUT, protected=protected)
 
     def _state_bucket(self) -> str:
         from stacks.state import state_bucket_name
@@ -430,6 +454,11 @@ class Operator:
             raise DeployError(
                 f"no valid AWS credentials ({type(error).__name__}): `aws configure`, or set AWS_PROFILE"
             ) from None
+
+    def _check_bucket(self) -> None:
+        if not self._bucket_exists(self._state_bucket()):
+            where = f"account {self._account}, {self._config.region}"
+            raise DeployError(f"no bucket for the state in {where}: run `make bootstrap` once")
 
     def _bucket_exists(self, bucket: str) -> bool:
         try:

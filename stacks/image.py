@@ -111,13 +111,13 @@ def _works(name: str) -> bool:
 
 
 def build(config: Config, name: str, base: str = "") -> None:
-    """Builds the image; brings the model into models/ first.
+    """Builds the image, once there is what builds it, and the model in models/.
 
     Raises:
         DeployError: If either fails.
     """
-    bring_model(config)
     command = build_command(engine(), name, model(config), PLATFORMS[config.service.architecture], base)
+    bring_model(config)
     _run([*command, str(ROOT)], "building the image")
 
 

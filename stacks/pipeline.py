@@ -25,7 +25,7 @@ from stacks.protection import protect
 from stacks.registry import Registry
 from stacks.replication import replicate
 from stacks.service import Service
-from stacks.state import keep_state
+from stacks.state import keep_state, state_key
 from stacks.storage import Storage
 from stacks.stream import Stream
 from stacks.topic import AlarmTopic
@@ -46,7 +46,7 @@ class PipelineStack(TerraformStack):
         own = {"project": "cv2kinesis", "environment": id_, PIPELINE_TAG: Names(config).own()}
         tags = AwsProviderDefaultTags(tags={**own, **config.tags})
         aws_provider(self, config, default_tags=[tags])
-        keep_state(self, config, f"{id_}/terraform.tfstate", account)
+        keep_state(self, config, state_key(id_), account)
         caller = DataAwsCallerIdentity(self, "caller")
         keys = Keys(self, config, caller.account_id)
         stream, network = Stream(self, config, keys.arn), Network(self, config)

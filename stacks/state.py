@@ -26,6 +26,11 @@ def state_bucket_name(account: str, region: str) -> str:
     return f"cv2kinesis-terraform-state-{account}-{region}"
 
 
+def state_key(environment: str) -> str:
+    """Where an environment's state lies in the bucket."""
+    return f"{environment}/terraform.tfstate"
+
+
 def keep_state(stack: TerraformStack, config: Config, key: str, account: str | None) -> None:
     """Makes a stack keep its state in the bucket, encrypted and locked; without an account, in its own folder."""
     if not account:

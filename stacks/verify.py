@@ -24,6 +24,8 @@ from stacks.names import Names
 
 # `sleep` looks at a quarter of an hour, minute by minute, and its metrics come late.
 SLEEP_SECONDS: Final = 30 * 60
+# The alarm `knock` looks two minutes back for tasks, and ECS's metrics of them come up to two minutes late.
+REST_SECONDS: Final = 5 * 60
 POLL_SECONDS: Final = 10
 DELETED_AT_ONCE: Final = 1000
 
@@ -44,6 +46,7 @@ class Report:
 
     account: str
     region: str
+    environment: str
     steps: list[Step] = field(default_factory=list)
 
     @property
@@ -82,9 +85,10 @@ class Report:
             f"| {step.name} | {'passed' if step.passed else '**failed**'} | {step.seconds:.0f} s | {step.seen} |"
             for step in self.steps
         )
+        outcome = "passed" if self.passed else "failed"
         return (
             f"# cv2kinesis in account {self.account}, {self.region}\n\n"
-            f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {'passed' if self.passed else 'failed'}\n\n"
+            f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, as {self.environment}: {outcome}\n\n"
             f"| step | outcome | took | seen |\n| --- | --- | --- | --- |\n{rows}\n"
         )
 
@@ -105,10 +109,14 @@ def sleep(ecs: Any, config: Config, seconds: float = SLEEP_SECONDS) -> None:
     Raises:
         DeployError: If it takes longer.
     """
-    deadline = time.monotonic() + seconds
+    deadline, before = time.monotonic() + seconds, ""
     while (service := operate.describe_service(ecs, config))["desiredCount"] or service["runningCount"]:
+        state = f"{service['desiredCount']} tasks wanted, {service['runningCount']} running"
         if time.monotonic() > deadline:
-            raise DeployError(f"still {service['desiredCount']} tasks after {seconds:.0f} s without a frame")
+            raise DeployError(f"{state} after {seconds:.0f} s without a frame")
+        if state != before:
+            print(f"  {state}", flush=True)
+            before = state
         time.sleep(POLL_SECONDS)
 
 
@@ -140,7 +148,13 @@ def _frames(client: Callable[[str], Any], config: Config, account: str) -> None:
 
 
 def _images(client: Callable[[str], Any], config: Config, _: str) -> None:
+    """Tagged ones first: an image stays as long as a list of images refers to it.
+
+    https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageFailure.html
+    """
     ecr, repository = client("ecr"), Names(config).stream
-    for page in ecr.get_paginator("list_images").paginate(repositoryName=repository):
-        if page["imageIds"]:
-            ecr.batch_delete_image(repositoryName=repository, imageIds=page["imageIds"])
+    for status in ("TAGGED", "UNTAGGED"):
+        pages = ecr.get_paginator("list_images").paginate(repositoryName=repository, filter={"tagStatus": status})
+        for page in pages:
+            if page["imageIds"]:
+                ecr.batch_delete_image(repositoryName=repository, imageIds=page["imageIds"])

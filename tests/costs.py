@@ -14,6 +14,7 @@ SECONDS: Final = {
     "system/test_demo.py": 100,
     "infra/test_apply.py": 450,
     "infra/test_leaving.py": 250,
+    "infra/test_verify.py": 200,
     "infra/test_keys.py": 270,
     "infra/test_access.py": 100,
     "infra/test_scaling.py": 40,

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from local.processes import ROOT, Aws
+from local.processes import ROOT, Aws, Program
 from local.resources import aws_environment
 from stacks.config import Config
 
@@ -161,6 +161,12 @@ class Checkout:
             [sys.executable, "-m", "stacks.cli", *arguments],
             cwd=self.folder, env=self.env | (env or {}), capture_output=True, text=True, check=False,
         )  # fmt: skip
+
+    def start(self, *arguments: str) -> Program:
+        """An operator's command that goes on; its errors go to `errors.log`."""
+        command = [sys.executable, "-m", "stacks.cli", *arguments]
+        log = self.folder / "errors.log"
+        return Program(arguments[0], command, env=self.env | {"PYTHONUNBUFFERED": "1"}, cwd=self.folder, log=log)
 
     def succeed(self, *arguments: str, env: dict[str, str] | None = None) -> str:
         """A command that must succeed; gives what it prints."""
