@@ -24,6 +24,7 @@ from contract.message import QuarantineMessage, ResultMessage
 from contract.source_settings import DEFAULT, SourceSettings
 from kcl_worker.budget import Budget
 from kcl_worker.errors import ServiceError, SettingsError
+from kcl_worker.held import HeldMemory
 from kcl_worker.kcl import wire
 from kcl_worker.kcl.gateway import Gateway
 from kcl_worker.kcl.shard_order import Turns
@@ -34,6 +35,7 @@ from kcl_worker.pipeline import LeasedShard, Pipeline
 from kcl_worker.record import Outcome, Place, Record, Turn
 from kcl_worker.settings import Settings
 from kcl_worker.storing.caller import Caller
+from kcl_worker.storing.event_sink import EventSink
 from kcl_worker.storing.sinks import FrameStore, MessageQueue, StateStore
 from kcl_worker.vision.compute import SPARE_THREADS, Compute
 from kcl_worker.vision.detections import Detections, Image
@@ -86,6 +88,8 @@ async def running(
     settings_of: Callable[[str], SourceSettings] = lambda source: DEFAULT,
     memory: Budget | None = None,
     detector: Oracle | None = None,
+    states: StateStore | None = None,
+    held: HeldMemory | None = None,
     **changes: Any,
 ) -> AsyncIterator[tuple[LeasedShard, Oracle, Metrics]]:
     """A pipeline with everything that has to run for it."""
@@ -94,6 +98,7 @@ async def running(
     sqs = sqs or resources.client("sqs")
     results = MessageQueue(sqs, settings.sqs_queue_url, caller)
     quarantined = MessageQueue(sqs, settings.quarantine_queue_url, caller)
+    events = MessageQueue(sqs, resources.events_url, caller)
     frames = FrameStore(resources.client("s3"), settings.s3_bucket_name, caller)
     pipeline = Pipeline(
         settings,
@@ -103,9 +108,12 @@ async def running(
         quarantined,
         metrics,
         settings_of,
-        memory=memory,
+        states,
+        memory,
+        events=EventSink(frames, events, None),
+        held=held,
     )
-    services = [asyncio.create_task(work) for work in (results.run(), quarantined.run())]
+    services = [asyncio.create_task(queue.run()) for queue in (results, quarantined, events)]
     try:
         yield pipeline.begin(SHARD), oracle, metrics
     finally:
