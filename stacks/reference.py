@@ -8,12 +8,14 @@ from typing import Final
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from contract.event_rules import Appear, Count, Cross, Dwell, Leave, Silent
 from contract.shapes import Line, Zone
-from contract.source_settings import SourceSettings
+from contract.source_settings import Privacy, SourceSettings
 from kcl_worker.settings import Settings
 from stacks.config import Config
 from stacks.event_routes import EventRoute, EventsConfig
 
+RULES: Final[tuple[type[BaseModel], ...]] = (Appear, Leave, Dwell, Cross, Count, Silent)
 PAGE: Final = Path(__file__).parent.parent / "docs" / "configuration.md"
 BEGIN: Final = "<!-- reference: written by `make reference`, checked by a test -->\n"
 END: Final = "<!-- /reference -->\n"
@@ -30,7 +32,8 @@ SOURCE: Final = """
 $ cat door.json
 {"confidence_threshold": 0.4, "classes": ["person"], "tracking": true,
  "zones": [{"name": "step", "polygon": [[0.1, 0.5], [0.4, 0.5], [0.4, 1], [0.1, 1]]}],
- "lines": [{"name": "gate", "start": [0, 0.6], "end": [1, 0.6]}]}
+ "lines": [{"name": "gate", "start": [0, 0.6], "end": [1, 0.6]}],
+ "events": [{"name": "visitor", "kind": "appear", "zone": "step"}], "store": "events"}
 $ make configure ENVIRONMENT=prod SOURCE=door SETTINGS=door.json
 $ make sources ENVIRONMENT=prod
 ```
@@ -39,6 +42,18 @@ Places are fractions of the picture, x from the left and y from the top. Without
 ([schema](../contract/source-settings.schema.json)) into the parameter `SOURCES_PATH/SOURCE`. A value that cannot be
 used is logged, and the last good one stays. The messages show their results:
 [messages](messages.md#tracks-zones-and-lines).
+"""
+EVENTS: Final = """
+### Events
+
+```json
+{"zones": [{"name": "step", "polygon": [[0.1, 0.5], [0.4, 0.5], [0.4, 1], [0.1, 1]]}],
+ "events": [{"name": "visitor", "kind": "appear", "classes": ["person"], "zone": "step"},
+            {"name": "offline", "kind": "silent", "seconds": 60}],
+ "store": "events", "announce": "events"}
+```
+
+Each rule has a `name` and a `kind`; a `zone` or `line` is one of the source's. What comes of them: [messages](messages.md#events).
 """
 SOURCES: Final = """
 The [settings of a source](#a-source), for all sources that say nothing else: `store = "events"`, `[[sources.zones]]`, …
@@ -67,6 +82,9 @@ def page(text: str) -> str:
         table("setting", SourceSettings.model_fields),
         f"\nA zone:\n{table('setting', Zone.model_fields)}",
         f"\nA line:\n{table('setting', Line.model_fields)}",
+        f"\nPrivacy:\n{table('setting', Privacy.model_fields)}",
+        EVENTS,
+        _rules(),
         WORKER,
         table("variable", {name.upper(): field for name, field in Settings.model_fields.items()}),
     ]
@@ -79,6 +97,22 @@ def _section_text(name: str) -> str:
         return SOURCES
     text = table("key", _fields(field))
     return text + RULE + table("key", EventRoute.model_fields) if field.annotation is EventsConfig else text
+
+
+def _rules() -> str:
+    """What the kinds of events are, and their settings, each once for all kinds that have it alike."""
+    kinds: dict[tuple[str, str, str | None], list[str]] = {}
+    for rule in RULES:
+        for name, field in rule.model_fields.items():
+            if name not in ("kind", "name"):
+                kinds.setdefault((name, _default(field), field.description), []).append(f"`{rule.__name__.lower()}`")
+    lines = ["", "| kind | |", "| --- | --- |", *(f"| `{rule.__name__.lower()}` | {rule.__doc__} |" for rule in RULES)]
+    lines += ["", "| setting | of | default | |", "| --- | --- | --- | --- |"]
+    lines += [
+        f"| `{name}` | {', '.join(of) if len(of) < len(RULES) else 'all'} | {default} | {description} |"
+        for (name, default, description), of in kinds.items()
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def table(kind: str, fields: dict[str, FieldInfo]) -> str:

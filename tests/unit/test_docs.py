@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from contract.message import ResultMessage
+from contract.event import EventMessage
+from contract.message import ResultMessage, TallyMessage
 from local.processes import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "models" / "README.md"])
@@ -49,3 +50,7 @@ def test_examples_of_messages_are_messages() -> None:
     assert shortened == shortened.shortened(str(shortened.key))
     message = ResultMessage.model_validate(result | additions)
     assert json.loads(message.to_json()) == result | additions
+    blocks = [json.loads(block) for block in re.findall(r"```json\n(.+?)```", text, re.S)]
+    for kind, model in (("event", EventMessage), ("tally", TallyMessage)):
+        [example] = [block for block in blocks if block.get("kind") == kind]
+        assert json.loads(model.model_validate(example).to_json()) == example
