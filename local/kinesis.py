@@ -9,6 +9,7 @@
 | `OpenShardCount` is the number at creation                | follows splits and merges                 |
 | a request of PutRecords may have 5 MiB                    | 10 MiB                                    |
 | tags of CreateStream are ignored                          | the stream has them                       |
+| ListShards knows no `ShardFilter`                         | those open at a time, or from then on     |
 | GetRecords scans the shard from its start, has no byte cap| at most 10 MiB a call                     |
 
 `correct()` applies them to moto, once per process.
@@ -17,6 +18,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 from bisect import bisect_right
 from operator import attrgetter
@@ -50,6 +52,7 @@ class Shard(models.Shard):
         self._keys: list[int] = []
         self._list: list[models.Record] = []
         self._first = next(_sequence_numbers)
+        self._opened, self._closed = unix_time(), math.inf
 
     def get_records(self, last_sequence_id: str, limit: int | None) -> tuple[list[models.Record], int, int]:
         start = bisect_right(self._keys, int(last_sequence_id))
@@ -83,6 +86,13 @@ class Shard(models.Shard):
         earlier = [r.sequence_number for r in self._list if r.created_at < at_timestamp]
         return earlier[-1] if earlier else 0
 
+    def close(self) -> None:
+        self.is_open, self._closed = False, unix_time()
+
+    def was_open(self, since: float, until: float) -> bool:
+        """Whether it was open at any moment of a time, in seconds."""
+        return self._opened <= until and self._closed > since
+
     def holds(self, hash_key: int) -> bool:
         return self.is_open and self.starting_hash <= hash_key <= self.ending_hash
 
@@ -96,7 +106,7 @@ def _split_shard(self: models.Stream, shard_to_split: str, new_starting_hash_key
     if not shard.is_open or not shard.starting_hash < boundary < shard.ending_hash:
         raise InvalidArgumentError(f"NewStartingHashKey {boundary} cannot split {shard.shard_id}")
     with _lock:
-        shard.is_open = False
+        shard.close()  # type: ignore[attr-defined]
         for first, last in ((shard.starting_hash, boundary - 1), (boundary, shard.ending_hash)):
             child = Shard(_next_id(self), first, last, parent=shard.shard_id)
             self.shards[child.shard_id] = child
@@ -108,7 +118,8 @@ def _merge_shards(self: models.Stream, shard_to_merge: str, adjacent_shard_to_me
     if not (low.is_open and high.is_open) or low.ending_hash + 1 != high.starting_hash:
         raise InvalidArgumentError(adjacent_shard_to_merge)
     with _lock:
-        low.is_open = high.is_open = False
+        for shard in (low, high):
+            shard.close()  # type: ignore[attr-defined]
         child = Shard(
             _next_id(self),
             low.starting_hash,
@@ -176,6 +187,32 @@ def _get_records(self: responses.KinesisResponse) -> ActionResult:
     return ActionResult(result)
 
 
+def _list_shards(self: responses.KinesisResponse) -> ActionResult:
+    """Filters by what was open, as https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ShardFilter.html has it.
+
+    The first page bears the filter; its token stands for it, and for all of them here one page is enough.
+    """
+    wanted = self._get_param("ShardFilter")
+    if not wanted:
+        return _stock_list_shards(self)
+    kind = wanted["Type"]
+    stream = self.kinesis_backend.describe_stream(self._get_param("StreamARN"), self._get_param("StreamName"))
+    shards = sorted(stream.shards.values(), key=attrgetter("shard_id"))
+    if kind == "AFTER_SHARD_ID":
+        chosen = [shard for shard in shards if shard.shard_id > wanted["ShardId"]]
+    else:
+        # Nothing is trimmed here, so at the horizon all of the first shards have just been opened.
+        horizon = max(shard._opened for shard in shards if not shard.parent)  # type: ignore[attr-defined]
+        since = {"AT_LATEST": unix_time(), "AT_TRIM_HORIZON": horizon, "FROM_TRIM_HORIZON": horizon}.get(kind)
+        since = max(float(wanted["Timestamp"]), horizon) if since is None else since
+        until = math.inf if kind.startswith("FROM_") else since
+        chosen = [shard for shard in shards if shard.was_open(since, until)]  # type: ignore[attr-defined]
+    return ActionResult({"Shards": [shard.to_json() for shard in chosen]})
+
+
+_stock_list_shards = responses.KinesisResponse.list_shards
+
+
 def _children(stream: models.Stream, parent: models.Shard) -> list[models.Shard]:
     return [s for s in stream.shards.values() if parent.shard_id in (s.parent, s.adjacent_parent)]
 
@@ -217,3 +254,4 @@ def correct() -> None:
     models.KinesisBackend.put_records = _put_records  # type: ignore[method-assign]
     responses.KinesisResponse.create_stream = _create_stream  # type: ignore[method-assign]
     responses.KinesisResponse.get_records = _get_records  # type: ignore[method-assign]
+    responses.KinesisResponse.list_shards = _list_shards  # type: ignore[method-assign]

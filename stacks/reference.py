@@ -53,7 +53,8 @@ EVENTS: Final = """
  "store": "events", "announce": "events"}
 ```
 
-Each rule has a `name` and a `kind`; a `zone` or `line` is one of the source's. What comes of them: [messages](messages.md#events).
+Each rule has a `name` and a `kind`; a `zone` or `line` is one of the source's. What comes of them:
+[messages](messages.md#events).
 """
 SOURCES: Final = """
 The [settings of a source](#a-source), for all sources that say nothing else: `store = "events"`, `[[sources.zones]]`, …

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -101,3 +102,19 @@ def test_a_stream_has_the_tags_that_it_was_made_with(resources: Resources) -> No
     kinesis, name = resources.client("kinesis"), f"{resources.stream}-tagged"
     kinesis.create_stream(StreamName=name, ShardCount=1, Tags={"owner": "video"})
     assert kinesis.list_tags_for_stream(StreamName=name)["Tags"] == [{"Key": "owner", "Value": "video"}]
+
+
+def test_shards_are_listed_by_when_they_were_open(resources: Resources) -> None:
+    kinesis = resources.client("kinesis")
+    kinesis.split_shard(StreamName=resources.stream, ShardToSplit=FIRST, NewStartingHashKey=str(HALF))
+
+    def names(kind: str, **more: Any) -> list[str]:
+        shards = kinesis.list_shards(StreamName=resources.stream, ShardFilter={"Type": kind} | more)["Shards"]
+        return [shard["ShardId"][-1] for shard in shards]
+
+    now = datetime.now(UTC)
+    assert names("AT_TRIM_HORIZON") == ["0"]
+    assert names("AT_LATEST") == names("AT_TIMESTAMP", Timestamp=now) == names("FROM_TIMESTAMP", Timestamp=now)
+    assert names("AT_LATEST") == names("AFTER_SHARD_ID", ShardId=FIRST) == ["1", "2"]
+    assert names("FROM_TRIM_HORIZON") == ["0", "1", "2"]
+    assert names("AT_TIMESTAMP", Timestamp=now - timedelta(days=1)) == ["0"]  # the horizon
