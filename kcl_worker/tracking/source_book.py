@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
-from cloud.errors import ERRORS, code_of
 from contract.source_settings import DEFAULT, SourceSettings
+from kcl_worker.errors import ServiceError
 from kcl_worker.storing.caller import Caller
 from kcl_worker.tracking.tracker import load_library
 
 logger = logging.getLogger(__name__)
+
+# The most that GetParametersByPath gives at once.
+PAGE: Final = 10
 
 
 class SourceBook:
@@ -44,25 +48,35 @@ class SourceBook:
         Raises:
             ServiceError: If reading them is forbidden.
         """
-        await self._take(await self._call(f"ssm read {self._path}", self._read))
+        await self._take(await self._read())
 
     async def run(self, seconds: float) -> None:
         """Reads the settings again at this interval until cancelled."""
         while True:
             await asyncio.sleep(seconds)
             try:
-                await self._take(await asyncio.to_thread(self._read))
-            except ERRORS as error:
-                logger.warning("ssm read %s failed: %s; settings stay as they are", self._path, code_of(error))
+                await self._take(await self._read())
+            except ServiceError as error:
+                logger.warning("%s; settings stay as they are", error)
 
-    def _read(self) -> dict[str, str]:
-        """The parameters' values by source."""
-        pages = self._ssm.get_paginator("get_parameters_by_path").paginate(Path=self._path)
-        return {
-            str(parameter["Name"]).removeprefix(f"{self._path}/"): str(parameter["Value"])
-            for page in pages
-            for parameter in page["Parameters"]
-        }
+    async def _read(self) -> dict[str, str]:
+        """The parameters' values by source.
+
+        Parameter Store gives ten a call, and an account may make 40 calls a second, shared by all of its workers: each
+        page is asked for until it comes, and none a second time.
+        """
+        texts: dict[str, str] = {}
+        token: dict[str, str] = {}
+        while True:
+            page = await self._call(f"ssm read {self._path}", partial(self._page, token))
+            for parameter in page["Parameters"]:
+                texts[str(parameter["Name"]).removeprefix(f"{self._path}/")] = str(parameter["Value"])
+            if not page.get("NextToken"):
+                return texts
+            token = {"NextToken": page["NextToken"]}
+
+    def _page(self, token: dict[str, str]) -> Any:
+        return self._ssm.get_parameters_by_path(Path=self._path, MaxResults=PAGE, **token)
 
     async def _take(self, texts: dict[str, str]) -> None:
         for source in self._settings.keys() - texts.keys():

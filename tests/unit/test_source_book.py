@@ -7,10 +7,12 @@ import json
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
-from contract.source_settings import DEFAULT
+from contract.source_settings import DEFAULT, SourceSettings
 from kcl_worker.errors import ServiceError
 from kcl_worker.storing.caller import Caller
 from kcl_worker.tracking.source_book import SourceBook
@@ -84,16 +86,51 @@ async def test_tracking_without_its_extra_is_refused_when_it_is_read(
 
 async def test_settings_that_are_closed_to_the_worker_end_it(resources: Resources) -> None:
     class Closed:
-        def get_paginator(self, _: str) -> Closed:
-            return self
-
-        def paginate(self, **_: str) -> list[dict[str, object]]:
-            from botocore.exceptions import ClientError
-
+        def get_parameters_by_path(self, **_: object) -> None:
             raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "GetParametersByPath")
 
     with pytest.raises(ServiceError, match="ssm read /x: AccessDeniedException"):
         await SourceBook(Closed(), "/x", CLASSES, Caller()).load()
+
+
+async def test_each_page_is_read_once_however_often_it_is_throttled(resources: Resources) -> None:
+    """A quota of calls for many workers: a reading that begins anew at each refusal would never end."""
+
+    class Throttled:
+        calls = refusals = 0
+
+        def get_parameters_by_path(self, **arguments: Any) -> Any:
+            self.calls += 1
+            if self.calls % 3:
+                self.refusals += 1
+                raise ClientError({"Error": {"Code": "ThrottlingException"}}, "GetParametersByPath")
+            return resources.client("ssm").get_parameters_by_path(**arguments)
+
+    for number in range(35):
+        resources.configure(f"cam-{number}", json.dumps({"confidence_threshold": number / 100}))
+    ssm = Throttled()
+    mine = SourceBook(ssm, resources.sources_path, CLASSES, Caller())
+    await mine.load()
+    assert [mine.of(f"cam-{number}").confidence_threshold for number in range(35)] == [n / 100 for n in range(35)]
+    assert ssm.calls - ssm.refusals == 4
+
+
+async def test_what_a_source_does_not_say_is_said_for_all(
+    resources: Resources, caplog: pytest.LogCaptureFixture
+) -> None:
+    zone = {"name": "door", "polygon": [[0, 0], [1, 0], [1, 1]]}
+    text = json.dumps({"store": "events", "zones": [zone], "events": [{"name": "v", "kind": "appear", "zone": "door"}]})
+    defaults = SourceSettings.parse(text)
+    mine = SourceBook(resources.client("ssm"), resources.sources_path, CLASSES, Caller(), defaults)
+    resources.configure("own", '{"store": "none", "announce": "detections"}')
+    resources.configure("bad", '{"zones": []}')  # of which a rule of all sources speaks
+    await mine.load()
+    assert mine.of("nobody") == defaults
+    assert (mine.of("own").store, mine.of("own").announce, mine.of("own").events) == (
+        "none", "detections", defaults.events
+    )  # fmt: skip
+    assert mine.of("bad") == defaults
+    assert "bad: events: v: no zone door; there are: none; it stays as it was" in caplog.text
 
 
 def test_operators_put_and_remove_them(resources: Resources, tmp_path: Path, name: str) -> None:
