@@ -27,6 +27,7 @@ import numpy as np
 from benchmarks import ceiling
 from benchmarks.report import Row, interleaved, show
 from contract import Position
+from contract.source_settings import DEFAULT, SourceSettings
 from kcl_worker.kcl.shard_order import Turns
 from kcl_worker.kcl.shards import ShardBoard
 from kcl_worker.operating.metrics import Metrics
@@ -48,7 +49,9 @@ BASE: Final = "ultralytics predict, one at a time"
 class Nowhere:
     """A bucket and a queue that keep nothing."""
 
-    async def put(self, key: str, body: bytes, content_type: str, record_sha256: str) -> None:
+    async def put(
+        self, key: str, body: bytes, content_type: str, record_sha256: str, keep_days: int | None = None
+    ) -> None:
         pass
 
     def expecting(self) -> AbstractContextManager[None]:
@@ -63,8 +66,8 @@ class Nowhere:
         return future
 
 
-def ours(model: Path, precision: Precision, jpegs: list[bytes]) -> Callable[[], int]:
-    """The worker's pipeline."""
+def ours(model: Path, precision: Precision, jpegs: list[bytes], wanted: SourceSettings = DEFAULT) -> Callable[[], int]:
+    """The worker's pipeline, with sources of these settings."""
     settings = Settings(
         kinesis_stream_name="bench", s3_bucket_name="bench", sqs_queue_url="http://bench", yolo_model_path=model
     )
@@ -87,7 +90,7 @@ def ours(model: Path, precision: Precision, jpegs: list[bytes]) -> Callable[[], 
     async def everything() -> int:
         sink: Any = Nowhere()
         metrics = Metrics("bench", "bench", ShardBoard(), io.StringIO())
-        pipeline = Pipeline(settings, compute, sink, sink, sink, metrics)
+        pipeline = Pipeline(settings, compute, sink, sink, sink, metrics, lambda source: wanted)
         await asyncio.gather(*(shard(pipeline, number, jpegs[number::SHARDS]) for number in range(SHARDS)))
         return metrics.frames
 

@@ -121,6 +121,10 @@ class SourceSettings(Section):
     def _chooses(self) -> bool:
         return self.store == "events" or (self.store != "all" and self.sample_seconds is not None)
 
+    def stores_at_once(self, detections: int) -> bool:
+        """Whether a frame with so many detections is stored whatever comes before or after it."""
+        return self.store == "all" or (self.store == "detections" and detections > 0)
+
     @property
     def before(self) -> float:
         """Seconds for which a frame may still have to be stored."""

@@ -171,7 +171,7 @@ class Pipeline:
                 compute = self._isolation if record.suspect else self._compute
                 picture = await compute.picture(frame, wanted)
                 memory.shrink(len(picture.jpeg))
-                stored = bool(picture.jpeg) and _is_certain(picture, wanted)
+                stored = wanted.stores_at_once(len(picture.shown))
                 if stored:
                     await self._frames.put(identity.key, picture.jpeg, "image/jpeg", sha256, wanted.keep_days)
                 if not record.suspect:  # one that was is drawn once
@@ -406,7 +406,7 @@ class LeasedShard:
             await self.scenes.save()
 
     def close(self) -> None:
-        """The shard has ended: what is held waits for nothing any more."""
+        """No record follows: what is held waits for nothing any more."""
         self.held.close()
         self._prefix.advance()
         self._settle()
@@ -419,7 +419,6 @@ class LeasedShard:
 
     async def finish(self) -> None:
         """Nothing is left to do: the last checkpoint has stored all."""
-        self.held.close()
 
     def _settle(self) -> None:
         if self._prefix.end:
@@ -445,11 +444,6 @@ def moment_of(position: Position, identity: Identity) -> Moment:
         frame_id=identity.frame_id,
         arrived=position.arrived_at.timestamp(),
     )
-
-
-def _is_certain(picture: Picture, wanted: SourceSettings) -> bool:
-    """Whether a frame is stored whatever comes before or after it."""
-    return wanted.store == "all" or (wanted.store == "detections" and len(picture.shown) > 0)
 
 
 def _held(looked: Looked, clock: float) -> HeldFrame:

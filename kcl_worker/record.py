@@ -84,7 +84,7 @@ class ShardWork(Protocol):
         """Called then: every record that has arrived up to now is done, and those that come wait for this turn."""
 
     def close(self) -> None:
-        """Called when the shard has ended, with all its records done: none will follow."""
+        """Called when no record will follow: the shard has ended, or the lease has."""
 
     async def save(self) -> Place | None:
         """Called before a checkpoint, while records may be at work; gives the last record whose outcome, and that of

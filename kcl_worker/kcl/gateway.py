@@ -11,7 +11,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -125,9 +125,10 @@ class Gateway:
         shard_id = wire.text(hello, "shard_id")
         SHARD.set(shard_id)
         window, turns, work = asyncio.Semaphore(WINDOW), Turns(), self._begin(shard_id)
-        with self._board.hold(shard_id, hello.get("sequence_number")) as shard:
+        with self._board.hold(shard_id, hello.get("sequence_number")) as shard, closing(work):
             logger.info("shard leased", extra={"shard_id": shard_id})
             stored: Place | None = None
+            resting: asyncio.Task[None] | None = None
             async with asyncio.TaskGroup() as frames:
                 while (head := await wire.read_head(reader)) is not None:
                     kind, length = head
@@ -146,8 +147,9 @@ class Gateway:
                         batch = wire.fields(body)
                         records, behind = (wire.number(batch, name) for name in ("records", "millis_behind_latest"))
                         shard.announce(records, behind, self._board.clock())
-                        if not (shard.pending or behind or self._draining) and work.is_due(now := time.time()):
-                            frames.create_task(work.rest(turns.next(), now))
+                        idle = not (shard.pending or behind or self._draining)
+                        if idle and (resting is None or resting.done()) and work.is_due(now := time.time()):
+                            resting = frames.create_task(work.rest(turns.next(), now))
                     elif kind is Kind.SAVING:
                         if wire.fields(body).get("ended"):
                             work.close()

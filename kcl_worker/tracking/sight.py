@@ -21,6 +21,8 @@ def sight_of(
     shot: Shot, moment: Moment, clock: float, traced: Traced, settings: SourceSettings, class_names: Sequence[str]
 ) -> Sight:
     """The objects that a frame shows, or that are tracked though it shows them badly: an event goes on through them."""
+    if not settings.events:
+        return Sight(mark_of(shot, moment, clock), ())
     candidates, width, height = shot.candidates, shot.width, shot.height
     places = feet(candidates, width, height)
     shown = set(shot.shown)

@@ -128,7 +128,7 @@ class Compute:
         height, width = image.shape[:2]
         sharp = tuple(sharpness(image, candidates.xyxy)) if settings.events else ()
         seen = Picture(b"", candidates, shown, width, height, milliseconds, sharp, private)
-        if always_draw or settings.store == "all" or (settings.store == "detections" and len(shown)):
+        if always_draw or settings.stores_at_once(len(shown)):
             return replace(seen, jpeg=self._finish(image, seen, settings))
         return seen
 
