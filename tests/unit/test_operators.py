@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
+from contract.source_settings import SourceSettings
 from local.processes import ROOT, Aws
 from local.resources import REGION, client
-from stacks import image, operate
+from stacks import image, operate, smoke
 from stacks.cli import Operator
 from stacks.config import Config
 from stacks.errors import DeployError
@@ -392,3 +393,23 @@ def test_each_choice_of_the_menu_is_a_command_of_the_makefile() -> None:
 
 def test_the_region_of_these_tests_is_the_default() -> None:
     assert Config.of({}).region == REGION
+
+
+# -- a smoke test
+
+
+@pytest.mark.parametrize("policy", ["all", "events"])
+def test_a_smoke_test_sees_all_frames_whatever_is_kept_of_others(connect: Callable[[str], Any], policy: str) -> None:
+    config = Config.of({"suffix": f"-s{policy}", "sources": {"store": policy, "announce": policy}})
+    ssm, path = connect("ssm"), f"/cv2kinesis-s{policy}/sources"
+
+    def settings() -> dict[str, str]:
+        found = ssm.get_parameters_by_path(Path=path)["Parameters"]
+        return {parameter["Name"].removeprefix(f"{path}/"): parameter["Value"] for parameter in found}
+
+    with smoke.whole(ssm, config, "smoke-1", settle_seconds=0):
+        given = {name: SourceSettings.parse(text, defaults=config.sources) for name, text in settings().items()}
+    assert {name: (s.store, s.announce) for name, s in given.items()} == (
+        {} if policy == "all" else {"smoke-1": ("all", "all")}
+    )
+    assert settings() == {}
