@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from stacks.config import Config
-from stacks.endpoints import INTERFACES
+from stacks.endpoints import interfaces
 from stacks.names import ALARMS
 
 HOURS: Final = 730.0
@@ -21,6 +21,8 @@ PUT_UNIT: Final = 25 * 1024
 # A frame's time besides the engine, in milliseconds of a core: S3, SQS, the daemon, a record processor
 # (`benchmarks.whole_way`).
 OVERHEAD_MS: Final = 8.0
+# What a frame takes less that nobody stores: drawing and encoding 1.7, the calls of S3 1.7 (docs/performance.md).
+UNSTORED_MS: Final = 3.4
 # An annotated frame is as much larger than the camera's, as JPEG of quality 85.
 ANNOTATED: Final = 1.6
 # KCL's own writes: a checkpoint in five seconds and a heartbeat in three for each shard; a report in two seconds for
@@ -29,6 +31,15 @@ WRITES_SHARD: Final = 1 / 5 + 1 / 3
 WRITES_TASK: Final = 1 / 2
 # A result is sent, received and deleted; singly when a camera is slow, else in tens.
 REQUESTS_FRAME: Final = 1.2
+# A message that comes alone: it is sent, received and deleted, a request each.
+REQUESTS_ALONE: Final = 3
+# Of an event, in seconds, from the first frame that is stored of it to the last one.
+EVENT_SECONDS: Final = 60
+# Objects of an event: its message when it starts and ends, its best picture and two better ones.
+EVENT_PUTS: Final = 5
+EVENT_MESSAGES: Final = 2
+# Scenes are stored before a checkpoint, an object for each shard.
+SCENES_SHARD: Final = 1 / 5
 # What a frame sends besides itself through a NAT gateway or an endpoint: its result and its share of TLS.
 MESSAGE_BYTES: Final = 1000
 # Metrics are lines in the log: of a frame, and in ten seconds of a task and of each shard (`operating/metrics.py`).
@@ -57,12 +68,16 @@ class Traffic:
         fps: Frames a second of each camera.
         frame_kb: Size of a frame in thousands of bytes.
         hours: Of each day in which the cameras send.
+        detected: The share of frames in which something is.
+        eventful: The share of frames that are an event's, from `before_seconds` to `after_seconds`.
     """
 
     cameras: int = 1
     fps: float = 5.0
     frame_kb: float = 60.0
     hours: float = 24.0
+    detected: float = 0.3
+    eventful: float = 0.05
 
     @property
     def rate(self) -> float:
@@ -86,6 +101,44 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What becomes of the frames under the environment's policy.
+
+    Attributes:
+        stored, announced: Shares of all frames.
+        events, tallies: Their numbers in a month.
+        remembered: Whether scenes are stored.
+    """
+
+    stored: float
+    announced: float
+    events: float
+    tallies: float
+    remembered: bool
+
+    @classmethod
+    def of(cls, config: Config, traffic: Traffic) -> Kept:
+        sources = config.sources
+        shares = {"all": 1.0, "detections": traffic.detected, "events": traffic.eventful, "none": 0.0}
+        stored, announced = shares[sources.store], shares[sources.announce]
+        if sources.sample_seconds:
+            stored += (1 - stored) / max(1.0, traffic.fps * sources.sample_seconds)
+        seconds = traffic.cameras * traffic.share * SECONDS
+        told = bool(sources.events) or "events" in (sources.store, sources.announce)
+        return cls(
+            stored=stored,
+            announced=announced,
+            events=seconds * traffic.eventful / EVENT_SECONDS * told,
+            tallies=seconds / 60 * (sources.announce != "all"),
+            remembered=sources.remembers,
+        )
+
+    def messages(self, traffic: Traffic) -> float:
+        """In a month, of all kinds."""
+        return traffic.frames * self.announced + self.events * EVENT_MESSAGES + self.tallies
+
+
+@dataclass(frozen=True, slots=True)
 class Size:
     """The tasks and shards that the traffic takes; `short` says of what the environment allows fewer."""
 
@@ -106,8 +159,11 @@ class Bill:
         return sum(self.parts.values())
 
 
-def task_rate(model: str, precision: str, vcpu: float, measured: dict[str, Any]) -> float:
+def task_rate(model: str, precision: str, vcpu: float, measured: dict[str, Any], stored: float = 1.0) -> float:
     """Frames a second of one task at full load; a vCPU counts as a core of the measuring machine.
+
+    Args:
+        stored: The share of frames that are stored.
 
     Raises:
         ValueError: If the model's speed was not measured.
@@ -118,13 +174,14 @@ def task_rate(model: str, precision: str, vcpu: float, measured: dict[str, Any])
         known = ", ".join(sorted(measured["models"]))
         raise ValueError(f"no measured speed of {model} {precision}; measured are {known}") from None
     engine_ms = 1000 * float(measured["cores"]) / rate
-    return vcpu * 1000 / (engine_ms + OVERHEAD_MS)
+    return vcpu * 1000 / (engine_ms + OVERHEAD_MS - UNSTORED_MS * (1 - stored))
 
 
 def size_of(config: Config, traffic: Traffic, measured: dict[str, Any]) -> Size:
     """The number of tasks and shards that the traffic takes, at least those that the environment has."""
     service, size = config.service, traffic.frame_kb * 1000
-    one = task_rate(service.model_name, service.precision, service.cpu / 1024, measured)
+    stored = Kept.of(config, traffic).stored
+    one = task_rate(service.model_name, service.precision, service.cpu / 1024, measured, stored)
     tasks = math.ceil(traffic.rate / (one * service.cpu_target / 100))
     tasks = max(tasks, config.least_tasks if tasks else 0, service.min_tasks)
     # Each task needs a shard, and shards are filled to four fifths.
@@ -145,15 +202,16 @@ def bill(config: Config, traffic: Traffic, measured: dict[str, Any], prices: dic
     Raises:
         ValueError: If the model's speed was not measured.
     """
-    size = size_of(config, traffic, measured)
+    size, kept = size_of(config, traffic, measured), Kept.of(config, traffic)
     parts = {
         "Fargate": _fargate(config, traffic, size, prices),
         "Kinesis": _kinesis(config, traffic, size, prices),
-        "S3": _frames(config, traffic, prices),
-        "SQS": traffic.frames * REQUESTS_FRAME * prices["sqs_million"] / 1e6,
+        "S3": _objects(config, traffic, size, kept, prices),
+        "SQS": _queues(traffic, kept, prices),
+        "EventBridge": _bus(config, kept, prices),
         "DynamoDB": _leases(config, traffic, size, prices),
-        "NAT": _nat(config, traffic, prices),
-        "endpoints": _endpoints(config, traffic, prices),
+        "NAT": _nat(config, traffic, kept, prices),
+        "endpoints": _endpoints(config, traffic, kept, prices),
         "balancer": _balancer(config, prices),
         "logs": _logs(config, traffic, size, prices),
         "metrics": (STREAM_METRICS + size.shards) * _awake(config, traffic) * prices["metric_month"]
@@ -173,7 +231,7 @@ def alarm_metrics(config: Config) -> int:
         alarms += ["wake", "knock", "sleep"]
     if config.max_tasks > 1:
         alarms += ["out", "out-unowned", "in", "cpu"]  # target tracking makes one for the CPU
-    return sum(EXPRESSIONS.get(alarm, 1) for alarm in alarms)
+    return sum(EXPRESSIONS.get(alarm, 1) for alarm in alarms) + len(config.events.rules)
 
 
 def keys(config: Config) -> int:
@@ -222,11 +280,38 @@ def _kinesis(config: Config, traffic: Traffic, size: Size, prices: dict[str, Any
     return total
 
 
-def _frames(config: Config, traffic: Traffic, prices: dict[str, Any]) -> float:
-    storage, gib = config.storage, traffic.gib * ANNOTATED
-    kept = gib * storage.expiry_days * 24 / HOURS  # what lies there at any time
-    one: float = traffic.frames / 1000 * prices["s3_put_thousand"] + kept * prices["s3_gib_month"]
+def _objects(config: Config, traffic: Traffic, size: Size, kept: Kept, prices: dict[str, Any]) -> float:
+    """Frames, events and scenes; what is stored of events beside their frames takes no room worth counting."""
+    storage, days = config.storage, config.storage.expiry_days
+    tagged = config.sources.keep_days or 0
+    if 0 < tagged < days:
+        days = tagged
+    months = days * 24 / HOURS  # for which an object lies there
+    frames, gib = traffic.frames * kept.stored, traffic.gib * ANNOTATED * kept.stored
+    objects = frames + kept.events * EVENT_PUTS
+    one: float = objects / 1000 * prices["s3_put_thousand"] + gib * months * prices["s3_gib_month"]
+    if tagged:
+        one += objects * months / 1e4 * prices["s3_tag_ten_thousand_month"]
+    if kept.remembered:
+        scenes = size.shards * SCENES_SHARD * SECONDS * traffic.share * (traffic.rate > 0)
+        one += scenes / 1000 * prices["s3_put_thousand"]
     return float(2 * one + gib * prices["transfer_region_gib"] if storage.replica_region else one)
+
+
+def _queues(traffic: Traffic, kept: Kept, prices: dict[str, Any]) -> float:
+    alone = kept.tallies + kept.events * EVENT_MESSAGES
+    requests = traffic.frames * kept.announced * REQUESTS_FRAME + alone * REQUESTS_ALONE
+    return float(requests * prices["sqs_million"] / 1e6)
+
+
+def _bus(config: Config, kept: Kept, prices: dict[str, Any]) -> float:
+    """What is put on the bus, and its archive; what rules pass on to others is a twentieth of it at the most."""
+    if not config.events.bus:
+        return 0.0
+    messages = kept.events * EVENT_MESSAGES
+    gib, months = messages * MESSAGE_BYTES / GIB, config.events.archive_days * 24 / HOURS
+    archive = gib * (prices["archive_gib"] + months * prices["archive_gib_month"]) if months else 0.0
+    return float(messages * prices["events_million"] / 1e6 + archive)
 
 
 def _leases(config: Config, traffic: Traffic, size: Size, prices: dict[str, Any]) -> float:
@@ -239,22 +324,24 @@ def _leases(config: Config, traffic: Traffic, size: Size, prices: dict[str, Any]
     return total
 
 
-def _nat(config: Config, traffic: Traffic, prices: dict[str, Any]) -> float:
+def _nat(config: Config, traffic: Traffic, kept: Kept, prices: dict[str, Any]) -> float:
     network = config.network
     if network.egress == "endpoints":
         return 0.0
     gateways = network.zones if network.egress == "nat-per-zone" else 1
-    gib = traffic.frames * MESSAGE_BYTES / GIB + (0.0 if network.kinesis_endpoint else traffic.gib)
+    gib = kept.messages(traffic) * MESSAGE_BYTES / GIB + (0.0 if network.kinesis_endpoint else traffic.gib)
     return float(gateways * HOURS * (prices["nat_hour"] + prices["address_hour"]) + gib * prices["nat_gib"])
 
 
-def _endpoints(config: Config, traffic: Traffic, prices: dict[str, Any]) -> float:
+def _endpoints(config: Config, traffic: Traffic, kept: Kept, prices: dict[str, Any]) -> float:
     network = config.network
-    number, gib = 0, 0.0
+    number, gib = len(interfaces(config)), traffic.gib
     if network.egress == "endpoints":
-        number, gib = len(INTERFACES) * network.zones, traffic.gib + traffic.frames * MESSAGE_BYTES / GIB
-    elif network.kinesis_endpoint:
-        number, gib = network.zones if network.egress == "nat-per-zone" else 1, traffic.gib
+        number, gib = number * network.zones, gib + kept.messages(traffic) * MESSAGE_BYTES / GIB
+    elif network.egress == "nat-per-zone":
+        number *= network.zones
+    if not number:
+        return 0.0
     return float(number * HOURS * prices["endpoint_hour"] + gib * prices["endpoint_gib"])
 
 

@@ -69,13 +69,22 @@ def rekognition(frames: float, tiers: list[list[Any]]) -> float:
     return total
 
 
-def fitting(traffic: Traffic, precision: str, measured: dict[str, Any], **network: Any) -> Config:
+def fitting(
+    traffic: Traffic,
+    precision: str,
+    measured: dict[str, Any],
+    *,
+    policy: str = "all",
+    spot: bool = False,
+    **network: Any,
+) -> Config:
     """An environment of the document: tasks of one vCPU, and as many of them and of shards as the traffic takes."""
     values: dict[str, Any] = {
         "region": REGION,
         "storage": {"expiry_days": KEPT_DAYS},
         "network": network,
-        "service": {"cpu": 1024, "memory": 2048, "precision": precision},
+        "service": {"cpu": 1024, "memory": 2048, "precision": precision, "spot": spot},
+        "sources": {"store": policy, "announce": policy},
     }
     prices = of_region(load()[1], REGION)
     size = bill(Config.of(values), traffic, measured, prices).size
@@ -120,10 +129,37 @@ def tables(measured: dict[str, Any], all_prices: dict[str, Any]) -> Iterator[str
             parts = bill(fitting(traffic, "fp32", measured, **network), traffic, measured, prices).parts
             sums.append(f"{sum(parts[part] for part in NETWORK):.0f}")
         yield f"| {way} | {' | '.join(sums)} |\n"
+    yield from _policies(measured, prices)
     yield "\n| no camera sends | $ a month |\n| --- | --- |\n"
     asleep = bill(Config.of({"region": REGION}), Traffic(cameras=0), measured, prices)
     yield from (f"| {part} | {dollars:.2f} |\n" for part, dollars in asleep.parts.items() if dollars)
     yield f"| all | {asleep.total:.2f} |\n"
+
+
+def _policies(measured: dict[str, Any], prices: dict[str, Any]) -> Iterator[str]:
+    """What policies save, with 100 cameras."""
+    traffic = Traffic(cameras=100)
+    columns = (
+        "`store` and `announce`",
+        "tasks are",
+        "tasks",
+        "Fargate",
+        "S3",
+        "SQS",
+        "EventBridge",
+        "all, a month",
+        "share",
+    )
+    yield f"\n| {' | '.join(columns)} |\n|{' --- |' * len(columns)}\n"
+    for tasks, precision, spot in (("fp32", "fp32", False), ("int8", "int8", False), ("int8 on Spot", "int8", True)):
+        whole = 0.0
+        for policy in ("all", "detections", "events"):
+            config = fitting(traffic, precision, measured, policy=policy, spot=spot)
+            one = bill(config, traffic, measured, prices)
+            whole = whole or one.total
+            dollars = [one.parts[part] for part in ("Fargate", "S3", "SQS", "EventBridge")] + [one.total]
+            cells = [policy, tasks, str(one.size.tasks), *(f"{value:.0f}" for value in dollars)]
+            yield f"| {' | '.join(cells)} | {one.total / whole:.1%} |\n"
 
 
 def _row(one: Bill, traffic: Traffic, precision: str, tiers: list[list[Any]]) -> str:
@@ -163,8 +199,8 @@ def with_tables(text: str) -> str:
     return before + BEGIN + "".join(tables(*load())) + END + rest.partition(END)[2]
 
 
-def configured(path: Path, changes: dict[str, Any]) -> Config:
-    """An environment's configuration with another model.
+def configured(path: Path, changes: dict[str, Any], policy: dict[str, Any] | None = None) -> Config:
+    """An environment's configuration with another model, or another policy of what is stored and announced.
 
     Raises:
         ConfigError: If it is wrong.
@@ -175,6 +211,7 @@ def configured(path: Path, changes: dict[str, Any]) -> Config:
     if "model_size" in changes:
         service.pop("model", None)
     service.update(changes)
+    values["sources"] = values.get("sources", {}) | (policy or {})
     return Config.of(values, str(path))
 
 
@@ -190,6 +227,14 @@ def main() -> None:
     )
     parser.add_argument("--size", choices=list("nsmlx"), help="YOLOv8 of this size instead of the environment's model")
     parser.add_argument("--precision", choices=("fp32", "bf16", "int8"), help="instead of the environment's")
+    parser.add_argument("--store", choices=("all", "detections", "events", "none"), help="instead of the environment's")
+    parser.add_argument("--announce", choices=("all", "detections", "events"), help="instead of the environment's")
+    parser.add_argument(
+        "--detected", type=float, default=100 * default.detected, help="percent of frames with something (default: 30)"
+    )
+    parser.add_argument(
+        "--eventful", type=float, default=100 * default.eventful, help="percent of frames of events (default: 5)"
+    )
     parser.add_argument("--prices", default="", help="a region whose prices stand in for the environment's region's")
     parser.add_argument("--json", action="store_true", dest="as_json")
     parser.add_argument("--write", action="store_true", help=f"write the tables of {DOCUMENT.name} anew")
@@ -199,12 +244,17 @@ def main() -> None:
         return
     if args.cameras < 0 or args.fps <= 0 or args.frame_kb <= 0 or not 0 <= args.hours <= 24:
         sys.exit("error: --cameras 0 or more, --fps and --frame-kb above 0, --hours 0 to 24 are allowed")
+    if not (0 <= args.detected <= 100 and 0 <= args.eventful <= 100):
+        sys.exit("error: --detected and --eventful 0 to 100 are allowed")
     measured, all_prices = load()
     changes = {"model_size": args.size, "precision": args.precision}
-    traffic = Traffic(args.cameras, args.fps, args.frame_kb, args.hours)
+    traffic = Traffic(
+        args.cameras, args.fps, args.frame_kb, args.hours, detected=args.detected / 100, eventful=args.eventful / 100
+    )
+    policy = {name: value for name in ("store", "announce") if (value := getattr(args, name))}
     try:
         path = ROOT / "environments" / f"{args.environment}.toml"
-        config = configured(path, {name: value for name, value in changes.items() if value})
+        config = configured(path, {name: value for name, value in changes.items() if value}, policy)
         region = args.prices or config.region
         prices = of_region(all_prices, region)
         result = bill(config, traffic, measured, prices)

@@ -20,6 +20,7 @@ from cdktf_cdktf_provider_aws.iam_openid_connect_provider import IamOpenidConnec
 from cdktf_cdktf_provider_aws.iam_policy import IamPolicy
 from cdktf_cdktf_provider_aws.iam_role import IamRole
 from cdktf_cdktf_provider_aws.iam_role_policy import IamRolePolicy
+from cdktf_cdktf_provider_aws.iam_role_policy_attachment import IamRolePolicyAttachment
 from cdktf_cdktf_provider_aws.provider import AwsProviderDefaultTags
 from constructs import Construct
 
@@ -196,7 +197,6 @@ class GithubStack(TerraformStack):
         ]
         deploy = [
             *common,
-            *(allow(f"Change{s.name.title()}", [f"{s.name}:*"], s.resources) for s in used),
             allow("ChangeUnnamed", UNNAMED_WRITES, ["*"], aws__RequestedRegion=config.region),
             _leave_others(environment),
             *self._use_keys((*WORKERS_SERVICES, "ecr"), (*USE, "CreateGrant", "RetireGrant")),
@@ -219,18 +219,22 @@ class GithubStack(TerraformStack):
                 iam__PermissionsBoundary=boundary_arn(config, account),
             ),
             allow("PassRoles", ["iam:PassRole"], roles),
-            *_webhooks(config, account),
             allow("WriteState", ["s3:PutObject"], [f"{state}/{key}"]),
         ]
         if config.encryption.own and config.storage.replica_region:
             elsewhere = config.storage.replica_region
             deploy.append(allow("ChangeReplicaKey", KEY_WRITES, ["*"], aws__RequestedRegion=elsewhere))
+        # Beside the rest, as IAM limits the size of a role's own policies.
+        named = [allow(f"Change{s.name.title()}", [f"{s.name}:*"], s.resources) for s in used]
         branch = f"refs/heads/{config.github.branch}"
         # GitHub runs schedules on the default branch alone; a pull request's `drift.yml` is one of refs/pull/.
         self._role("plan", ["pull_request", f"ref:{branch}"], ["plan.yml@*", f"drift.yml@{branch}"], plan)
         # A branch that nobody has reviewed may hold another `deploy.yml`.
         reviewed = [f"deploy.yml@{ref}" for ref in (branch, "refs/tags/v*")]
-        self._role("deploy", [f"environment:{environment}"], reviewed, deploy)
+        role = self._role("deploy", [f"environment:{environment}"], reviewed, deploy)
+        more = document(self, "deploy-named-permissions", [*named, *_webhooks(config, account)])
+        policy = IamPolicy(self, "deploy-named", name=Names(config).own("deploy"), policy=more.json)
+        IamRolePolicyAttachment(self, "deploy-named-attachment", role=role.name, policy_arn=policy.arn)
 
     def _use_keys(self, services: Sequence[str], actions: Sequence[str]) -> list[Statement]:
         """The use of the environment's keys, through services alone: what makes a resource tries its key."""
@@ -271,7 +275,7 @@ class GithubStack(TerraformStack):
         policy = document(self, "boundary-permissions", statements)
         IamPolicy(self, "boundary", name=Names(config).own("boundary"), policy=policy.json)
 
-    def _role(self, id_: str, subjects: list[str], workflows: list[str], statements: list[Statement]) -> None:
+    def _role(self, id_: str, subjects: list[str], workflows: list[str], statements: list[Statement]) -> IamRole:
         """A role for jobs of this repository.
 
         Args:
@@ -308,6 +312,7 @@ class GithubStack(TerraformStack):
         IamRolePolicy(self, f"{id_}-policy", name="permissions", role=role.id, policy=policy.json)
         output = f"{id_.title()}RoleArn"
         TerraformOutput(self, output, value=role.arn, description=describe(output))
+        return role
 
 
 def _webhooks(config: Config, account: str) -> list[Statement]:

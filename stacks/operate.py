@@ -236,7 +236,10 @@ def _queues(sqs: Any, config: Config) -> dict[str, int]:
     found = {}
     names, attribute = Names(config), "ApproximateNumberOfMessages"
     for name in (names.results, names.dead_letters, names.events, names.events_dead_letters, names.quarantine):
-        url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        try:
+            url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        except sqs.exceptions.QueueDoesNotExist:
+            continue  # what is deployed may be older than this checkout
         attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[attribute])["Attributes"]
         found[name] = int(attributes[attribute])
     return found
@@ -246,6 +249,7 @@ def _alarms(cloudwatch: Any, config: Config) -> list[str]:
     """This environment's active alarms, without those of autoscaling, which are normal."""
     pages = cloudwatch.get_paginator("describe_alarms").paginate(AlarmNamePrefix="cv2kinesis", StateValue="ALARM")
     names = [alarm["AlarmName"] for page in pages for alarm in page.get("MetricAlarms", [])]
-    patterns, suffix = Names(config).alarms, config.suffix
+    environment, suffix = Names(config), config.suffix
+    patterns, of_rules = environment.alarms, f"{environment.own()}_"
     own = [name for name in names if any(fnmatchcase(name, p) for p in patterns) and "-scaling-" not in name]
-    return sorted(name.removeprefix("cv2kinesis-").removesuffix(suffix) for name in own)
+    return sorted(name.removeprefix(of_rules).removeprefix("cv2kinesis-").removesuffix(suffix) for name in own)

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,12 +16,17 @@ from uuid import uuid4
 
 from audit import Accepted, Findings, Inbox, examine, read_ledger, stored_objects
 from contract.message import ResultMessage
+from contract.source_settings import SourceSettings
 from stacks.config import Config
 from stacks.errors import DeployError
 from stacks.names import Names
+from stacks.sources import sources_path
 
 # A task that has to be started needs some minutes.
 WAIT_SECONDS: Final = 600
+# Workers read the settings of sources every half a minute.
+SETTLE_SECONDS: Final = 35
+EVERYTHING: Final = SourceSettings(store="all", announce="all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +60,35 @@ def run(client: Callable[[str], Any], config: Config, bucket: str, frames: int, 
     """
     started = time.monotonic()
     source = f"smoke-{uuid4().hex[:8]}"
-    accepted = _send(config, source, frames)
     sqs, s3 = client("sqs"), client("s3")
     queue = sqs.get_queue_url(QueueName=Names(config).results)["QueueUrl"]
     results: list[ResultMessage] = []
-    with Inbox(sqs, queue, source) as inbox:
-        while True:
-            results += inbox.take(wait_seconds=2)
-            complete = len({result.frame_id for result in results}) == len(accepted)
-            if complete or time.monotonic() - started > seconds:
-                break
+    with whole(client("ssm"), config, source):
+        accepted = _send(config, source, frames)
+        with Inbox(sqs, queue, source) as inbox:
+            while True:
+                results += inbox.take(wait_seconds=2)
+                complete = len({result.frame_id for result in results}) == len(accepted)
+                if complete or time.monotonic() - started > seconds:
+                    break
     findings = examine(accepted, stored_objects(s3, bucket, [source]), results)
     return Smoke(source, findings, time.monotonic() - started)
+
+
+@contextmanager
+def whole(ssm: Any, config: Config, source: str, settle_seconds: float = SETTLE_SECONDS) -> Iterator[None]:
+    """Has every frame of a source stored and announced, whatever the environment keeps of all others."""
+    if (config.sources.store, config.sources.announce) == (EVERYTHING.store, EVERYTHING.announce):
+        yield
+        return
+    name = f"{sources_path(config)}/{source}"
+    text = EVERYTHING.model_dump_json(include={"store", "announce"})
+    ssm.put_parameter(Name=name, Value=text, Type="String", Overwrite=True)
+    try:
+        time.sleep(settle_seconds)
+        yield
+    finally:
+        ssm.delete_parameter(Name=name)
 
 
 def _send(config: Config, source: str, frames: int) -> list[Accepted]:

@@ -17,6 +17,7 @@ SECONDS: Final = {
     "infra/test_verify.py": 200,
     "infra/test_keys.py": 270,
     "infra/test_access.py": 100,
+    "infra/test_bus.py": 90,
     "infra/test_scaling.py": 40,
     "faults/test_services.py": 200,
     "faults/test_fleet.py": 150,

@@ -35,6 +35,7 @@ ARNS = {
     "aws_cloudwatch_event_rule": "arn:aws:events:{region}:{account}:rule/{id}",
     "aws_kinesis_stream": "arn:aws:kinesis:{region}:{account}:stream/{id}",
     "aws_kms_key": "arn:aws:kms:{region}:{account}:key/00000000-0000-0000-0000-000000000000",
+    "aws_cloudwatch_event_bus": "arn:aws:events:{region}:{account}:event-bus/{id}",
     "aws_sns_topic": "arn:aws:sns:{region}:{account}:{id}",
 }
 

@@ -46,6 +46,10 @@ shards = {shards}
 [sources]
 store = "all"
 keep_days = 3
+[[sources.events]]
+name = "visitor"
+kind = "appear"
+min_seconds = 0
 [events.rules.guard]
 kinds = ["appear"]
 phase = "start"
@@ -108,11 +112,12 @@ def test_deploy_work_change_destroy(checkout: Callable[[str], Checkout], aws: Aw
         assert "yolov8n-" in operator.succeed("status", "--json", env=deploy)
 
         run_the_main_job(operator, aws, administrator, deploy)
+        # A frame led to an event, the event to the bus, and a rule of the bus to its target.
+        events = take(connect(aws, "sqs", administrator), mine)
+        [started] = {event["event_id"] for event in events if event["source"].startswith("smoke-")}
+        assert {event["phase"] for event in events if event["event_id"] == started} >= {"start"}
         sleep(aws, administrator, operator, deploy)
         assert_least_privilege(aws, outputs, administrator, tasks.credentials("cv2kinesis-task-t1"))
-        # The task's call told the bus, and a rule its target.
-        [event, *_] = connect(aws, "sqs", administrator).receive_message(QueueUrl=mine)["Messages"]
-        assert json.loads(event["Body"])["source"] == "cv2kinesis"
 
         # More shards and CPU are an update in place; nothing that holds data is replaced.
         operator.configure(environment(shards=2, cpu=1024, size="s"))
@@ -209,6 +214,14 @@ def run_the_main_job(operator: Checkout, aws: Aws, administrator: dict[str, str]
     sqs = connect(aws, "sqs", administrator)
     [left] = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=5)["Messages"]
     assert json.loads(left["Body"])["source"] == "before"
+
+
+def take(sqs: Any, queue: str) -> list[dict[str, Any]]:
+    """The events that a rule has sent to its queue."""
+    found = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
+    bodies = [json.loads(message["Body"]) for message in found]
+    assert {(body["source"], body["detail-type"].partition(" ")[0]) for body in bodies} == {("cv2kinesis", "event")}
+    return [body["detail"] for body in bodies]
 
 
 def send(operator: Checkout, credentials: dict[str, str], source: str) -> None:

@@ -36,7 +36,10 @@ def stack(synth: Synth, tmp_path: Path) -> dict[str, Any]:
 
 
 def statements(stack: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
-    return {s["sid"]: s for s in stack["data"]["aws_iam_policy_document"][name]["statement"]}
+    """The statements of a policy; those of the role that deploys are in two."""
+    documents = stack["data"]["aws_iam_policy_document"]
+    names = [name, "deploy-named-permissions"] if name == "deploy-permissions" else [name]
+    return {s["sid"]: s for part in names for s in documents[part]["statement"]}
 
 
 SUBJECTS = {
@@ -261,8 +264,9 @@ def test_iam_takes_the_policies(synth: Synth, terraform: Callable[[str], Terrafo
     for role in ("plan", "deploy"):
         document = iam.get_role_policy(RoleName=f"cv2kinesis-{role}{values['suffix']}", PolicyName="permissions")
         assert len(json.dumps(document["PolicyDocument"], separators=(",", ":"))) < MAX_ROLE_POLICY
-    arn = f"arn:aws:iam::{ACCOUNT}:policy/cv2kinesis-boundary{values['suffix']}"
-    boundary = iam.get_policy_version(PolicyArn=arn, VersionId="v1")["PolicyVersion"]["Document"]
-    assert len(json.dumps(boundary, separators=(",", ":"))) < MAX_MANAGED_POLICY
+    for name in ("boundary", "deploy"):
+        arn = f"arn:aws:iam::{ACCOUNT}:policy/cv2kinesis-{name}{values['suffix']}"
+        document = iam.get_policy_version(PolicyArn=arn, VersionId="v1")["PolicyVersion"]["Document"]
+        assert (name, len(json.dumps(document, separators=(",", ":")))) < (name, MAX_MANAGED_POLICY)
     assert github.planned() == {}
     github.run("destroy", "-auto-approve", "-no-color")

@@ -33,6 +33,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "service": {"spot": True, "on_demand_base": 1},
         "alarms": {"email": "ops@example.com", "budget": 100},
         "encryption": {"key": "own"},
+        "sources": {"store": "events", "announce": "events", "keep_days": 3},
+        "events": {
+            "rules": {
+                "mail": {"email": "guard@example.com", "kinds": ["appear"]},
+                "hook": {"webhook": "https://example.com/events", "secret": "/cv2kinesis/hook"},
+                "far": {"bus": "arn:aws:events:eu-central-1:210987654321:event-bus/theirs"},
+                "near": {"queue": "arn:aws:sqs:eu-central-1:123456789012:theirs"},
+            }
+        },
     },
 }
 

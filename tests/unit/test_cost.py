@@ -59,7 +59,7 @@ def test_each_choice_changes_its_part() -> None:
     assert without["NAT"] - default["NAT"] == pytest.approx(gib * 0.045)
     alone = of(network={"egress": "endpoints"})
     assert alone["NAT"] == 0
-    assert alone["endpoints"] == pytest.approx(6 * 2 * HOURS * 0.01 + (gib + TRAFFIC.frames * 1000 / 2**30) * 0.01)
+    assert alone["endpoints"] == pytest.approx(7 * 2 * HOURS * 0.01 + (gib + TRAFFIC.frames * 1000 / 2**30) * 0.01)
     assert of(network={"egress": "nat-per-zone", "zones": 3})["NAT"] > 3 * HOURS * 0.05
     assert of(service={"balancer": False})["balancer"] == 0
     assert of(service={"spot": True})["Fargate"] == pytest.approx(0.3 * default["Fargate"])
@@ -94,6 +94,59 @@ def test_a_sleeping_environment_pays_for_no_task() -> None:
     assert half["Fargate"] == pytest.approx(whole["Fargate"] / 2)
     awake = of(Traffic(cameras=0), service={"min_tasks": 1})
     assert awake["Fargate"] == pytest.approx(HOURS * (0.04048 + 2 * 0.004445))
+
+
+def test_what_is_not_stored_and_not_announced_is_not_paid_for() -> None:
+    frames, default = TRAFFIC.frames, of()
+    half = Traffic(cameras=10, fps=2, frame_kb=50, detected=0.5)
+    some = of(half, sources={"store": "detections", "announce": "detections"})
+    # Half of the frames; the scenes of two shards that remember, every five seconds; a tally a minute of ten cameras.
+    scenes, tallies = 2 / 5 * HOURS * 3600, 10 * HOURS * 60
+    assert some["S3"] == pytest.approx(default["S3"] / 2 + scenes / 1000 * 0.005)
+    assert some["SQS"] == pytest.approx(default["SQS"] / 2 + tallies * 3 * 0.4 / 1e6)
+    assert some["NAT"] - HOURS * 0.05 == pytest.approx((frames / 2 + tallies) * 1000 / 2**30 * 0.045)
+    assert (some["EventBridge"], some["Kinesis"]) == (0, default["Kinesis"])
+    # A twentieth of the time in events of a minute each: five objects, two messages and two calls of the bus.
+    few = of(Traffic(cameras=10, fps=2, frame_kb=50, eventful=0.05), sources={"store": "events", "announce": "events"})
+    events = 10 * HOURS * 3600 * 0.05 / 60
+    assert few["S3"] == pytest.approx(default["S3"] / 20 + (scenes + 5 * events) / 1000 * 0.005)
+    assert few["SQS"] == pytest.approx(default["SQS"] / 20 + (tallies + 2 * events) * 3 * 0.4 / 1e6)
+    gib = 2 * events * 1000 / 2**30
+    assert few["EventBridge"] == pytest.approx(2 * events / 1e6 + gib * (0.1 + 30 * 24 / HOURS * 0.023))
+    assert of(Traffic(), sources={"events": [{"kind": "silent", "name": "quiet"}]})["EventBridge"] > 0
+    without = of(sources={"store": "events", "announce": "events"}, events={"bus": False})
+    assert without["EventBridge"] == 0
+
+
+def test_samples_and_tags_have_their_price() -> None:
+    default, none = of(), of(sources={"store": "none"})
+    assert none["S3"] == 0
+    # One frame in ten seconds of twenty.
+    assert of(sources={"store": "none", "sample_seconds": 10})["S3"] > default["S3"] / 20
+    day = of(sources={"keep_days": 1})
+    objects = TRAFFIC.frames * 24 / HOURS
+    stored = TRAFFIC.gib * 1.6 * 6 * 24 / HOURS * 0.023
+    assert day["S3"] == pytest.approx(default["S3"] - stored + objects / 1e4 * 0.01)
+
+
+def test_frames_that_nobody_stores_take_less_of_a_task() -> None:
+    assert task_rate("yolov8n", "fp32", 1.0, MEASURED, 0.0) == pytest.approx(1000 / (58 - 3.4))
+    assert task_rate("yolov8n", "fp32", 1.0, MEASURED, 0.5) == pytest.approx(1000 / (58 - 1.7))
+
+
+def test_events_alone_are_a_quarter_of_the_bill_of_all_frames() -> None:
+    """100 cameras at 5 frames a second, a twentieth of them of events: the document's table."""
+    measured, prices = cost.load()
+    traffic, prices = Traffic(cameras=100, eventful=0.05), cost.of_region(prices, "us-east-1")
+
+    def total(precision: str, policy: str, *, spot: bool = False) -> float:
+        config = cost.fitting(traffic, precision, measured, policy=policy, spot=spot)
+        return bill(config, traffic, measured, prices).total
+
+    # Where inference is cheap, what is left is little; frames have to be sent and looked at under any policy.
+    assert total("int8", "events", spot=True) < total("int8", "all", spot=True) / 4
+    assert total("int8", "events") < total("fp32", "all") / 4
+    assert total("fp32", "events") < total("fp32", "all") / 3
 
 
 def test_what_the_environment_does_not_allow_is_said() -> None:
@@ -143,6 +196,7 @@ def test_the_document_shows_what_the_command_prints() -> None:
         (("--environment", "none"), "environments/none.toml: No such file"),
         (("--prices", "mars"), "no prices of mars in benchmarks/prices.json"),
         (("--hours", "25"), "--hours 0 to 24 are allowed"),
+        (("--eventful", "101"), "--detected and --eventful 0 to 100 are allowed"),
     ],
 )
 def test_what_the_command_cannot_price_is_one_line(arguments: tuple[str, ...], text: str) -> None:

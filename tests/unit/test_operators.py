@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
+from contract.source_settings import SourceSettings
 from local.processes import ROOT, Aws
 from local.resources import REGION, client
-from stacks import image, operate
+from stacks import image, operate, smoke
 from stacks.cli import Operator
 from stacks.config import Config
 from stacks.errors import DeployError
@@ -348,22 +349,23 @@ def test_status_asks_everyone(connect: Callable[[str], Any], config: Config) -> 
     for key, owner in (("shard-0", "w1"), ("shard-1", None)):
         item = {"leaseKey": {"S": key}, **({"leaseOwner": {"S": owner}} if owner else {})}
         connect("dynamodb").put_item(TableName=stream, Item=item)
-    for kind in ("", "-dlq", "-quarantine"):
+    for kind in ("", "-dlq", "-quarantine", "-events"):  # one is missing, as before the next deployment
         url = connect("sqs").create_queue(QueueName=config.name(f"processing-results{kind}"))["QueueUrl"]
         if kind == "-dlq":
             connect("sqs").send_message(QueueUrl=url, MessageBody="x")
     cloudwatch = connect("cloudwatch")
-    for alarm in ("lag", "scaling-out"):
-        alarm_name = config.name(f"cv2kinesis-{alarm}")
+    names = ("cv2kinesis-lag", "cv2kinesis-scaling-out")
+    for alarm_name in (*map(config.name, names), f"{config.name('cv2kinesis')}_events_mail", "cv2kinesis-lag-other"):
         cloudwatch.put_metric_alarm(
             AlarmName=alarm_name, ComparisonOperator="GreaterThanThreshold", EvaluationPeriods=1,
             MetricName="x", Namespace="x", Period=60, Statistic="Sum", Threshold=0,
         )  # fmt: skip
         cloudwatch.set_alarm_state(AlarmName=alarm_name, StateValue="ALARM", StateReason="test")
     status = operate.status(connect, config)
-    assert (status.shards, status.lag_seconds, status.image, status.alarms) == (3, None, "tag", ["lag"])
+    assert (status.shards, status.lag_seconds, status.image, status.alarms) == (3, None, "tag", ["events_mail", "lag"])
     assert status.leases == {"shard-0": "w1", "shard-1": ""}
     assert status.queues[config.name("processing-results-dlq")] == 1
+    assert config.name("processing-results-events-dlq") not in status.queues
     text = "\n".join(status.lines())
     assert "lag nobody reads" in text
     assert "shard-1: free" in text
@@ -391,3 +393,23 @@ def test_each_choice_of_the_menu_is_a_command_of_the_makefile() -> None:
 
 def test_the_region_of_these_tests_is_the_default() -> None:
     assert Config.of({}).region == REGION
+
+
+# -- a smoke test
+
+
+@pytest.mark.parametrize("policy", ["all", "events"])
+def test_a_smoke_test_sees_all_frames_whatever_is_kept_of_others(connect: Callable[[str], Any], policy: str) -> None:
+    config = Config.of({"suffix": f"-s{policy}", "sources": {"store": policy, "announce": policy}})
+    ssm, path = connect("ssm"), f"/cv2kinesis-s{policy}/sources"
+
+    def settings() -> dict[str, str]:
+        found = ssm.get_parameters_by_path(Path=path)["Parameters"]
+        return {parameter["Name"].removeprefix(f"{path}/"): parameter["Value"] for parameter in found}
+
+    with smoke.whole(ssm, config, "smoke-1", settle_seconds=0):
+        given = {name: SourceSettings.parse(text, defaults=config.sources) for name, text in settings().items()}
+    assert {name: (s.store, s.announce) for name, s in given.items()} == (
+        {} if policy == "all" else {"smoke-1": ("all", "all")}
+    )
+    assert settings() == {}
