@@ -64,7 +64,8 @@ def check_privacy(source: str, privacy: Privacy) -> None:
     Raises:
         RefusedError: If classes are hidden.
     """
-    if hidden := sorted({*privacy.blur, *privacy.fill}):
+    if privacy.hides_classes:
+        hidden = sorted({*privacy.blur, *privacy.fill})
         raise RefusedError(f"{source}: its settings hide {', '.join(hidden)}, which the stream's frames show")
 
 

@@ -119,6 +119,9 @@ def test_what_a_source_hides_is_in_no_film(resources: Resources, tmp_path: Path)
     for privacy in ({"blur": ["person"]}, {"fill": ["face"]}, {**masks["privacy"], "blur": ["person"]}):
         resources.configure("door", json.dumps({"privacy": privacy}))
         assert "its settings hide" in refused(resources, event, tmp_path / "visit.mp4")
+    resources.configure("door", "{}")
+    said = refused(resources, event, tmp_path / "visit.mp4", "--source-defaults", '{"privacy": {"blur": ["person"]}}')
+    assert "its settings hide person" in said
     resources.configure("door", '{"privacy": {"blurr": ["person"]}}')
     assert "privacy.blurr: no such setting" in refused(resources, event, tmp_path / "visit.mp4", "--no-boxes")
     done = run(resources, "clip", event.index_key, "-o", str(tmp_path / "x.mp4"), "--sources-path", "")
