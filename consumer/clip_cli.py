@@ -84,7 +84,7 @@ def clip(
     try:
         found = EventIndex(place).find(event, begin, now + timedelta(hours=1))
         shots = shots_of(place, source_of_originals, found, Window.around(found, before, after), boxes=boxes)
-        made = write_film(output, shots, lambda _number, _image: None)
+        made = write_film(output, shots)
     except ConsumerError as error:
         fail(error)
     _tell(output, found, shots, made, as_json=as_json)
