@@ -43,6 +43,7 @@ CLIP_SECONDS: Final = 120.0
 # Frames of a clip that the page can step through.
 MAX_FRAMES: Final = 1500
 
+BEGINNING: Final = datetime(2006, 1, 1, tzinfo=UTC)
 PATH: Final = "{day}/{hour}/{source}/{event_id}"
 
 
@@ -157,17 +158,17 @@ class _Routes:
 
 
 def _wanted(request: Request) -> Wanted:
-    """What a request asks for; by default the last 24 hours.
+    """What a request asks for; by default the last 24 hours, `MAX_WINDOW` at the most.
 
     Raises:
         ValueError: If a parameter is wrong.
     """
     query, now = request.query_params, datetime.now(UTC)
     until = _moment("until", query.get("until", "0s"), now)
+    # A camera's clock may be ahead, and the cloud is no older than this.
+    until = max(BEGINNING, min(until, now + timedelta(days=1)))
     since = _moment("since", query["since"], now) if "since" in query else until - timedelta(hours=24)
-    until = min(until, now + timedelta(days=1))  # a camera's clock may be ahead
-    if until - since > MAX_WINDOW:
-        raise ValueError(f"since, until: at most {MAX_WINDOW.days} days are allowed")
+    since = max(since, until - MAX_WINDOW)
     kind: Any = query.get("kind")
     if kind not in (None, *get_args(EventKind)):
         raise ValueError(f"kind: {', '.join(get_args(EventKind))} are allowed")

@@ -11,6 +11,7 @@ MAX_EVENTS: Final = 2000
 
 _NUMBER: Final = {"type": "number"}
 _TEXT: Final = {"type": "string"}
+_TIME: Final = {"type": "string", "format": "date-time"}
 _COUNT: Final = {"type": "integer", "minimum": 0}
 _SUMMARY: Final = {
     "type": "object",
@@ -205,8 +206,10 @@ DESCRIPTION: Final[dict[str, Any]] = {
             "get": {
                 "summary": "events by their start, the latest first",
                 "parameters": [
-                    _parameter("since", "query", _TEXT, "started from then on; 2026-01-01T12:00, or 90m ago"),
-                    _parameter("until", "query", _TEXT, "started before; default: now"),
+                    _parameter(
+                        "since", "query", _TIME, "started from then on, at most 8 days before `until`; default: 1 day"
+                    ),
+                    _parameter("until", "query", _TIME, "started before; default: now"),
                     _parameter("source", "query", _TEXT, "only of this source"),
                     _parameter("kind", "query", {"enum": list(get_args(EventKind))}, "only of this kind"),
                     _parameter("rule", "query", _TEXT, "only of this rule"),
