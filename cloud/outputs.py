@@ -17,6 +17,7 @@ VARIABLES: Final = {
     "QuarantineQueueURL": "QUARANTINE_QUEUE_URL",
     "S3BucketName": "S3_BUCKET_NAME",
     "SourcesPath": "SOURCES_PATH",
+    "SourceDefaults": "SOURCE_DEFAULTS",
     "Region": "AWS_REGION",
     "ClusterName": "ECS_CLUSTER_NAME",
     "ServiceName": "ECS_SERVICE_NAME",

@@ -13,11 +13,25 @@ import typer
 from rich.console import Console
 
 from cloud.clients import client
-from consumer import clip_cli, events_cli, quarantine_cli
+from consumer import clip_cli, events_cli, options, quarantine_cli
+from consumer.bucket import Bucket as ObjectsOf
 from consumer.errors import ConsumerError
+from consumer.events import READERS
 from consumer.frames import Frames, of_whole_messages
 from consumer.interrupts import interruptible
-from consumer.options import BUCKET, EXIT_STATUS, Bucket, EndpointUrl, FromOutputs, QueueUrl, Region, fail
+from consumer.options import (
+    BUCKET,
+    EXIT_STATUS,
+    Bucket,
+    EndpointUrl,
+    FromOutputs,
+    QueueUrl,
+    Region,
+    SourceDefaults,
+    SourcesPath,
+    StreamName,
+    fail,
+)
 from consumer.results import Handler, ResultReader
 from consumer.save import Saver
 from consumer.watch import line
@@ -121,13 +135,16 @@ def web(
     quarantine_url: Annotated[
         str | None, typer.Option(envvar="QUARANTINE_QUEUE_URL", help="The queue whose notices are counted.")
     ] = None,
+    stream: StreamName = None,
+    sources_path: SourcesPath = None,
+    source_defaults: SourceDefaults = "",
     endpoint_url: EndpointUrl = None,
     region: Region = "eu-central-1",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the address and then each message as it came, a line each.")
     ] = False,
 ) -> None:
-    """Shows detections as they come, on a page in the browser.
+    """Shows detections and events as they come, on a page in the browser.
 
     It takes its messages off the queue, as every consumer does: two consumers of one queue each see a part.
     """
@@ -137,6 +154,15 @@ def web(
         print("error: consumer web needs the extra `web`: pip install 'cv2kinesis[web]'", file=sys.stderr)
         raise typer.Exit(2) from None
     sqs, stop = client("sqs", region, endpoint_url=endpoint_url), threading.Event()
+    s3 = client("s3", region, endpoint_url=endpoint_url, connections=READERS)
+    origins = command.Origins(
+        ObjectsOf(s3, bucket, attempts=pictures.ATTEMPTS),
+        client("kinesis", region, endpoint_url=endpoint_url),
+        client("ssm", region, endpoint_url=endpoint_url),
+        stream,
+        sources_path,
+        options.source_defaults(source_defaults),
+    )
 
     def announce(address: str) -> None:
         print(json.dumps({"address": address}) if as_json else f"open {address}", flush=True)
@@ -150,8 +176,9 @@ def web(
             command.serve(
                 ResultReader(sqs, queue_url),
                 stop,
-                Frames(client("s3", region, endpoint_url=endpoint_url), bucket, attempts=pictures.ATTEMPTS),
+                Frames(s3, bucket, attempts=pictures.ATTEMPTS),
                 command.queue_counter(sqs, quarantine_url),
+                origins,
                 host=host,
                 port=port,
                 token=token,

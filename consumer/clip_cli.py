@@ -11,6 +11,7 @@ from typing import Annotated, Final
 import typer
 
 from cloud.clients import client
+from consumer import options
 from consumer.bucket import Bucket
 from consumer.clips.clipper import Stream, shots_of
 from consumer.clips.film import Made, write_film
@@ -18,7 +19,16 @@ from consumer.clips.shots import MAX_AROUND_SECONDS, MAX_SECONDS, Shots, Window
 from consumer.errors import ConsumerError
 from consumer.events import READERS, EventIndex
 from consumer.events_cli import read_moment
-from consumer.options import EXIT_STATUS, EndpointUrl, FromOutputs, Region, SourcesPath, StreamName, fail
+from consumer.options import (
+    EXIT_STATUS,
+    EndpointUrl,
+    FromOutputs,
+    Region,
+    SourceDefaults,
+    SourcesPath,
+    StreamName,
+    fail,
+)
 from consumer.options import Bucket as BucketName
 from consumer.source_settings import SourceParameters
 from contract.event import EventMessage
@@ -46,6 +56,7 @@ def clip(
     since: Annotated[str, typer.Option(help="How far back an id is looked for.")] = "7d",
     stream: StreamName = None,
     sources_path: SourcesPath = None,
+    source_defaults: SourceDefaults = "",
     endpoint_url: EndpointUrl = None,
     region: Region = "eu-central-1",
     as_json: Annotated[bool, typer.Option("--json", help="Print what the film holds as JSON.")] = False,
@@ -58,7 +69,7 @@ def clip(
     if output.suffix != ".mp4":
         print(f"error: --output {output}: a name that ends in .mp4 is needed", file=sys.stderr)
         raise typer.Exit(2)
-    now = datetime.now(UTC)
+    now, defaults = datetime.now(UTC), options.source_defaults(source_defaults)
     begin = read_moment("--since", since, now)
     place = Bucket(client("s3", region, endpoint_url=endpoint_url, connections=READERS), bucket)
 
@@ -68,12 +79,12 @@ def clip(
                 "the frames are not stored: the stream's need --stream and --sources-path, or --from-outputs"
             )
         kinesis, ssm = (client(service, region, endpoint_url=endpoint_url) for service in ("kinesis", "ssm"))
-        return Stream(kinesis, stream, SourceParameters(ssm, sources_path))
+        return Stream(kinesis, stream, SourceParameters(ssm, sources_path, defaults=defaults))
 
     try:
         found = EventIndex(place).find(event, begin, now + timedelta(hours=1))
         shots = shots_of(place, source_of_originals, found, Window.around(found, before, after), boxes=boxes)
-        made = write_film(output, shots, lambda _number, _image: None)
+        made = write_film(output, shots)
     except ConsumerError as error:
         fail(error)
     _tell(output, found, shots, made, as_json=as_json)

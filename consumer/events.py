@@ -5,6 +5,7 @@ The index is read rather than the queue of events, because a message is gone for
 
 from __future__ import annotations
 
+import heapq
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -155,6 +156,20 @@ class EventIndex:
             chosen = (event for event in found if wanted.takes(event))
             while some := list(islice(chosen, SORTED)):
                 yield from sorted(some, key=started)
+
+    def latest(self, wanted: Wanted, limit: int) -> list[EventMessage]:
+        """Reads the latest of the wanted events, the last one first, and no further back than that takes.
+
+        Raises:
+            ConsumerError: If the bucket cannot be read.
+        """
+        found: list[EventMessage] = []
+        for hour in reversed(list(wanted.hours())):
+            of_hour = self.read_all(listed.key for listed in self.of_hour(hour, wanted.source))
+            found += heapq.nlargest(limit, (event for event in of_hour if wanted.takes(event)), key=started)
+            if len(found) >= limit:
+                break
+        return found[:limit]
 
     def find(self, name: str, since: datetime, until: datetime) -> EventMessage:
         """Finds an event by its key in the bucket, or by its id, from the latest hour back.

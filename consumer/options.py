@@ -10,6 +10,7 @@ import typer
 
 from cloud import outputs
 from consumer.errors import ConsumerError
+from contract.source_settings import SourceSettings
 
 EXIT_STATUS = """
 [bold]Exit status[/bold]
@@ -55,7 +56,19 @@ SourcesPath = Annotated[
     str | None,
     typer.Option(envvar="SOURCES_PATH", help="Path of sources' settings in Parameter Store, which say what is hidden."),
 ]
+SourceDefaults = Annotated[
+    str, typer.Option(envvar="SOURCE_DEFAULTS", help="Settings of all sources, as JSON, as workers have them.")
+]
 Region = Annotated[str, typer.Option(envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="Of queue and bucket.")]
+
+
+def source_defaults(text: str) -> SourceSettings:
+    """Reads the settings of all sources; ends the command where they cannot be used."""
+    try:
+        return SourceSettings.parse(text or "{}")
+    except ValueError as error:
+        print(f"error: --source-defaults: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
 
 
 def fail(error: ConsumerError) -> NoReturn:

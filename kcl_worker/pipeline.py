@@ -173,7 +173,9 @@ class Pipeline:
                 memory.shrink(len(picture.jpeg))
                 stored = wanted.stores_at_once(len(picture.shown))
                 if stored:
-                    await self._frames.put(identity.key, picture.jpeg, "image/jpeg", sha256, wanted.keep_days)
+                    await self._frames.put(
+                        identity.key, picture.jpeg, "image/jpeg", sha256, wanted.keep_days, identity.captured_at
+                    )
                 if not record.suspect:  # one that was is drawn once
                     # What is stored is let go: the message may have to wait for its turn.
                     picture = replace(picture, jpeg=b"")
@@ -269,12 +271,15 @@ class Pipeline:
                 memory.shrink(len(jpeg))
         await self.tell(identity.source, told, wanted, shard, partial(_snapshot, looked, jpeg))
         if told.stored and not looked.stored:
-            await self._frames.put(identity.key, jpeg, "image/jpeg", looked.sha256, wanted.keep_days)
+            await self._frames.put(
+                identity.key, jpeg, "image/jpeg", looked.sha256, wanted.keep_days, identity.captured_at
+            )
         for held in before:
             with await self._take_memory(held.frame) as memory:
                 drawn = await self._compute.jpeg(held.frame, held.seen, held.settings)
                 memory.shrink(len(drawn))
-                await self._frames.put(held.key, drawn, "image/jpeg", held.sha256, wanted.keep_days)
+                at = held.frame.metadata.captured_at if held.frame.metadata else None
+                await self._frames.put(held.key, drawn, "image/jpeg", held.sha256, wanted.keep_days, at)
         shard.held.done(before)
 
     async def tell(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,9 +29,6 @@ MAX_FPS: Final = 30
 MAX_WIDTH: Final = 1920
 _HIGH_QUALITY: Final = {"preset": "veryfast", "crf": "23"}
 
-Draw = Callable[[int, Image], None]
-"""Draws on a frame, given its number, in place."""
-
 
 @dataclass(frozen=True, slots=True)
 class Made:
@@ -48,7 +45,7 @@ class Made:
     fps: int
 
 
-def write_film(path: Path, shots: Shots, draw: Draw) -> Made:
+def write_film(path: Path, shots: Shots) -> Made:
     """Writes a film; a file is complete or does not exist.
 
     Raises:
@@ -68,7 +65,6 @@ def write_film(path: Path, shots: Shots, draw: Draw) -> Made:
             except GoneError:
                 gone += 1
                 continue
-            draw(number, following)
             film = film or _film(part, fps, following)
             place = round((at - shots.times[0]).total_seconds() * fps)
             written += film.repeat(image, place - written)

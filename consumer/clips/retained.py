@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from cloud.shards import list_shards
-from consumer.clips.pictures import black_out, decode, encode
+from consumer.clips.pictures import black_out, decode, draw_boxes, encode
 from consumer.clips.shots import Shots, Window
 from consumer.errors import RefusedError
 from consumer.results import call
 from contract.errors import FrameError
 from contract.frame import Frame
 from contract.identity import Position, identify
+from contract.message import Summary
 from contract.shapes import Polygon
 from contract.source_settings import Privacy
 
@@ -64,12 +65,41 @@ def check_privacy(source: str, privacy: Privacy) -> None:
     Raises:
         RefusedError: If classes are hidden.
     """
-    if hidden := sorted({*privacy.blur, *privacy.fill}):
+    if privacy.hides_classes:
+        hidden = sorted({*privacy.blur, *privacy.fill})
         raise RefusedError(f"{source}: its settings hide {', '.join(hidden)}, which the stream's frames show")
 
 
-def retained_shots(kinesis: Any, stream: str, source: str, window: Window, privacy: Privacy) -> RetainedShots:
+class BoxedShots(Shots):
+    """Original frames with boxes.
+
+    Args:
+        found: Gives what is known to be in a frame, by its id.
+    """
+
+    origin = "stream"
+
+    def __init__(self, shots: RetainedShots, found: Callable[[str], Sequence[Summary]]) -> None:
+        super().__init__(shots.times)
+        self._shots, self._found = shots, found
+
+    def picture(self, number: int) -> bytes:
+        """Gives a frame, with boxes where any are known."""
+        jpeg, found = self._shots.picture(number), self._found(self._shots.frame_id(number))
+        if not found:
+            return jpeg
+        image = decode(jpeg)
+        draw_boxes(image, found)
+        return encode(image)
+
+
+def retained_shots(
+    kinesis: Any, stream: str, source: str, window: Window, privacy: Privacy, max_bytes: int = MAX_BYTES
+) -> RetainedShots:
     """Finds a source's frames on all shards of a stream.
+
+    Args:
+        max_bytes: Memory that they may take.
 
     Raises:
         RefusedError: If its settings hide classes, or the frames take too much memory.
@@ -85,8 +115,8 @@ def retained_shots(kinesis: Any, stream: str, source: str, window: Window, priva
                 continue
             found[frame.frame_id] = frame
             size += len(frame.jpeg)
-            if size > MAX_BYTES:
-                raise RefusedError(f"{source}: more than {MAX_BYTES >> 20} MiB of frames; take fewer seconds")
+            if size > max_bytes:
+                raise RefusedError(f"{source}: more than {max_bytes >> 20} MiB of frames; take fewer seconds")
     return RetainedShots(sorted(found.values()), privacy.masks)
 
 

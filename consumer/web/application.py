@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +16,9 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from consumer.errors import ConsumerError, GoneError
+from consumer.web.answers import JPEG_HEADERS, Endpoint, answering, problem
 from consumer.web.board import END, Board, Listener
+from consumer.web.event_routes import Events
 from consumer.web.guard import Guard
 from consumer.web.openapi import DESCRIPTION, MAX_LIMIT
 from consumer.web.pictures import Pictures, in_thread
@@ -31,7 +32,9 @@ CountQueues = Callable[[], dict[str, int]]
 """Gives the number of messages on the queues that something is wrong with; blocks."""
 
 
-def application(board: Board, pictures: Pictures, count: CountQueues, *, token: str | None = None) -> Starlette:
+def application(
+    board: Board, pictures: Pictures, count: CountQueues, events: Events, *, token: str | None = None
+) -> Starlette:
     """Puts the routes together.
 
     Args:
@@ -47,6 +50,7 @@ def application(board: Board, pictures: Pictures, count: CountQueues, *, token: 
         Route("/api/detections", _detections(board)),
         Route("/api/frames/{frame_id:path}", _frame(board)),
         Route("/frames/{frame_id:path}", _picture(board, pictures)),
+        *events.routes(),
     ]
     return Starlette(
         routes=routes,
@@ -55,22 +59,15 @@ def application(board: Board, pictures: Pictures, count: CountQueues, *, token: 
     )
 
 
-Endpoint = Callable[[Request], Awaitable[Response]]
-
-
-def _problem(status: int, text: str) -> JSONResponse:
-    return JSONResponse({"error": text}, status)
-
-
 async def _refuse(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _problem(error.status_code, error.detail)
+    return problem(error.status_code, error.detail)
 
 
 def _source(board: Board) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         status = board.source(request.path_params["name"])
-        return JSONResponse(status) if status else _problem(404, "no such source has sent a frame since we listen")
+        return JSONResponse(status) if status else problem(404, "no such source has sent a frame since we listen")
 
     return endpoint
 
@@ -80,7 +77,7 @@ def _detections(board: Board) -> Endpoint:
         query = request.query_params
         text = query.get("limit", "50")
         if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= MAX_LIMIT):
-            return _problem(422, f"limit: a number from 1 to {MAX_LIMIT} is allowed")
+            return problem(422, f"limit: a number from 1 to {MAX_LIMIT} is allowed")
         found = board.detections(
             source=query.get("source"), class_name=query.get("class"), before=query.get("before"), limit=int(text)
         )
@@ -92,7 +89,7 @@ def _detections(board: Board) -> Endpoint:
 def _frame(board: Board) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         found = board.entry(request.path_params["frame_id"])
-        return JSONResponse(found) if found else _problem(404, "no such frame among the latest")
+        return JSONResponse(found) if found else problem(404, "no such frame among the latest")
 
     return endpoint
 
@@ -101,19 +98,10 @@ def _picture(board: Board, pictures: Pictures) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         result = board.frame(request.path_params["frame_id"])
         if result is None:
-            return _problem(404, "no such frame among the latest")
-        try:
-            jpeg = await pictures.get(result)
-        except TimeoutError:
-            return _problem(504, "the bucket does not answer in time")
-        except GoneError as error:
-            return _problem(404, str(error))
-        except ConsumerError as error:
-            return _problem(502, str(error))
-        # A frame's picture never changes.
-        return Response(jpeg, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600, immutable"})
+            return problem(404, "no such frame among the latest")
+        return Response(await pictures.get(result), media_type="image/jpeg", headers=JPEG_HEADERS)
 
-    return endpoint
+    return answering(endpoint)
 
 
 def _events(board: Board, count: CountQueues) -> Endpoint:

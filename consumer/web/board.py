@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from contract.frame import parse_time
-from contract.message import ResultMessage
+from contract.message import ResultMessage, Summary
 
 # Results that are kept to scroll back in, of all sources, in number and in bytes of memory; sources that are kept, the
 # longest silent give way.
@@ -44,6 +44,7 @@ class Source:
 
     name: str
     latest_frame_id: str = ""
+    latest_picture_id: str = ""
     lag_ms: int | None = None
     seen_at: float = 0.0
     latency: float = 0.0
@@ -61,6 +62,8 @@ class Source:
     def add(self, result: ResultMessage, now: float) -> None:
         """Takes its next result."""
         self.latest_frame_id, self.lag_ms, self.seen_at = result.frame_id, result.lag_ms, now
+        if result.key is not None:
+            self.latest_picture_id = result.frame_id
         self.latency = (datetime.now(UTC) - parse_time(result.captured_at)).total_seconds()
         self.frames += 1
         self.arrivals.append(now)
@@ -92,6 +95,7 @@ class Source:
             "silent_seconds": round(now - self.seen_at, 1),
             "classes": dict(self.classes.most_common(20)),
             "latest_frame_id": self.latest_frame_id,
+            "latest_picture_id": self.latest_picture_id,
         }
 
 
@@ -184,6 +188,17 @@ class Board:
         for listener in listeners:
             listener.tell(f'{{"type":"result","source":{status},"result":{kept.text}}}')
 
+    def tell(self, text: str) -> None:
+        """Tells whoever listens of something else.
+
+        Args:
+            text: JSON, with a `type`.
+        """
+        with self._lock:
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener.tell(text)
+
     def end(self) -> None:
         """Tells whoever listens, now or later, that nothing more comes."""
         with self._lock:
@@ -203,6 +218,11 @@ class Board:
         with self._lock:
             kept = self._history.get(frame_id)
         return json.loads(kept.text) if kept else None
+
+    def summary(self, frame_id: str) -> tuple[Summary, ...]:
+        """What is known to be in a frame."""
+        found = self.entry(frame_id)
+        return tuple(Summary.model_validate(item) for item in found["summary"]) if found else ()
 
     def sources(self) -> list[dict[str, Any]]:
         """All sources by name."""
@@ -262,10 +282,11 @@ class Board:
 
 def entry(result: ResultMessage) -> str:
     """A result as the page and the API give it, in JSON: where the frame lies is nobody's business."""
-    return result.model_dump_json(
+    told = result.model_dump_json(
         by_alias=True,
         include={
             "frame_id", "source", "frame_index", "captured_at", "processed_at", "detections_count", "summary",
             "image_width", "image_height", "model", "inference_ms", "lag_ms", "zones", "lines",
         },
     )  # fmt: skip
+    return f'{told[:-1]},"stored":{json.dumps(result.key is not None)}}}'

@@ -7,25 +7,73 @@ import logging
 import secrets
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
 
-from consumer.errors import ConsumerError
+from consumer.bucket import Bucket
+from consumer.clips.clipper import Stream
+from consumer.errors import ConsumerError, GoneError
+from consumer.events import EventIndex
 from consumer.frames import Frames
 from consumer.results import Handler, ResultReader, call
+from consumer.source_settings import SourceParameters
 from consumer.web.application import application
 from consumer.web.board import Board
+from consumer.web.event_routes import STREAM_BYTES, Events
 from consumer.web.guard import is_loopback
-from consumer.web.pictures import Pictures, WholeMessages
-from contract.message import ResultMessage
+from consumer.web.happenings import Happenings
+from consumer.web.pictures import ATTEMPTS, Pictures, WholeMessages
+from contract.message import ResultMessage, Summary
+from contract.source_settings import DEFAULT, SourceSettings
 
 logger = logging.getLogger(__name__)
 
 
 class WebError(ConsumerError):
     """The page cannot be served."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """Where events are, and the frames around them.
+
+    Attributes:
+        bucket: The pipeline's.
+        kinesis, ssm: Clients that do not retry by themselves.
+        stream_name: The stream of original frames; None: they are not read.
+        sources_path: Of sources' settings in Parameter Store, without which no original frame is shown.
+        defaults: Settings of all sources.
+    """
+
+    bucket: Bucket
+    kinesis: Any
+    ssm: Any
+    stream_name: str | None = None
+    sources_path: str | None = None
+    defaults: SourceSettings = DEFAULT
+
+    def sources(self) -> SourceParameters | None:
+        """The settings of sources."""
+        if not self.sources_path:
+            return None
+        return SourceParameters(self.ssm, self.sources_path, defaults=self.defaults, attempts=ATTEMPTS)
+
+    def stream(self, found: Callable[[str], Sequence[Summary]]) -> Stream:
+        """The stream.
+
+        Args:
+            found: Gives what is known to be in a frame.
+
+        Raises:
+            GoneError: If none is named.
+        """
+        sources = self.sources()
+        if not self.stream_name or sources is None:
+            raise GoneError("the frames are not stored, and --stream and --sources-path do not say where else to look")
+        return Stream(self.kinesis, self.stream_name, sources, STREAM_BYTES, found)
 
 
 class Server(uvicorn.Server):
@@ -64,6 +112,7 @@ def serve(
     stop: threading.Event,
     frames: Frames,
     count: Callable[[], dict[str, int]],
+    origins: Origins,
     *,
     host: str,
     port: int,
@@ -74,6 +123,7 @@ def serve(
     """Serves until the server is told to end by a signal, whose handler sets `stop` too.
 
     Args:
+        origins: Where events are, and the frames around them.
         token: Asked of everyone; off this machine one is made if none is given.
         announce: Told the address to open.
         handle: Given each result too.
@@ -90,9 +140,11 @@ def serve(
         raise WebError(f"--host {host} --port {port}: {error.strerror}") from None
     board = Board()
     whole = WholeMessages(frames, board.add)
+    happenings = Happenings(EventIndex(origins.bucket), board.tell)
+    events = Events(happenings, origins.bucket, lambda: origins.stream(board.summary))
     failures: list[BaseException] = []
     config = uvicorn.Config(
-        application(board, Pictures(frames), count, token=token),
+        application(board, Pictures(frames), count, events, token=token),
         log_level="warning",
         lifespan="off",
         ws="none",
@@ -113,7 +165,11 @@ def serve(
             failures.append(error)
         server.should_exit = True
 
-    works: dict[str, Callable[[], None]] = {"results": lambda: reader.run(take, stop), "whole": whole.run}
+    works: dict[str, Callable[[], None]] = {
+        "results": lambda: reader.run(take, stop),
+        "whole": whole.run,
+        "events": lambda: happenings.run(stop),
+    }
     threads = [threading.Thread(target=guarded, args=[work], name=name, daemon=True) for name, work in works.items()]
     for thread in threads:
         thread.start()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, get_args
+
+from contract.event_rules import EventKind
 
 MAX_LIMIT: Final = 500
+MAX_EVENTS: Final = 2000
 
 _NUMBER: Final = {"type": "number"}
 _TEXT: Final = {"type": "string"}
+_TIME: Final = {"type": "string", "format": "date-time"}
 _COUNT: Final = {"type": "integer", "minimum": 0}
 _SUMMARY: Final = {
     "type": "object",
@@ -28,7 +32,7 @@ _SUMMARY: Final = {
 _SCHEMAS: Final = {
     "Detection": {
         "type": "object",
-        "required": ["frame_id", "source", "captured_at", "processed_at", "detections_count", "summary"],
+        "required": ["frame_id", "source", "captured_at", "processed_at", "detections_count", "summary", "stored"],
         "properties": {
             "frame_id": _TEXT,
             "source": _TEXT,
@@ -44,6 +48,7 @@ _SCHEMAS: Final = {
             "lag_ms": {"type": ["integer", "null"], "minimum": 0},
             "zones": {"type": "array", "items": {"type": "object"}},
             "lines": {"type": "array", "items": {"type": "object"}},
+            "stored": {"description": "whether it has a picture", "type": "boolean"},
         },
     },
     "Source": {
@@ -57,6 +62,7 @@ _SCHEMAS: Final = {
             "silent_seconds",
             "classes",
             "latest_frame_id",
+            "latest_picture_id",
         ],
         "properties": {
             "name": _TEXT,
@@ -68,6 +74,48 @@ _SCHEMAS: Final = {
             "silent_seconds": {"type": "number", "minimum": 0},
             "classes": {"type": "object", "additionalProperties": _COUNT},
             "latest_frame_id": _TEXT,
+            "latest_picture_id": {"description": "its latest frame that is stored; empty if there is none", **_TEXT},
+        },
+    },
+    "Event": {
+        "type": "object",
+        "required": [
+            "path",
+            "phase",
+            "event_id",
+            "event",
+            "rule",
+            "source",
+            "zone",
+            "line",
+            "direction",
+            "started_at",
+            "ended_at",
+            "captured_at",
+            "frames",
+            "most",
+            "classes",
+            "best",
+            "has_picture",
+        ],
+        "properties": {
+            "path": {"description": "its place in the addresses below", **_TEXT},
+            "phase": {"enum": ["start", "end"]},
+            "event_id": _TEXT,
+            "event": {"enum": list(get_args(EventKind))},
+            "rule": _TEXT,
+            "source": _TEXT,
+            "zone": {"type": ["string", "null"]},
+            "line": {"type": ["string", "null"]},
+            "direction": {"enum": ["in", "out", None]},
+            "started_at": _TEXT,
+            "ended_at": {"description": "null while it goes on", "type": ["string", "null"]},
+            "captured_at": {"description": "how far it has come", **_TEXT},
+            "frames": _COUNT,
+            "most": {"description": "the most objects at once", **_COUNT},
+            "classes": {"type": "array", "items": _TEXT},
+            "best": {"description": "the frame that shows it best", "type": "object"},
+            "has_picture": {"type": "boolean"},
         },
     },
     "Error": {"type": "object", "required": ["error"], "properties": {"error": _TEXT}},
@@ -91,6 +139,26 @@ def _parameter(name: str, where: str, schema: dict[str, Any], description: str) 
 
 
 _NOT_FOUND: Final = {"404": _json("not there", _ref("Error"))}
+_WRONG: Final = {"422": _json("a parameter is wrong", _ref("Error"))}
+_BEHIND: Final = {
+    "502": _json("the service behind refuses", _ref("Error")),
+    "504": _json("the service behind does not answer in time", _ref("Error")),
+}
+_EVENT: Final = "{day}/{hour}/{source}/{event_id}"
+_EVENT_PATH: Final = [
+    _parameter(name, "path", _TEXT, "as an event's `path` says") for name in ("day", "hour", "source", "event_id")
+]
+_AROUND: Final = [
+    *_EVENT_PATH,
+    *(
+        _parameter(name, "query", {"type": "integer", "minimum": 0, "maximum": 60, "default": 5}, f"seconds {name} it")
+        for name in ("before", "after")
+    ),
+    _parameter(
+        "boxes", "query", {"enum": ["0", "1"], "default": "1"}, "0: the stream's original frames, without boxes"
+    ),
+]
+_HIDDEN: Final = {"403": _json("its source's settings hide what the frames show", _ref("Error"))}
 _FRAME_ID: Final = _parameter("frame_id", "path", _TEXT, "slashes and all")
 
 DESCRIPTION: Final[dict[str, Any]] = {
@@ -132,6 +200,111 @@ DESCRIPTION: Final[dict[str, Any]] = {
                 "summary": "one result",
                 "parameters": [_FRAME_ID],
                 "responses": {"200": _json("the result", _ref("Detection")), **_NOT_FOUND},
+            }
+        },
+        "/api/events": {
+            "get": {
+                "summary": "events by their start, the latest first",
+                "parameters": [
+                    _parameter(
+                        "since", "query", _TIME, "started from then on, at most 8 days before `until`; default: 1 day"
+                    ),
+                    _parameter("until", "query", _TIME, "started before; default: now"),
+                    _parameter("source", "query", _TEXT, "only of this source"),
+                    _parameter("kind", "query", {"enum": list(get_args(EventKind))}, "only of this kind"),
+                    _parameter("rule", "query", _TEXT, "only of this rule"),
+                    _parameter("zone", "query", _TEXT, "only in this zone or across this line"),
+                    _parameter("class", "query", _TEXT, "only with an object of this class"),
+                    _parameter(
+                        "limit",
+                        "query",
+                        {"type": "integer", "minimum": 1, "maximum": MAX_EVENTS, "default": 500},
+                        "number",
+                    ),
+                ],
+                "responses": {
+                    "200": _json(
+                        "events, whether there are more, and why none can be read",
+                        {
+                            "type": "object",
+                            "required": ["events", "more", "problem"],
+                            "properties": {
+                                "events": {"type": "array", "items": _ref("Event")},
+                                "more": {"type": "boolean"},
+                                "problem": _TEXT,
+                            },
+                        },
+                    ),
+                    **_WRONG,
+                    **_BEHIND,
+                },
+            }
+        },
+        f"/api/events/{_EVENT}": {
+            "get": {
+                "summary": "one event",
+                "parameters": _EVENT_PATH,
+                "responses": {"200": _json("the event", _ref("Event")), **_NOT_FOUND, **_BEHIND},
+            }
+        },
+        f"/api/events/{_EVENT}/frames": {
+            "get": {
+                "summary": "the frames around an event",
+                "parameters": _AROUND,
+                "responses": {
+                    "200": _json(
+                        "where they come from, and when each was captured",
+                        {
+                            "type": "object",
+                            "required": ["from", "frames"],
+                            "properties": {
+                                "from": {"enum": ["bucket", "stream"]},
+                                "frames": {"type": "array", "items": _TEXT},
+                            },
+                        },
+                    ),
+                    **_HIDDEN,
+                    **_NOT_FOUND,
+                    **_WRONG,
+                    **_BEHIND,
+                },
+            }
+        },
+        f"/api/events/{_EVENT}/clip": {
+            "get": {
+                "summary": "an event as a film",
+                "parameters": _AROUND,
+                "responses": {
+                    "200": {"description": "the film", "content": {"video/mp4": {}}},
+                    **_HIDDEN,
+                    **_NOT_FOUND,
+                    **_WRONG,
+                    **_BEHIND,
+                },
+            }
+        },
+        f"/event-frames/{_EVENT}/{{number}}": {
+            "get": {
+                "summary": "one of the frames around an event",
+                "parameters": [*_AROUND, _parameter("number", "path", {"type": "integer", "minimum": 0}, "from 0")],
+                "responses": {
+                    "200": {"description": "the picture", "content": {"image/jpeg": {}}},
+                    **_HIDDEN,
+                    **_NOT_FOUND,
+                    **_WRONG,
+                    **_BEHIND,
+                },
+            }
+        },
+        f"/event-pictures/{_EVENT}": {
+            "get": {
+                "summary": "an event's best frame",
+                "parameters": _EVENT_PATH,
+                "responses": {
+                    "200": {"description": "the picture", "content": {"image/jpeg": {}}},
+                    **_NOT_FOUND,
+                    **_BEHIND,
+                },
             }
         },
         "/frames/{frame_id}": {

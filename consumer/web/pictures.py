@@ -50,12 +50,42 @@ async def in_thread(work: Callable[[], Result]) -> Result:
     return await future
 
 
+class Turns:
+    """Runs blocking work beside the event loop, a few at once.
+
+    Args:
+        at_once: How many.
+        seconds: How long one may take with its wait for a turn.
+    """
+
+    def __init__(self, at_once: int, seconds: float) -> None:
+        self._turns, self._seconds = asyncio.Semaphore(at_once), seconds
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """Gives what the work gives.
+
+        Raises:
+            TimeoutError: If it is not done in time.
+        """
+        async with asyncio.timeout(self._seconds):
+            await self._turns.acquire()
+            # It keeps its turn until its call ends, however long ago its browser gave it up.
+            running = asyncio.ensure_future(in_thread(work))
+            running.add_done_callback(self._done)
+            return await asyncio.shield(running)
+
+    def _done(self, work: asyncio.Future[Any]) -> None:
+        self._turns.release()
+        if not work.cancelled():
+            work.exception()  # whoever asked has heard of it, or has left
+
+
 class Pictures:
     """Fetches annotated frames, a few at once."""
 
     def __init__(self, frames: Frames) -> None:
         self._frames = frames
-        self._turns = asyncio.Semaphore(PICTURES_AT_ONCE)
+        self._turns = Turns(PICTURES_AT_ONCE, PICTURE_SECONDS)
 
     async def get(self, result: ResultMessage) -> bytes:
         """Gives the JPEG of a result.
@@ -64,17 +94,7 @@ class Pictures:
             TimeoutError: If the bucket does not answer in time.
             ConsumerError: As in `Frames.picture`.
         """
-        async with asyncio.timeout(PICTURE_SECONDS):
-            await self._turns.acquire()
-            # It keeps its turn until its call ends, however long ago its browser gave it up.
-            work = asyncio.ensure_future(in_thread(lambda: self._frames.picture(result)))
-            work.add_done_callback(self._done)
-            return await asyncio.shield(work)
-
-    def _done(self, work: asyncio.Future[bytes]) -> None:
-        self._turns.release()
-        if not work.cancelled():
-            work.exception()  # whoever asked has heard of it, or has left
+        return await self._turns.run(lambda: self._frames.picture(result))
 
 
 class WholeMessages:

@@ -7,11 +7,14 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
 from cloud.errors import Kind, classify, code_of
+from contract.frame import format_time
+from contract.identity import CAPTURED_AT
 from contract.message import LONGEST_SHORT_BYTES
 from contract.source_settings import KEEP_DAYS_TAG
 from kcl_worker.errors import ServiceError, SettingsError
@@ -35,7 +38,13 @@ class FrameStore:
         self._client, self._bucket, self._call = client, bucket, caller
 
     async def put(
-        self, key: str, body: bytes, content_type: str, record_sha256: str, keep_days: int | None = None
+        self,
+        key: str,
+        body: bytes,
+        content_type: str,
+        record_sha256: str,
+        keep_days: int | None = None,
+        captured_at: datetime | None = None,
     ) -> None:
         """Returns when S3 holds the object, however long that takes.
 
@@ -43,10 +52,14 @@ class FrameStore:
             record_sha256: Hash of the record that the object was made from; S3 keeps it as metadata `record-sha256`.
             keep_days: Days until it is deleted, which the bucket's lifecycle reads from the object's tag; None: the
                 bucket's own.
+            captured_at: Of a frame, whose key does not tell it; S3 keeps it as metadata `captured-at`.
 
         Raises:
             ServiceError: If the bucket is missing or forbidden.
         """
+        metadata = {"record-sha256": record_sha256}
+        if captured_at is not None:
+            metadata[CAPTURED_AT] = format_time(captured_at)
         await self._call(
             f"s3 put s3://{self._bucket}/{key}",
             lambda: self._client.put_object(
@@ -54,7 +67,7 @@ class FrameStore:
                 Key=key,
                 Body=body,
                 ContentType=content_type,
-                Metadata={"record-sha256": record_sha256},
+                Metadata=metadata,
                 **({"Tagging": f"{KEEP_DAYS_TAG}={keep_days}"} if keep_days else {}),
             ),
         )

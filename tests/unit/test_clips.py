@@ -119,6 +119,9 @@ def test_what_a_source_hides_is_in_no_film(resources: Resources, tmp_path: Path)
     for privacy in ({"blur": ["person"]}, {"fill": ["face"]}, {**masks["privacy"], "blur": ["person"]}):
         resources.configure("door", json.dumps({"privacy": privacy}))
         assert "its settings hide" in refused(resources, event, tmp_path / "visit.mp4")
+    resources.configure("door", "{}")
+    said = refused(resources, event, tmp_path / "visit.mp4", "--source-defaults", '{"privacy": {"blur": ["person"]}}')
+    assert "its settings hide person" in said
     resources.configure("door", '{"privacy": {"blurr": ["person"]}}')
     assert "privacy.blurr: no such setting" in refused(resources, event, tmp_path / "visit.mp4", "--no-boxes")
     done = run(resources, "clip", event.index_key, "-o", str(tmp_path / "x.mp4"), "--sources-path", "")
@@ -138,9 +141,9 @@ def test_settings_that_cannot_be_read_may_hide_anything(resources: Resources) ->
         stream = Stream(resources.client("kinesis"), resources.stream, sources)
         if error:
             with pytest.raises(error):
-                stream.shots(event, Window.around(event, 1, 1))
+                stream.shots(event, Window.around(event, 1, 1), boxes=True)
         else:
-            assert len(stream.shots(event, Window.around(event, 1, 1))) == 1
+            assert len(stream.shots(event, Window.around(event, 1, 1), boxes=True)) == 1
 
 
 def test_wrong_usage_is_one_line(resources: Resources, tmp_path: Path) -> None:
@@ -210,17 +213,13 @@ class Drawn(Shots):
         return picture
 
 
-def ignore(_number: int, _image: Any) -> None:
-    """Draws nothing."""
-
-
 @pytest.mark.parametrize("with_av", [True, False])
 def test_a_film_of_either_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_av: bool) -> None:
     if not with_av:
         monkeypatch.setitem(sys.modules, "av", None)
     path = tmp_path / "film.mp4"
     pictures = {0.0: grey(40), 0.2: None, 0.4: grey(120), 0.6: grey(200, (161, 91)), 0.8: grey(200)}
-    made = write_film(path, Drawn(pictures), ignore)
+    made = write_film(path, Drawn(pictures))
     assert (made.frames, made.gone, made.fps, made.seconds) == (4, 1, 5, 1.0)
     assert levels(path) == [40, 40, 120, 200, 200]
     assert list(tmp_path.iterdir()) == [path]
@@ -230,9 +229,9 @@ def test_a_film_of_either_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_film_of_nothing_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(GoneError, match="none of the frames"):
-        write_film(tmp_path / "film.mp4", Drawn({0.0: None}), ignore)
+        write_film(tmp_path / "film.mp4", Drawn({0.0: None}))
     with pytest.raises(RefusedError, match="not_jpeg"):
-        write_film(tmp_path / "film.mp4", Drawn({0.0: street_jpeg(), 1.0: b"GIF"}), ignore)
+        write_film(tmp_path / "film.mp4", Drawn({0.0: street_jpeg(), 1.0: b"GIF"}))
     assert list(tmp_path.iterdir()) == []
 
 

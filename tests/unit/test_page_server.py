@@ -16,6 +16,7 @@ from urllib.parse import urlparse
 import pytest
 
 from cloud.clients import client
+from consumer.bucket import Bucket
 from consumer.frames import Frames
 from consumer.results import Handler, ResultReader
 from consumer.web import board as boards
@@ -45,10 +46,16 @@ class Serving:
         reader = ResultReader(resources.client("sqs"), resources.queue_url)
         frames = Frames(s3, resources.bucket, attempts=1)
 
+        origins = command.Origins(
+            Bucket(resources.client("s3"), resources.bucket, attempts=1),
+            resources.client("kinesis"),
+            resources.client("ssm"),
+        )
+
         def run() -> None:
             try:
                 command.serve(
-                    reader, self.stop, frames, dict, host="127.0.0.1", port=0, token=token,
+                    reader, self.stop, frames, dict, origins, host="127.0.0.1", port=0, token=token,
                     announce=self._address.append, handle=handle,
                 )  # fmt: skip
             except BaseException as error:

@@ -1,20 +1,18 @@
-// The live page: events in, tiles, chart and history out. Everything that comes is text, never markup.
+// The live page: what the server tells comes in, tiles, chart and history go out; events have modules of their own.
 
-const SECONDS = 300, BUCKET = 5, PAGE = 25, MAX_ROWS = 500;
-const MAX_CLASSES = 200; // a hostile message may name any number of new ones
+import { $, ask, clock, make, option, pause } from "./dom.js";
+import { count, drawChart, know } from "./chart.js";
+import { picture } from "./pictures.js";
+import * as events from "./events.js";
+
+const PAGE = 25, MAX_ROWS = 500;
 const PICTURE_PAUSE = 250; // milliseconds between two pictures of a tile
-const PICTURES_AT_ONCE = 3; // a browser has six connections to a server; the rest are for events and questions
 const RETRY_PAUSE = 5000; // milliseconds until a connection that the browser has given up is tried again
-const $ = (id) => document.getElementById(id);
-// counts: {at, bySource}, one for each BUCKET; a source has numbers by class. Results themselves would take too much.
-const tiles = new Map(), classes = new Map(), counts = [];
-const turns = []; // pictures that wait until another one is loaded
-let oldest = null, loading = 0;
+const tiles = new Map();
+const coming = []; // rows that are shown together: many cameras send hundreds of results a second
+let oldest = null, stream;
 
 const framePath = (id) => "/frames/" + id.split("/").map(encodeURIComponent).join("/");
-const clock = () => new Date().toLocaleTimeString([], { hour12: false });
-const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
-const colour = (name) => `hsl(${classes.get(name) * 137.5 % 360} 65% 50%)`;
 const wanted = (result) =>
   (!$("source").value || result.source === $("source").value) &&
   (!$("class").value || result.summary.some((item) => item.class === $("class").value));
@@ -35,12 +33,14 @@ function tallies({ zones, lines }) {
   ].join(" · ");
 }
 
-function option(select, value) {
-  const element = document.createElement("option");
-  element.value = element.textContent = value;
-  const after = [...select.options].slice(1).find((other) => other.value > value);
-  select.insertBefore(element, after ?? null);
-}
+// Pictures are fetched of the tiles that can be seen.
+const watcher = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    const made = tiles.get(target.dataset.source);
+    made.visible = isIntersecting;
+    if (isIntersecting) follow(made);
+  }
+}, { rootMargin: "200px" });
 
 function tile(name) {
   if (tiles.has(name)) return tiles.get(name);
@@ -49,40 +49,25 @@ function tile(name) {
   article.dataset.source = name;
   const after = [...$("tiles").children].find((other) => other.dataset.source > name);
   $("tiles").insertBefore(article, after ?? null);
-  const made = { article, image: article.querySelector("img"), busy: false, next: null, seenAt: 0 };
+  const made = { article, image: article.querySelector("img"), busy: false, visible: false, next: null, seenAt: 0 };
   tiles.set(name, made);
+  watcher.observe(article);
   option($("source"), name);
+  events.lane(name);
   $("empty").hidden = true;
   return made;
-}
-
-// A frame's picture once it can be shown. It then replaces another one, so the page never shows a broken picture.
-async function picture(id, text) {
-  const image = new Image();
-  image.alt = text;
-  if (loading === PICTURES_AT_ONCE) await new Promise((turn) => turns.push(turn));
-  else loading += 1;
-  try {
-    image.src = framePath(id);
-    await image.decode();
-  } finally {
-    const next = turns.shift();
-    if (next) next();
-    else loading -= 1;
-  }
-  return image;
 }
 
 // One picture at a time; those that came meanwhile are skipped but the last. One that cannot be had leaves the last.
 async function follow(made) {
   if (made.busy) return;
   made.busy = true;
-  while (made.next !== null) {
+  while (made.visible && made.next !== null) {
     const { id, text } = made.next;
     made.next = null;
     let problem = "";
     try {
-      const image = await picture(id, text);
+      const image = await picture(framePath(id), text);
       made.image.replaceWith(image);
       made.image = image;
     } catch {
@@ -111,21 +96,6 @@ function showSource(status) {
   return made;
 }
 
-function know(name) {
-  if (classes.has(name) || classes.size >= MAX_CLASSES) return;
-  classes.set(name, classes.size);
-  option($("class"), name);
-  const entry = document.createElement("li");
-  const mark = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const dot = document.createElementNS("http://www.w3.org/2000/svg", "circle");
-  mark.setAttribute("viewBox", "0 0 2 2");
-  for (const key of ["cx", "cy", "r"]) dot.setAttribute(key, "1");
-  dot.setAttribute("fill", colour(name));
-  mark.append(dot);
-  entry.append(mark, name);
-  $("legend").append(entry);
-}
-
 function showResult(status, result) {
   for (const item of result.summary) know(item.class);
   const made = showSource(status);
@@ -133,13 +103,21 @@ function showResult(status, result) {
   if (!wanted(result)) return;
   made.article.querySelector(".seen").textContent = words(result);
   made.article.querySelector(".counts").textContent = tallies(result);
-  made.next = { id: result.frame_id, text: `${result.source}: ${words(result) || "nothing"}` };
-  follow(made);
+  if (result.stored) {
+    made.next = { id: result.frame_id, text: `${result.source}: ${words(result) || "nothing"}` };
+    follow(made);
+  }
   if (result.detections_count) {
-    $("history").prepend(row(result));
-    while ($("history").rows.length > MAX_ROWS) $("history").lastElementChild.remove();
+    coming.push(result);
+    if (coming.length > PAGE) coming.shift();
     oldest = oldest ?? result.frame_id;
   }
+}
+
+function flush() {
+  if (!coming.length) return;
+  $("history").prepend(...coming.splice(0).reverse().map(row));
+  while ($("history").rows.length > MAX_ROWS) $("history").lastElementChild.remove();
 }
 
 function row(result) {
@@ -149,13 +127,12 @@ function row(result) {
   for (const text of [result.captured_at.slice(11, 23), result.source, seen]) {
     line.insertCell().textContent = text;
   }
-  const id = result.frame_id;
-  const button = document.createElement("button");
-  button.type = "button";
-  button.textContent = "show";
-  button.setAttribute("aria-label", `show frame ${id}`);
-  button.addEventListener("click", () => show(id, seen || "nothing"));
-  line.insertCell().append(button);
+  const cell = line.insertCell(), id = result.frame_id;
+  if (result.stored) {
+    const button = make("button", { type: "button", text: "show", ariaLabel: `show frame ${id}` });
+    button.addEventListener("click", () => show(id, seen || "nothing"));
+    cell.append(button);
+  }
   return line;
 }
 
@@ -166,7 +143,7 @@ async function show(id, seen) {
   frame.querySelector("p").textContent = text;
   frame.querySelector("img").hidden = true;
   if (!frame.open) frame.showModal();
-  const image = await picture(id, text).catch(() => null);
+  const image = await picture(framePath(id), text).catch(() => null);
   if (frame.dataset.frame !== id) return; // another one was asked for meanwhile
   if (image) frame.querySelector("img").replaceWith(image);
   else frame.querySelector("p").textContent = `${text}. Its picture could not be loaded.`;
@@ -178,8 +155,8 @@ async function earlier() {
   if ($("source").value) query.set("source", $("source").value);
   if ($("class").value) query.set("class", $("class").value);
   if (oldest) query.set("before", oldest);
-  const answer = await fetch(`/api/detections?${query}`).catch(() => null); // the connection says that it is lost
-  return answer?.ok ? (await answer.json()).detections : null;
+  const answer = await ask(`/api/detections?${query}`).catch(() => null); // the connection says that it is lost
+  return answer && answer.detections;
 }
 
 function append(detections) {
@@ -197,46 +174,16 @@ async function older() {
 
 async function filter() {
   for (const [name, made] of tiles) made.article.hidden = Boolean($("source").value) && name !== $("source").value;
-  draw();
+  drawChart();
   oldest = null;
   const found = await earlier();
   if (found) {
+    coming.length = 0;
     $("history").replaceChildren();
     append(found);
   } else {
     for (const line of $("history").rows) line.hidden = !wanted(line.result);
   }
-}
-
-function count(result) {
-  const at = Math.floor(Date.now() / 1000 / BUCKET);
-  if (counts.at(-1)?.at !== at) counts.push({ at, bySource: new Map() });
-  const { bySource } = counts.at(-1);
-  if (!bySource.has(result.source)) bySource.set(result.source, new Map());
-  const byClass = bySource.get(result.source);
-  for (const item of result.summary) {
-    if (classes.has(item.class)) byClass.set(item.class, (byClass.get(item.class) ?? 0) + 1);
-  }
-  while (counts[0].at < at - SECONDS / BUCKET) counts.shift();
-}
-
-function draw() {
-  const now = Math.floor(Date.now() / 1000 / BUCKET), places = SECONDS / BUCKET;
-  const lines = new Map([...classes.keys()].map((name) => [name, new Array(places + 1).fill(0)]));
-  for (const { at, bySource } of counts) {
-    if (at <= now - places - 1) continue;
-    for (const [source, byClass] of bySource) {
-      if ($("source").value && source !== $("source").value) continue;
-      for (const [name, number] of byClass) lines.get(name)[at - now + places] += number;
-    }
-  }
-  const most = Math.max(1, ...[...lines.values()].flat());
-  $("chart").replaceChildren(...[...lines].filter(([name]) => !$("class").value || name === $("class").value).map(([name, values]) => {
-    const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
-    line.setAttribute("points", values.map((value, place) => `${600 * place / places},${118 - 114 * value / most}`).join(" "));
-    line.setAttribute("stroke", colour(name));
-    return line;
-  }));
 }
 
 function silence() {
@@ -255,12 +202,14 @@ const handlers = {
   sources: ({ sources }) => {
     for (const status of sources) {
       const made = showSource(status);
-      made.next = { id: status.latest_frame_id, text: status.name };
+      if (status.latest_picture_id) made.next = { id: status.latest_picture_id, text: status.name };
       follow(made);
     }
     filter();
+    events.load();
   },
   result: ({ source, result }) => showResult(source, result),
+  event: ({ event }) => events.take(event),
   queues: ({ queues }) => {
     $("quarantine").hidden = queues.quarantine === undefined;
     $("quarantine").querySelector("strong").textContent = queues.quarantine;
@@ -269,25 +218,25 @@ const handlers = {
 };
 
 function connect() {
-  events = new EventSource("/events");
-  events.addEventListener("open", () => connection("open", "connected"));
-  events.addEventListener("error", lost);
-  events.addEventListener("message", ({ data }) => { const event = JSON.parse(data); handlers[event.type]?.(event); });
+  stream = new EventSource("/events");
+  stream.addEventListener("open", () => connection("open", "connected"));
+  stream.addEventListener("error", lost);
+  stream.addEventListener("message", ({ data }) => { const told = JSON.parse(data); handlers[told.type]?.(told); });
 }
 
 // The pictures stay. The browser tries again by itself, until an answer is none that it takes.
 async function lost() {
   const { state } = $("connection").dataset;
   if (state !== "lost" && state !== "ended") connection("lost", `connection lost at ${clock()}, trying again`);
-  if (events.readyState !== EventSource.CLOSED) return;
+  if (stream.readyState !== EventSource.CLOSED) return;
   const status = await fetch("/api/sources").then((answer) => answer.status, () => 0);
   if (status === 401) connection("lost", "the server asks for another token: open the address that it printed");
   setTimeout(connect, RETRY_PAUSE);
 }
 
-let events;
 connect();
-$("source").addEventListener("change", filter);
-$("class").addEventListener("change", filter);
+events.start(know);
+for (const id of ["source", "class"]) $(id).addEventListener("change", () => { filter(); events.filter(); });
 $("older").addEventListener("click", older);
-setInterval(() => { silence(); draw(); }, 1000);
+setInterval(() => { silence(); drawChart(); events.tick(); }, 1000);
+setInterval(flush, 250);

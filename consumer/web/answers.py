@@ -1,0 +1,39 @@
+"""What endpoints answer where something is wrong: a status and one line."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from consumer.errors import ConsumerError, GoneError
+
+# A picture that never changes.
+JPEG_HEADERS: Final = {"cache-control": "private, max-age=3600, immutable"}
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def problem(status: int, text: str) -> JSONResponse:
+    """An answer that says what is wrong."""
+    return JSONResponse({"error": text}, status)
+
+
+def answering(endpoint: Endpoint) -> Endpoint:
+    """Has an endpoint answer for what it raises."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except TimeoutError:
+            return problem(504, "the service behind does not answer in time")
+        except GoneError as error:
+            return problem(404, str(error))
+        except ConsumerError as error:
+            return problem(502, str(error))
+        except (ValueError, OverflowError) as error:
+            return problem(422, str(error))
+
+    return answer
