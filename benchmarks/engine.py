@@ -49,9 +49,7 @@ BASE: Final = "ultralytics predict, one at a time"
 class Nowhere:
     """A bucket and a queue that keep nothing."""
 
-    async def put(
-        self, key: str, body: bytes, content_type: str, record_sha256: str, keep_days: int | None = None
-    ) -> None:
+    async def put(self, key: str, body: bytes, *_: object) -> None:
         pass
 
     def expecting(self) -> AbstractContextManager[None]:
