@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from contract import Frame
 from contract.source_settings import SourceSettings
 from kcl_worker.prefix import Entry
+from kcl_worker.storing.sinks import About
 from kcl_worker.vision.compute import Picture
 
 logger = logging.getLogger(__name__)
@@ -24,13 +25,13 @@ class HeldFrame:
 
     Attributes:
         clock: Of its source, in seconds.
-        sha256: Of its record.
+        about: What is kept with it once it is stored.
     """
 
     clock: float
     frame: Frame
     key: str
-    sha256: str
+    about: About
     seen: Picture
     settings: SourceSettings
     entry: Entry

@@ -21,13 +21,14 @@ from contract.source_settings import DEFAULT, SourceSettings
 from kcl_worker.budget import Budget, Grant
 from kcl_worker.doing import doing
 from kcl_worker.held import Held, HeldFrame, HeldMemory
+from kcl_worker.kcl.shard_order import Turns
 from kcl_worker.messages import Messages
 from kcl_worker.operating.metrics import Metrics
 from kcl_worker.prefix import Entry, Prefix
 from kcl_worker.record import Outcome, Place, Record, Turn
 from kcl_worker.settings import Settings
 from kcl_worker.storing.event_sink import EventSink
-from kcl_worker.storing.sinks import FrameStore, MessageQueue, StateStore
+from kcl_worker.storing.sinks import About, FrameStore, MessageQueue, StateStore
 from kcl_worker.tracking.events import BestView
 from kcl_worker.tracking.scene import Shot
 from kcl_worker.tracking.scene_store import SceneStore, Seen
@@ -77,7 +78,7 @@ class Looked:
     frame: Frame
     picture: Picture
     wanted: SourceSettings
-    sha256: str
+    about: About
     stored: bool
 
 
@@ -166,20 +167,19 @@ class Pipeline:
             identity = identify(metadata, record.position)
             if self._is_stale(record.position) and not await self._has_outcome(identity):
                 return Outcome.DURABLE, partial(self._skip, record.position, identity)
-            wanted, sha256 = self.settings_of(identity.source), _sha256(record.data)
+            wanted = self.settings_of(identity.source)
+            about = About(_sha256(record.data), wanted.keep_days, identity.captured_at)
             with await self._take_memory(frame) as memory:
                 compute = self._isolation if record.suspect else self._compute
                 picture = await compute.picture(frame, wanted)
                 memory.shrink(len(picture.jpeg))
                 stored = wanted.stores_at_once(len(picture.shown))
                 if stored:
-                    await self._frames.put(
-                        identity.key, picture.jpeg, "image/jpeg", sha256, wanted.keep_days, identity.captured_at
-                    )
+                    await self._frames.put(identity.key, picture.jpeg, "image/jpeg", about)
                 if not record.suspect:  # one that was is drawn once
                     # What is stored is let go: the message may have to wait for its turn.
                     picture = replace(picture, jpeg=b"")
-            looked = Looked(record, entry, identity, frame, picture, wanted, sha256, stored)
+            looked = Looked(record, entry, identity, frame, picture, wanted, about, stored)
             return Outcome.DURABLE, partial(self._tell, looked, shard)
         except FrameError as error:
             identity = identify(metadata, record.position)
@@ -190,8 +190,9 @@ class Pipeline:
     async def _quarantine(self, record: Record, identity: Identity) -> None:
         """Keeps a record's bytes, unless they may show what its source hides."""
         keeps = self._settings.quarantine_keeps == "bytes" and not self.settings_of(identity.source).privacy.hides
-        body, sha256 = record.data if keeps else b"", _sha256(record.data)
-        await self._frames.put(identity.quarantine_key, body, "application/octet-stream", sha256)
+        about = About(_sha256(record.data), self.settings_of(identity.source).keep_days)
+        body = record.data if keeps else b""
+        await self._frames.put(identity.quarantine_key, body, "application/octet-stream", about)
 
     # -- at the record's turn
 
@@ -221,7 +222,7 @@ class Pipeline:
                 looked.record, identity, looked.picture, wanted, seen, stored=stored or told.stored
             )
         late = (told.stored and not stored) or told.changes or told.tallies or before
-        rest = partial(self._carry_out, looked, shard, told, before) if late else None
+        rest = partial(self._carry_out, looked, shard, told, shard.order(told), before) if late else None
         return Said(body, self._results, partial(self._count, looked), rest)
 
     async def _see(self, looked: Looked, scenes: SceneStore) -> Seen:
@@ -260,7 +261,9 @@ class Pipeline:
 
     # -- after it
 
-    async def _carry_out(self, looked: Looked, shard: LeasedShard, told: Told, before: list[HeldFrame]) -> None:
+    async def _carry_out(
+        self, looked: Looked, shard: LeasedShard, told: Told, order: Turn | None, before: list[HeldFrame]
+    ) -> None:
         """Stores and sends what a frame's turn has settled; events first, for somebody may wait for them."""
         identity, wanted = looked.identity, looked.wanted
         jpeg = b""
@@ -269,17 +272,14 @@ class Pipeline:
             with await self._take_memory(looked.frame) as memory:
                 jpeg = await self._compute.jpeg(looked.frame, looked.picture, wanted)
                 memory.shrink(len(jpeg))
-        await self.tell(identity.source, told, wanted, shard, partial(_snapshot, looked, jpeg))
+        await self.tell(identity.source, told, wanted, order, partial(_snapshot, looked, jpeg))
         if told.stored and not looked.stored:
-            await self._frames.put(
-                identity.key, jpeg, "image/jpeg", looked.sha256, wanted.keep_days, identity.captured_at
-            )
+            await self._frames.put(identity.key, jpeg, "image/jpeg", looked.about)
         for held in before:
             with await self._take_memory(held.frame) as memory:
                 drawn = await self._compute.jpeg(held.frame, held.seen, held.settings)
                 memory.shrink(len(drawn))
-                at = held.frame.metadata.captured_at if held.frame.metadata else None
-                await self._frames.put(held.key, drawn, "image/jpeg", held.sha256, wanted.keep_days, at)
+                await self._frames.put(held.key, drawn, "image/jpeg", held.about)
         shard.held.done(before)
 
     async def tell(
@@ -287,21 +287,22 @@ class Pipeline:
         source: str,
         told: Told,
         wanted: SourceSettings,
-        shard: LeasedShard,
-        snapshot: Callable[[str], tuple[bytes, str]] = lambda frame_id: (b"", ""),
+        order: Turn | None,
+        snapshot: Callable[[str], tuple[bytes, About] | None] = lambda frame_id: None,
     ) -> None:
-        """Sends a source's events and tallies, each event in its order.
+        """Sends a source's events and tallies.
 
         Args:
-            snapshot: The picture of a frame and the hash of its record, if that frame is at hand.
+            order: The events' turn among those of their shard: an event's end must not be stored before its start.
+            snapshot: The picture of a frame, if that frame is at hand.
         """
-        if told.changes:
-            async with shard.telling:
+        if order:
+            async with order:
                 for change in told.changes:
                     event = self._messages.event(source, change, wanted)
-                    picture, sha256 = snapshot(event.best.frame_id)
+                    picture = snapshot(event.best.frame_id)
                     if event.snapshot_key and picture and change.phase != "end":
-                        await self._events.show(event.snapshot_key, picture, sha256, wanted.keep_days)
+                        await self._events.show(event.snapshot_key, *picture)
                     if change.phase != "better":
                         await self._events.send(event, wanted.keep_days)
         sent = [self._results.enqueue(self._messages.tally(source, tally).to_json()) for tally in told.tallies]
@@ -320,7 +321,8 @@ class Pipeline:
         logger.info(
             "message too long for the queue: %d bytes", len(text), extra={"frame_id": body.frame_id, "key": key}
         )
-        await self._frames.put(key, text.encode(), "application/json", _sha256(record.data))
+        about = About(_sha256(record.data), self.settings_of(body.source).keep_days)
+        await self._frames.put(key, text.encode(), "application/json", about)
         return short.to_json()
 
     def _need(self, frame: Frame) -> int:
@@ -370,12 +372,12 @@ class LeasedShard:
     Attributes:
         scenes: What is known of its sources.
         held: Frames that an event may still want.
-        telling: Whoever has it sends events: they are sent in their order.
     """
 
     def __init__(self, pipeline: Pipeline, shard_id: str, scenes: SceneStore, held: Held) -> None:
         self._pipeline, self._shard_id, self._prefix = pipeline, shard_id, Prefix()
-        self.scenes, self.held, self.telling = scenes, held, asyncio.Lock()
+        self.scenes, self.held = scenes, held
+        self._tellings = Turns()
         self._adopted = False
 
     async def process(self, record: Record) -> Outcome:
@@ -384,6 +386,10 @@ class LeasedShard:
             outcome = await self._pipeline.process(record, self, entry)
         self._settle()
         return outcome
+
+    def order(self, told: Told) -> Turn | None:
+        """The turn of what is told of events, to be taken within the turn of what it is told of; None: nothing is."""
+        return self._tellings.next() if told.changes else None
 
     def is_due(self, now: float) -> bool:
         """Whether `rest` has anything to do; a shard that is leased begins with it."""
@@ -399,13 +405,14 @@ class LeasedShard:
                 self._adopted = True
             for source in self._due(now):
                 wanted = self._pipeline.settings_of(source)
-                told.append((source, await self.scenes.rest(source, now, wanted), wanted))
+                its = await self.scenes.rest(source, now, wanted)
+                if its:
+                    told.append((source, its, wanted, self.order(its)))
             for source in self._silent(now):
                 self.held.clear(source)
             self._prefix.advance()
-        for source, its, wanted in told:
-            if its:
-                await self._pipeline.tell(source, its, wanted, self)
+        for source, its, wanted, order in told:
+            await self._pipeline.tell(source, its, wanted, order)
         self._settle()
         if told:
             await self.scenes.save()
@@ -453,7 +460,7 @@ def moment_of(position: Position, identity: Identity) -> Moment:
 
 def _held(looked: Looked, clock: float) -> HeldFrame:
     return HeldFrame(
-        clock, looked.frame, looked.identity.key, looked.sha256, looked.picture, looked.wanted, looked.entry
+        clock, looked.frame, looked.identity.key, looked.about, looked.picture, looked.wanted, looked.entry
     )
 
 
@@ -461,8 +468,8 @@ def _shows(best: BestView | None, looked: Looked) -> bool:
     return best is not None and bool(best.score) and best.frame_id == looked.identity.frame_id
 
 
-def _snapshot(looked: Looked, jpeg: bytes, frame_id: str) -> tuple[bytes, str]:
-    return (jpeg, looked.sha256) if frame_id == looked.identity.frame_id else (b"", "")
+def _snapshot(looked: Looked, jpeg: bytes, frame_id: str) -> tuple[bytes, About] | None:
+    return (jpeg, looked.about) if jpeg and frame_id == looked.identity.frame_id else None
 
 
 def _number(place: Place) -> SequenceNumber:

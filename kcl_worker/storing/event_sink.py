@@ -8,7 +8,7 @@ from typing import Any, Final
 from contract.event import EventMessage
 from kcl_worker.errors import ServiceError
 from kcl_worker.storing.caller import Caller, back_off
-from kcl_worker.storing.sinks import FrameStore, MessageQueue
+from kcl_worker.storing.sinks import About, FrameStore, MessageQueue
 
 logger = logging.getLogger(__name__)
 
@@ -67,13 +67,13 @@ class EventSink:
         Raises:
             ServiceError: If one of them is missing or forbidden.
         """
-        await self._store.put(event.index_key, event.to_json().encode(), "application/json", "", keep_days)
+        await self._store.put(event.index_key, event.to_json().encode(), "application/json", About(keep_days=keep_days))
         sent = self._queue.enqueue(event.to_json()) if self._queue else None
         if self._bus:
             await self._bus.put(event)
         if sent:
             await sent
 
-    async def show(self, key: str, jpeg: bytes, record_sha256: str, keep_days: int | None) -> None:
+    async def show(self, key: str, jpeg: bytes, about: About) -> None:
         """Stores an event's snapshot in place of the one before."""
-        await self._store.put(key, jpeg, "image/jpeg", record_sha256, keep_days)
+        await self._store.put(key, jpeg, "image/jpeg", about)

@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -31,44 +32,45 @@ LINGER_SECONDS: Final = 0.05
 RENEW_SECONDS: Final = 6 * 3600.0
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """What S3 keeps with an object.
+
+    Attributes:
+        record_sha256: Hash of the record that it was made from: metadata `record-sha256`.
+        keep_days: Days until it is deleted, which the bucket's lifecycle reads from a tag; None: the bucket's own.
+        captured_at: Of a frame, whose key does not tell it: metadata `captured-at`.
+    """
+
+    record_sha256: str = ""
+    keep_days: int | None = None
+    captured_at: datetime | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Of PutObject."""
+        metadata = {"record-sha256": self.record_sha256} if self.record_sha256 else {}
+        if self.captured_at is not None:
+            metadata[CAPTURED_AT] = format_time(self.captured_at)
+        tagging = {"Tagging": f"{KEEP_DAYS_TAG}={self.keep_days}"} if self.keep_days else {}
+        return {"Metadata": metadata, **tagging}
+
+
 class FrameStore:
     """A bucket."""
 
     def __init__(self, client: Any, bucket: str, caller: Caller) -> None:
         self._client, self._bucket, self._call = client, bucket, caller
 
-    async def put(
-        self,
-        key: str,
-        body: bytes,
-        content_type: str,
-        record_sha256: str,
-        keep_days: int | None = None,
-        captured_at: datetime | None = None,
-    ) -> None:
+    async def put(self, key: str, body: bytes, content_type: str, about: About) -> None:
         """Returns when S3 holds the object, however long that takes.
-
-        Args:
-            record_sha256: Hash of the record that the object was made from; S3 keeps it as metadata `record-sha256`.
-            keep_days: Days until it is deleted, which the bucket's lifecycle reads from the object's tag; None: the
-                bucket's own.
-            captured_at: Of a frame, whose key does not tell it; S3 keeps it as metadata `captured-at`.
 
         Raises:
             ServiceError: If the bucket is missing or forbidden.
         """
-        metadata = {"record-sha256": record_sha256}
-        if captured_at is not None:
-            metadata[CAPTURED_AT] = format_time(captured_at)
         await self._call(
             f"s3 put s3://{self._bucket}/{key}",
             lambda: self._client.put_object(
-                Bucket=self._bucket,
-                Key=key,
-                Body=body,
-                ContentType=content_type,
-                Metadata=metadata,
-                **({"Tagging": f"{KEEP_DAYS_TAG}={keep_days}"} if keep_days else {}),
+                Bucket=self._bucket, Key=key, Body=body, ContentType=content_type, **about.arguments()
             ),
         )
 
