@@ -256,6 +256,7 @@ class Operator:
     def deploy(self) -> int:
         """Deploys registry, image and everything else; waits until tasks are healthy and prints the outputs."""
         self._check_model()
+        secrets = webhooks.read_secrets(self._client, self._config)
         terraform, plan, with_image = self._terraform(), self._args.plan, not self._args.no_image
         self._check_zones()
         shown = terraform.show(plan) if plan else {}
@@ -288,8 +289,7 @@ class Operator:
                 operate.wake(ecs, self._config)
             if status := terraform("apply", plan):
                 return status
-        for rule in webhooks.authorise(self._client, self._config):
-            print(f"events.rules.{rule}: its secret is EventBridge's now")
+        webhooks.hand_over(self._client, self._config, secrets)
         if late:
             self.image()
             operate.begin_anew(ecs, self._config)  # tasks without an image may have failed meanwhile

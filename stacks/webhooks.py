@@ -1,6 +1,6 @@
 """Gives webhooks their secrets, past Terraform's state.
 
-EventBridge takes the value of a connection's header itself, never the name of a secret, and Terraform 5's resource
+EventBridge takes the value of a connection's header itself, never the name of a secret, and the provider's resource
 would keep it in the state. So the stack makes a connection without one, ignores what it becomes, and a deployment hands
 the value over from Parameter Store; EventBridge keeps it in Secrets Manager.
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-target-connection-auth.html
@@ -19,22 +19,25 @@ from stacks.errors import DeployError
 from stacks.names import Names
 
 
-def authorise(client: Callable[[str], Any], config: Config) -> list[str]:
-    """Hands the secrets of all webhooks over; gives the names of their rules.
+def read_secrets(client: Callable[[str], Any], config: Config) -> dict[str, str]:
+    """The secrets of webhooks by rule.
 
     Raises:
         DeployError: If a parameter is missing or forbidden.
     """
-    given = {name: route for name, route in config.events.rules.items() if route.secret}
-    if not given:
-        return []
-    ssm, events = client("ssm"), client("events")
-    for name, route in given.items():
-        key = {"ApiKeyName": route.header, "ApiKeyValue": _value(ssm, name, route.secret)}
+    given = {name: route.secret for name, route in config.events.rules.items() if route.secret}
+    ssm = client("ssm") if given else None
+    return {name: _value(ssm, name, parameter) for name, parameter in given.items()}
+
+
+def hand_over(client: Callable[[str], Any], config: Config, secrets: dict[str, str]) -> None:
+    """Gives webhooks their secrets."""
+    events: Any = client("events") if secrets else None
+    for name, secret in secrets.items():
+        key = {"ApiKeyName": config.events.rules[name].header, "ApiKeyValue": secret}
         events.update_connection(
             Name=Names(config).of_rule(name), AuthorizationType="API_KEY", AuthParameters={"ApiKeyAuthParameters": key}
         )
-    return list(given)
 
 
 def _value(ssm: Any, rule: str, parameter: str) -> str:

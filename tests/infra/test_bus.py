@@ -217,10 +217,16 @@ def test_from_an_event_to_the_target_of_a_rule(
     assert {address: planned[address] for address in wanted if address in planned} == {}
 
     config = Config.of(VALUES)
+
+    def connect(service: str) -> Any:
+        return client(service, aws.url)
+
     with pytest.raises(DeployError, match=r"events\.rules\.hook\.secret /cv2kinesis/hook: ParameterNotFound"):
-        webhooks.authorise(lambda service: client(service, aws.url), config)
+        webhooks.read_secrets(connect, config)
     client("ssm", aws.url).put_parameter(Name="/cv2kinesis/hook", Value="s3cr3t-word", Type="SecureString")
-    assert webhooks.authorise(lambda service: client(service, aws.url), config) == ["hook"]
+    secrets = webhooks.read_secrets(connect, config)
+    assert secrets == {"hook": "s3cr3t-word"}
+    webhooks.hand_over(connect, config, secrets)
     assert "s3cr3t-word" not in (environment.folder / "terraform.tfstate").read_text()
     assert not {address for address in environment.planned() if "event-connection" in address}
 
