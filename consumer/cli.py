@@ -132,6 +132,10 @@ def web(
     token: Annotated[
         str | None, typer.Option(envvar="CONSUMER_WEB_TOKEN", help="Asked of everyone; default: none, or made anew.")
     ] = None,
+    allow_configure: Annotated[
+        bool,
+        typer.Option("--allow-configure", help="Whoever has the token may draw zones and lines; needs --sources-path."),
+    ] = False,
     quarantine_url: Annotated[
         str | None, typer.Option(envvar="QUARANTINE_QUEUE_URL", help="The queue whose notices are counted.")
     ] = None,
@@ -153,6 +157,9 @@ def web(
     except ImportError:
         print("error: consumer web needs the extra `web`: pip install 'cv2kinesis[web]'", file=sys.stderr)
         raise typer.Exit(2) from None
+    if allow_configure and not sources_path:
+        print("error: --allow-configure: --sources-path, or --from-outputs, is needed", file=sys.stderr)
+        raise typer.Exit(2)
     sqs, stop = client("sqs", region, endpoint_url=endpoint_url), threading.Event()
     s3 = client("s3", region, endpoint_url=endpoint_url, connections=READERS)
     origins = command.Origins(
@@ -162,6 +169,7 @@ def web(
         stream,
         sources_path,
         options.source_defaults(source_defaults),
+        allow_configure,
     )
 
     def announce(address: str) -> None:

@@ -69,8 +69,8 @@ class SourceParameters:
         except ValueError as error:
             raise RefusedError(f"{name}: {error}") from None
 
-    def write(self, source: str, text: str) -> None:
-        """Writes a source's settings; workers apply them within half a minute.
+    def write(self, source: str, text: str) -> int:
+        """Writes a source's settings, which workers apply within half a minute; gives their version.
 
         Raises:
             RefusedError: If workers could not use them.
@@ -83,11 +83,12 @@ class SourceParameters:
         if len(text.encode()) > MAX_BYTES:
             raise RefusedError(f"{len(text.encode())} bytes of settings: a parameter holds {MAX_BYTES}")
         name = self._name(source)
-        call(
+        answer = call(
             name,
             lambda: self._ssm.put_parameter(Name=name, Value=text, Type="String", Overwrite=True),
             self._attempts,
         )
+        return int(answer["Version"])
 
     def _name(self, source: str) -> str:
         try:

@@ -148,7 +148,7 @@ class SourceSettings(Section):
             if defaults is not None:
                 settings = cls.model_validate(defaults.given() | settings.given())
         except ValidationError as error:
-            raise ValueError("; ".join(_explain(problem) for problem in error.errors())) from None
+            raise ValueError(explain(error)) from None
         if class_names is not None:
             settings.check_classes(class_names)
         return settings
@@ -175,6 +175,11 @@ class SourceSettings(Section):
 
 
 DEFAULT: Final = SourceSettings()
+
+
+def explain(error: ValidationError) -> str:
+    """Says in one line what is wrong with settings, or a part of them, and where."""
+    return "; ".join(_explain(problem) for problem in error.errors())
 
 
 def _explain(problem: Any) -> str:

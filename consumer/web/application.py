@@ -22,6 +22,7 @@ from consumer.web.event_routes import Events
 from consumer.web.guard import Guard
 from consumer.web.openapi import DESCRIPTION, MAX_LIMIT
 from consumer.web.pictures import Pictures, in_thread
+from consumer.web.shape_routes import Shapes
 
 STATIC: Final = Path(__file__).parent / "static"
 # A word now and then tells both sides that the other is there.
@@ -33,7 +34,7 @@ CountQueues = Callable[[], dict[str, int]]
 
 
 def application(
-    board: Board, pictures: Pictures, count: CountQueues, events: Events, *, token: str | None = None
+    board: Board, pictures: Pictures, count: CountQueues, events: Events, shapes: Shapes, *, token: str | None = None
 ) -> Starlette:
     """Puts the routes together.
 
@@ -43,7 +44,7 @@ def application(
     routes = [
         Route("/", lambda _: FileResponse(STATIC / "index.html")),
         Mount("/static", StaticFiles(directory=STATIC)),
-        Route("/events", _events(board, count)),
+        Route("/events", _events(board, count, shapes)),
         Route("/openapi.json", lambda _: JSONResponse(DESCRIPTION)),
         Route("/api/sources", lambda _: JSONResponse({"sources": board.sources()})),
         Route("/api/sources/{name}/status", _source(board)),
@@ -51,6 +52,7 @@ def application(
         Route("/api/frames/{frame_id:path}", _frame(board)),
         Route("/frames/{frame_id:path}", _picture(board, pictures)),
         *events.routes(),
+        *shapes.routes(),
     ]
     return Starlette(
         routes=routes,
@@ -104,19 +106,20 @@ def _picture(board: Board, pictures: Pictures) -> Endpoint:
     return answering(endpoint)
 
 
-def _events(board: Board, count: CountQueues) -> Endpoint:
+def _events(board: Board, count: CountQueues, shapes: Shapes) -> Endpoint:
     async def endpoint(_: Request) -> Response:
         return StreamingResponse(
-            _stream(board, count), media_type="text/event-stream", headers={"cache-control": "no-store"}
+            _stream(board, count, shapes), media_type="text/event-stream", headers={"cache-control": "no-store"}
         )
 
     return endpoint
 
 
-async def _stream(board: Board, count: CountQueues) -> AsyncIterator[str]:
+async def _stream(board: Board, count: CountQueues, shapes: Shapes) -> AsyncIterator[str]:
     """Server-sent events: what there is, then what comes, until the board ends; see the HTML standard, 9.2."""
     with board.listen() as events:
-        yield _event(json.dumps({"type": "sources", "sources": board.sources()}))
+        known = {"sources": board.sources(), "shapes": shapes.sources is not None, "configure": shapes.allowed}
+        yield _event(json.dumps({"type": "sources", **known}))
         counting = asyncio.create_task(_tell_queues(events, count))
         try:
             while True:

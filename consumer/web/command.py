@@ -26,6 +26,7 @@ from consumer.web.event_routes import STREAM_BYTES, Events
 from consumer.web.guard import is_loopback
 from consumer.web.happenings import Happenings
 from consumer.web.pictures import ATTEMPTS, Pictures, WholeMessages
+from consumer.web.shape_routes import Shapes
 from contract.message import ResultMessage, Summary
 from contract.source_settings import DEFAULT, SourceSettings
 
@@ -46,6 +47,7 @@ class Origins:
         stream_name: The stream of original frames; None: they are not read.
         sources_path: Of sources' settings in Parameter Store, without which no original frame is shown.
         defaults: Settings of all sources.
+        allow_configure: Whether zones and lines may be changed, by whoever has the token.
     """
 
     bucket: Bucket
@@ -54,6 +56,7 @@ class Origins:
     stream_name: str | None = None
     sources_path: str | None = None
     defaults: SourceSettings = DEFAULT
+    allow_configure: bool = False
 
     def sources(self) -> SourceParameters | None:
         """The settings of sources."""
@@ -124,7 +127,7 @@ def serve(
 
     Args:
         origins: Where events are, and the frames around them.
-        token: Asked of everyone; off this machine one is made if none is given.
+        token: Asked of everyone; off this machine, or where settings may be changed, one is made if none is given.
         announce: Told the address to open.
         handle: Given each result too.
 
@@ -132,7 +135,7 @@ def serve(
         ConsumerError: If the address is taken, or the queue cannot be read.
         Exception: Whatever else ends the reader, such as an output that is closed, ends the server too.
     """
-    if token is None and not is_loopback(host):
+    if token is None and (origins.allow_configure or not is_loopback(host)):
         token = secrets.token_urlsafe(24)
     try:
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -142,9 +145,10 @@ def serve(
     whole = WholeMessages(frames, board.add)
     happenings = Happenings(EventIndex(origins.bucket), board.tell)
     events = Events(happenings, origins.bucket, lambda: origins.stream(board.summary))
+    shapes = Shapes(board, origins.sources(), origins.allow_configure)
     failures: list[BaseException] = []
     config = uvicorn.Config(
-        application(board, Pictures(frames), count, events, token=token),
+        application(board, Pictures(frames), count, events, shapes, token=token),
         log_level="warning",
         lifespan="off",
         ws="none",

@@ -13,6 +13,13 @@ _NUMBER: Final = {"type": "number"}
 _TEXT: Final = {"type": "string"}
 _TIME: Final = {"type": "string", "format": "date-time"}
 _COUNT: Final = {"type": "integer", "minimum": 0}
+_POINT: Final = {
+    "description": "x, y as fractions of the image",
+    "type": "array",
+    "items": {"type": "number", "minimum": 0, "maximum": 1},
+    "minItems": 2,
+    "maxItems": 2,
+}
 _SUMMARY: Final = {
     "type": "object",
     "required": ["class", "conf", "bbox"],
@@ -118,6 +125,25 @@ _SCHEMAS: Final = {
             "has_picture": {"type": "boolean"},
         },
     },
+    "Zone": {
+        "type": "object",
+        "required": ["name", "polygon"],
+        "properties": {
+            "name": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+            "polygon": {"type": "array", "items": _POINT, "minItems": 3, "maxItems": 64},
+        },
+        "additionalProperties": False,
+    },
+    "Line": {
+        "type": "object",
+        "required": ["name", "start", "end"],
+        "properties": {
+            "name": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+            "start": _POINT,
+            "end": _POINT,
+        },
+        "additionalProperties": False,
+    },
     "Error": {"type": "object", "required": ["error"], "properties": {"error": _TEXT}},
 }
 
@@ -158,6 +184,15 @@ _AROUND: Final = [
         "boxes", "query", {"enum": ["0", "1"], "default": "1"}, "0: the stream's original frames, without boxes"
     ),
 ]
+_SHAPES: Final = {
+    "type": "object",
+    "properties": {
+        "zones": {"type": "array", "items": _ref("Zone"), "maxItems": 16},
+        "lines": {"type": "array", "items": _ref("Line"), "maxItems": 16},
+        "version": {"description": "of the settings that they were drawn over", "type": ["integer", "null"]},
+    },
+    "additionalProperties": False,
+}
 _HIDDEN: Final = {"403": _json("its source's settings hide what the frames show", _ref("Error"))}
 _FRAME_ID: Final = _parameter("frame_id", "path", _TEXT, "slashes and all")
 
@@ -173,6 +208,42 @@ DESCRIPTION: Final[dict[str, Any]] = {
                 "summary": "one source",
                 "parameters": [_parameter("name", "path", _TEXT, "its id")],
                 "responses": {"200": _json("the source", _ref("Source")), **_NOT_FOUND},
+            }
+        },
+        "/api/sources/{name}/shapes": {
+            "get": {
+                "summary": "a source's zones and lines",
+                "parameters": [_parameter("name", "path", _TEXT, "its id")],
+                "responses": {"200": _json("zones, lines, and their version", _SHAPES), **_NOT_FOUND, **_BEHIND},
+            },
+            "put": {
+                "summary": "change a source's zones and lines, with `--allow-configure` alone",
+                "parameters": [_parameter("name", "path", _TEXT, "its id")],
+                "requestBody": {"required": True, "content": {"application/json": {"schema": _SHAPES}}},
+                "responses": {
+                    "200": _json("the new version", {"type": "object", "properties": {"version": _COUNT}}),
+                    "403": _json("nothing may be changed", _ref("Error")),
+                    "409": _json("somebody else has changed the settings meanwhile", _ref("Error")),
+                    "413": _json("too many bytes", _ref("Error")),
+                    "415": _json("not JSON", _ref("Error")),
+                    **_NOT_FOUND,
+                    **_WRONG,
+                    **_BEHIND,
+                },
+            },
+        },
+        "/api/sources/{name}/try": {
+            "post": {
+                "summary": "what zones and lines would have counted of the last minutes",
+                "parameters": [_parameter("name", "path", _TEXT, "its id")],
+                "requestBody": {"required": True, "content": {"application/json": {"schema": _SHAPES}}},
+                "responses": {
+                    "200": _json("crossings by line, objects by zone", {"type": "object"}),
+                    "413": _json("too many bytes", _ref("Error")),
+                    "415": _json("not JSON", _ref("Error")),
+                    **_WRONG,
+                    **_BEHIND,
+                },
             }
         },
         "/api/detections": {

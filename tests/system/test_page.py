@@ -125,8 +125,8 @@ def test_pictures_stay_when_the_server_is_killed(shown: Shown) -> None:
     # They look into the history, which is still there.
     page.locator("#class").select_option("person")
     page.locator("#history tr", has_text="cam").first.get_by_role("button").click()
-    expect(page.locator("dialog p")).to_contain_text("Its picture could not be loaded")
-    expect(page.locator("dialog img")).to_be_hidden()
+    expect(page.locator("#frame p")).to_contain_text("Its picture could not be loaded")
+    expect(page.locator("#frame img")).to_be_hidden()
     page.get_by_role("button", name="Close").click()
 
     page.unroute("**/frames/cam/s/000000001")
@@ -211,7 +211,7 @@ def test_somebody_watches_two_cameras(aws: Aws, name: str, tmp_path: Path, brows
         # They open a frame of the past.
         page.locator("#history button").last.click()
         expect(page.get_by_role("dialog")).to_be_visible()
-        wait_for_width(page.locator("dialog img"), 640)
+        wait_for_width(page.locator("#frame img"), 640)
         page.get_by_role("button", name="Close").click()
 
         # The server goes away and comes back.

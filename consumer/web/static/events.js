@@ -35,6 +35,15 @@ export function lasted(event) {
   return event.ended_at ? text : `goes on, ${text}`;
 }
 
+// By source, the rules of events that go on.
+export function going() {
+  const rules = new Map();
+  for (const event of found.values()) {
+    if (!event.ended_at) rules.set(event.source, [...(rules.get(event.source) ?? []), event.rule]);
+  }
+  return new Map([...rules].map(([name, all]) => [name, `now: ${[...new Set(all)].sort().join(", ")}`]));
+}
+
 // A source has a lane even before anything happens there.
 export function lane(name) {
   if (sources.size < MAX_SOURCES) sources.add(name);

@@ -3,6 +3,8 @@
 import { $, ask, clock, make, option, pause } from "./dom.js";
 import { count, drawChart, know } from "./chart.js";
 import { picture } from "./pictures.js";
+import { editShapes } from "./draw.js";
+import { loadShapes, overlay, unpack } from "./shapes.js";
 import * as events from "./events.js";
 
 const PAGE = 25, MAX_ROWS = 500;
@@ -11,6 +13,7 @@ const RETRY_PAUSE = 5000; // milliseconds until a connection that the browser ha
 const tiles = new Map();
 const coming = []; // rows that are shown together: many cameras send hundreds of results a second
 let oldest = null, stream;
+let told = { shapes: false, configure: false }; // what the server lets this page do
 
 const framePath = (id) => "/frames/" + id.split("/").map(encodeURIComponent).join("/");
 const wanted = (result) =>
@@ -39,6 +42,7 @@ const watcher = new IntersectionObserver((entries) => {
     const made = tiles.get(target.dataset.source);
     made.visible = isIntersecting;
     if (isIntersecting) follow(made);
+    if (isIntersecting && told.shapes && !made.shapes) showShapes(made, target.dataset.source);
   }
 }, { rootMargin: "200px" });
 
@@ -51,11 +55,30 @@ function tile(name) {
   $("tiles").insertBefore(article, after ?? null);
   const made = { article, image: article.querySelector("img"), busy: false, visible: false, next: null, seenAt: 0 };
   tiles.set(name, made);
+  article.querySelector(".edit").addEventListener("click", () =>
+    editShapes(name, made.image, (shapes) => { made.shapes = shapes; drawShapes(made); }));
   watcher.observe(article);
   option($("source"), name);
   events.lane(name);
   $("empty").hidden = true;
   return made;
+}
+
+async function showShapes(made, name) {
+  made.shapes = [];
+  made.shapes = await loadShapes(name).then(unpack, () => []); // the editor says why there are none
+  drawShapes(made);
+}
+
+function drawShapes(made) {
+  made.ratio = made.image.naturalWidth / made.image.naturalHeight || 16 / 9;
+  overlay(made.article.querySelector(".view"), made.shapes, made.ratio);
+}
+
+// What goes on at a source.
+function showGoing() {
+  const going = events.going();
+  for (const [name, made] of tiles) made.article.querySelector(".going").textContent = going.get(name) ?? "";
 }
 
 // One picture at a time; those that came meanwhile are skipped but the last. One that cannot be had leaves the last.
@@ -70,6 +93,8 @@ async function follow(made) {
       const image = await picture(framePath(id), text);
       made.image.replaceWith(image);
       made.image = image;
+      made.article.querySelector(".edit").hidden = !told.configure;
+      if (made.shapes?.length && image.naturalWidth / image.naturalHeight !== made.ratio) drawShapes(made);
     } catch {
       const left = made.image.src ? "an earlier one is shown" : "there is none to show yet";
       problem = `${clock()}: the latest picture could not be loaded, ${left}`;
@@ -199,10 +224,13 @@ function connection(state, text) {
 }
 
 const handlers = {
-  sources: ({ sources }) => {
+  sources: ({ sources, shapes, configure }) => {
+    told = { shapes, configure };
     for (const status of sources) {
       const made = showSource(status);
       if (status.latest_picture_id) made.next = { id: status.latest_picture_id, text: status.name };
+      made.shapes = null;
+      if (made.visible && shapes) showShapes(made, status.name);
       follow(made);
     }
     filter();
@@ -238,5 +266,5 @@ connect();
 events.start(know);
 for (const id of ["source", "class"]) $(id).addEventListener("change", () => { filter(); events.filter(); });
 $("older").addEventListener("click", older);
-setInterval(() => { silence(); drawChart(); events.tick(); }, 1000);
+setInterval(() => { silence(); drawChart(); events.tick(); showGoing(); }, 1000);
 setInterval(flush, 250);
