@@ -267,8 +267,8 @@ class GithubStack(TerraformStack):
                   [*used["events"], *other_buses(config)]),
             allow("Logs", ["logs:CreateLogStream", "logs:PutLogEvents"], used["logs"]),
             *self._use_keys(WORKERS_SERVICES, USE),
-            # Neither can be limited to resources.
-            allow("Others", ["cloudwatch:PutMetricData", "ecr:GetAuthorizationToken"], ["*"]),
+            # It cannot be limited to resources.
+            allow("LogInToRegistry", ["ecr:GetAuthorizationToken"], ["*"]),
             *(shell.statements(Names(config).arn(account, "logs", f"log-group:{Names(config).log}"))
               if config.service.exec else ()),
         ]  # fmt: skip
