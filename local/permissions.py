@@ -25,9 +25,10 @@ from moto.events.responses import EventsHandler
 from moto.iam.access_control import AssumedRoleAccessKey, IAMPolicy, IAMRequest, IAMRequestBase, PermissionResult
 from moto.iam.exceptions import NotFoundException
 from moto.iam.models import iam_backends
+from moto.kms.responses import KmsResponse
 
 from local import policies
-from local.request_resources import ANY, RESOURCES
+from local.request_resources import ANY, RESOURCES, key_of
 from local.waiting import PATIENCE_SECONDS
 
 # Where the name that a request is signed for is not that of its actions.
@@ -57,7 +58,8 @@ def _authorize(self: Any, iam_request_cls: Any, resource: str = ANY) -> Any:
     """Checks a request, whose parameters conditions may be about."""
     if not _enforced():
         return _stock_authorize(self, iam_request_cls, resource)
-    context = {"aws:RequestedRegion": self.region, "aws:SecureTransport": "true"}
+    context: dict[str, str | list[str]] = {"aws:RequestedRegion": self.region, "aws:SecureTransport": "true"}
+    context |= _of_keys(self) if isinstance(self, KmsResponse) else {}
     context |= {key: str(value) for name, key in _CONTEXT.items() if (value := self._get_param(name))}
     roles = [role for name in _ROLES if (role := self._get_param(name))]
     if isinstance(self, EventsHandler):
@@ -72,6 +74,20 @@ def _authorize(self: Any, iam_request_cls: Any, resource: str = ANY) -> Any:
             context["iam:PermissionsBoundary"] = boundary
     with policies.request(context, roles):
         return _stock_authorize(self, iam_request_cls, resource)
+
+
+def _of_keys(self: KmsResponse) -> dict[str, str | list[str]]:
+    """The tags in a request to KMS, and the tags and aliases of its key; where they are none, they are no keys.
+
+    https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-resource-aliases
+    """
+    tags = {"Request": self._get_param("Tags") or []}
+    if key := key_of(self):
+        tags["Resource"] = self.kms_backend.list_resource_tags(key.id)["Tags"]
+    context: dict[str, str | list[str]] = {
+        f"aws:{where}Tag/{tag['TagKey']}": tag["TagValue"] for where, found in tags.items() for tag in found
+    }
+    return context | ({"kms:ResourceAliases": sorted(key.aliases)} if key and key.aliases else {})
 
 
 def _check_action_permitted(self: Any, resource: str) -> None:

@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from fnmatch import fnmatchcase
@@ -21,10 +21,15 @@ from typing import Any, Final
 
 from moto.iam.access_control import IAMPolicyStatement, PermissionResult
 
-_context: ContextVar[dict[str, str]] = ContextVar("context")
-_roles: ContextVar[Sequence[str]] = ContextVar("roles")
-_AT_REST: Final = {"aws:SecureTransport": "true"}
+# Keys of a request; some have several values.
+Context = Mapping[str, str | Sequence[str]]
 
+_context: ContextVar[Context] = ContextVar("context")
+_roles: ContextVar[Sequence[str]] = ContextVar("roles")
+_AT_REST: Final[Context] = {"aws:SecureTransport": "true"}
+
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html
+_ANY_VALUE: Final = "ForAnyValue:"
 _TESTS: Final[dict[str, Callable[[str, str], bool]]] = {
     "StringEquals": str.__eq__,
     "StringLike": fnmatchcase,
@@ -35,7 +40,7 @@ _TESTS: Final[dict[str, Callable[[str, str], bool]]] = {
 
 
 @contextmanager
-def request(context: dict[str, str], roles: Sequence[str]) -> Iterator[None]:
+def request(context: Context, roles: Sequence[str]) -> Iterator[None]:
     """Sets the context of the request that is checked, and the roles that it passes on."""
     tokens = _context.set(context), _roles.set(roles)
     try:
@@ -50,7 +55,7 @@ def passed_roles() -> Sequence[str]:
     return _roles.get(())
 
 
-def holds(conditions: dict[str, dict[str, Any]], context: dict[str, str]) -> bool:
+def holds(conditions: dict[str, dict[str, Any]], context: Context) -> bool:
     """Whether all of a statement's conditions hold.
 
     Raises:
@@ -63,9 +68,14 @@ def holds(conditions: dict[str, dict[str, Any]], context: dict[str, str]) -> boo
     )
 
 
-def _holds(operator: str, given: str | None, values: Sequence[object]) -> bool:
+def _holds(operator: str, given: str | Sequence[str] | None, values: Sequence[object]) -> bool:
+    if operator == "Null":
+        return (given is None) is (str(values[0]).lower() == "true")
+    if operator.startswith(_ANY_VALUE):  # which does not hold for a key that is missing
+        each = [given] if isinstance(given, str) else given or ()
+        return any(_holds(operator.removeprefix(_ANY_VALUE), value, values) for value in each)
     positive = operator.replace("Not", "", 1)
-    if positive not in _TESTS:
+    if positive not in _TESTS or not isinstance(given, str | None):
         raise ValueError(f"{operator}: a condition that the embedded AWS does not know")
     matches = given is not None and any(_TESTS[positive](given, str(value)) for value in values)
     # A negated operator holds for a key that is missing.

@@ -18,6 +18,7 @@ from moto.events.responses import EventsHandler
 from moto.iam.responses import IamResponse
 from moto.kinesis.responses import KinesisResponse
 from moto.kinesis.utils import decompose_shard_iterator
+from moto.kms.responses import KmsResponse
 from moto.logs.responses import LogsResponse
 from moto.sns.responses import SNSResponse
 from moto.sqs.responses import SQSResponse
@@ -161,6 +162,24 @@ def _of_iam(self: Any) -> str:
     return ANY
 
 
+def _of_kms(self: Any) -> str:
+    """An alias's change needs the right to alias and key; here it counts as the alias's."""
+    if alias := _given(self, "AliasName"):
+        return _arn(self, "kms", alias)
+    key = key_of(self)
+    return str(key.arn) if key else ANY
+
+
+def key_of(self: Any) -> Any:
+    """The key that a request to KMS names, if it is there."""
+    if not (given := _given(self, "KeyId")):
+        return None
+    backend = self.kms_backend
+    name = backend.get_alias_name(given)
+    found = backend.get_key_id_from_alias(name) if name.startswith("alias/") else backend.get_key_id(given)
+    return backend.keys.get(found)
+
+
 RESOURCES: Final[dict[Any, Callable[[Any], str]]] = {
     KinesisResponse: _stream,
     DynamoHandler: _table,
@@ -173,4 +192,5 @@ RESOURCES: Final[dict[Any, Callable[[Any], str]]] = {
     ECRResponse: _of_ecr,
     EC2ContainerServiceResponse: _of_ecs,
     IamResponse: _of_iam,
+    KmsResponse: _of_kms,
 }

@@ -30,11 +30,11 @@ from stacks.account import aws_provider
 from stacks.bus import other_buses
 from stacks.config import Config
 from stacks.iam import boundary_arn
-from stacks.keys import USE, WORKERS_SERVICES, reachable, use
-from stacks.names import Names
+from stacks.keys import CHANGE, DEPLOYERS_SERVICES, DEPLOYERS_USE, USE, WORKERS_SERVICES, reachable, use
+from stacks.names import PIPELINE_TAG, Names
 from stacks.outputs import describe
 from stacks.policies import Statement, allow, condition, document
-from stacks.state import keep_state, state_bucket_name
+from stacks.state import keep_state, state_bucket_name, state_key
 
 ISSUER = "token.actions.githubusercontent.com"
 PIPELINE_ROLES = ("task", "execution", "replication", "routes")
@@ -89,16 +89,12 @@ UNNAMED_READS = (
     "sts:GetCallerIdentity",
     "sns:GetSubscriptionAttributes",
 )
-KEY_WRITES = (
-    "kms:CreateKey", "kms:TagResource", "kms:UntagResource", "kms:UpdateKeyDescription", "kms:PutKeyPolicy",
-    "kms:EnableKeyRotation", "kms:ScheduleKeyDeletion", "kms:CreateAlias", "kms:UpdateAlias", "kms:DeleteAlias",
-)  # fmt: skip
 # The changing actions of these services, for the same reason; a condition limits them to the region.
 UNNAMED_WRITES = (
     "ec2:AllocateAddress", "ec2:Associate*", "ec2:Attach*", "ec2:Authorize*", "ec2:Create*", "ec2:Delete*",
     "ec2:Detach*", "ec2:Disassociate*", "ec2:Modify*", "ec2:ReleaseAddress", "ec2:Replace*", "ec2:Revoke*",
     "elasticloadbalancing:*", "application-autoscaling:*", "ecs:RegisterTaskDefinition", "ecs:DeregisterTaskDefinition",
-    *KEY_WRITES, "logs:PutResourcePolicy", "logs:DeleteResourcePolicy", "sns:SetSubscriptionAttributes",
+    "logs:PutResourcePolicy", "logs:DeleteResourcePolicy", "sns:SetSubscriptionAttributes",
     "sns:Unsubscribe",
 )  # fmt: skip
 
@@ -182,7 +178,7 @@ class GithubStack(TerraformStack):
             IamOpenidConnectProvider(self, "provider", url=f"https://{ISSUER}", client_id_list=["sts.amazonaws.com"])
         self._boundary()
         state = f"arn:aws:s3:::{state_bucket_name(account, config.region)}"
-        key = f"{environment}/terraform.tfstate"
+        key = state_key(environment)
         used, roles = services(config, account), self._role_arns()
         common = [
             allow("ReadRoles", [f"iam:{action}" for action in ROLE_READS], roles),
@@ -199,7 +195,8 @@ class GithubStack(TerraformStack):
             *common,
             allow("ChangeUnnamed", UNNAMED_WRITES, ["*"], aws__RequestedRegion=config.region),
             _leave_others(environment),
-            *self._use_keys((*WORKERS_SERVICES, "ecr"), (*USE, "CreateGrant", "RetireGrant")),
+            *self._change_keys(),
+            *self._use_keys(DEPLOYERS_SERVICES, DEPLOYERS_USE),
             # `make smoke` counts the frames that it has sent, and looks at them.
             allow("ReadFrames", ["s3:GetObject"], [f"{bucket}/frames/*" for bucket in _frames(used)]),
             # Its producer says that it begins, as all do.
@@ -221,9 +218,6 @@ class GithubStack(TerraformStack):
             allow("PassRoles", ["iam:PassRole"], roles),
             allow("WriteState", ["s3:PutObject"], [f"{state}/{key}"]),
         ]
-        if config.encryption.own and config.storage.replica_region:
-            elsewhere = config.storage.replica_region
-            deploy.append(allow("ChangeReplicaKey", KEY_WRITES, ["*"], aws__RequestedRegion=elsewhere))
         # Beside the rest, as IAM limits the size of a role's own policies.
         named = [allow(f"Change{s.name.title()}", [f"{s.name}:*"], s.resources) for s in used]
         branch = f"refs/heads/{config.github.branch}"
@@ -235,6 +229,38 @@ class GithubStack(TerraformStack):
         more = document(self, "deploy-named-permissions", [*named, *_webhooks(config, account)])
         policy = IamPolicy(self, "deploy-named", name=Names(config).own("deploy"), policy=more.json)
         IamRolePolicyAttachment(self, "deploy-named-attachment", role=role.name, policy_arn=policy.arn)
+
+    def _change_keys(self) -> list[Statement]:
+        """What makes keys under this environment's tag, and changes those that bear it.
+
+        A request to make a key counts as one to tag it and to set its policy, too, and as such knows no key yet:
+        https://docs.aws.amazon.com/service-authorization/latest/reference/list_kms.html
+        https://docs.aws.amazon.com/kms/latest/developerguide/tag-permissions.html
+        """
+        config, names = self._config, Names(self._config)
+        regions = [config.region]
+        if config.encryption.own and config.storage.replica_region:
+            regions.append(config.storage.replica_region)
+        arn = "arn:aws:kms:{}:{}:{}".format
+        keys = [arn(region, self._account, "key/*") for region in regions]
+        make = ("CreateKey", "PutKeyPolicy", "TagResource")
+        wanted: dict[str, str | list[str]] = {
+            f"aws__RequestTag/{PIPELINE_TAG}": names.own(),
+            "aws__RequestedRegion": regions,
+        }
+        bearing = {f"aws__ResourceTag/{PIPELINE_TAG}": names.own()}
+        found = [
+            allow("MakeKeys", [f"kms:{action}" for action in make], ["*"], **wanted),
+            allow("ChangeKeys", [f"kms:{action}" for action in CHANGE], keys, **bearing),
+            *_tag_no_others_keys(names),
+        ]
+        if config.encryption.own:
+            # A change of an alias needs the right to both: https://docs.aws.amazon.com/kms/latest/developerguide/alias-access.html
+            # No right depends on having this alias, so any key may bear it.
+            aliases = [arn(region, self._account, names.key) for region in regions]
+            name = ("CreateAlias", "DeleteAlias", "UpdateAlias")
+            found.append(allow("NameKeys", [f"kms:{action}" for action in name], [*aliases, *keys]))
+        return found
 
     def _use_keys(self, services: Sequence[str], actions: Sequence[str]) -> list[Statement]:
         """The use of the environment's keys, through services alone: what makes a resource tries its key."""
@@ -267,8 +293,8 @@ class GithubStack(TerraformStack):
                   [*used["events"], *other_buses(config)]),
             allow("Logs", ["logs:CreateLogStream", "logs:PutLogEvents"], used["logs"]),
             *self._use_keys(WORKERS_SERVICES, USE),
-            # Neither can be limited to resources.
-            allow("Others", ["cloudwatch:PutMetricData", "ecr:GetAuthorizationToken"], ["*"]),
+            # It cannot be limited to resources.
+            allow("LogInToRegistry", ["ecr:GetAuthorizationToken"], ["*"]),
             *(shell.statements(Names(config).arn(account, "logs", f"log-group:{Names(config).log}"))
               if config.service.exec else ()),
         ]  # fmt: skip
@@ -334,6 +360,20 @@ def _webhooks(config: Config, account: str) -> list[Statement]:
 
 def _frames(used: list[Service]) -> list[str]:
     return [resource for service in used if service.name == "s3" for resource in service.resources]
+
+
+def _tag_no_others_keys(names: Names) -> list[Statement]:
+    """Denies this environment's tag, and with it the change, to keys that bear another's tag or have another name."""
+    tag = f"aws:ResourceTag/{PIPELINE_TAG}"
+    others = {
+        "LeaveTaggedKeys": [condition("Null", tag, "false"), condition("StringNotEquals", tag, names.own())],
+        # A key may have several aliases: https://docs.aws.amazon.com/kms/latest/developerguide/alias-authorization.html
+        "LeaveNamedKeys": [condition("ForAnyValue:StringNotEquals", "kms:ResourceAliases", names.key)],
+    }
+    return [
+        Statement(sid=sid, effect="Deny", actions=["kms:TagResource"], resources=["*"], condition=conditions)
+        for sid, conditions in others.items()
+    ]
 
 
 def _leave_others(environment: str) -> Statement:

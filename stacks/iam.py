@@ -85,8 +85,6 @@ def task_role(
             ["sqs:SendMessage", "sqs:GetQueueAttributes"],
             [storage.results.arn, storage.events.arn, storage.quarantine.arn],
         ),
-        # PutMetricData cannot be limited to resources; a condition limits the namespace instead.
-        allow("Metrics", ["cloudwatch:PutMetricData"], ["*"], cloudwatch__namespace=tables.application),
     ]
     if config.events.bus:
         bus = names.arn(account, "events", f"event-bus/{names.bus}")

@@ -22,8 +22,15 @@ DELETION_DAYS: Final = 30
 # What a service does with a key on behalf of whoever uses its resources; DynamoDB asks for most of it:
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html
 USE: Final = ("Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey", "ReEncryptFrom", "ReEncryptTo")
+# What terraform does with a key that it has made.
+CHANGE: Final = (
+    "EnableKeyRotation", "PutKeyPolicy", "ScheduleKeyDeletion", "TagResource", "UntagResource", "UpdateKeyDescription",
+)  # fmt: skip
 # Services that the worker gives data to, or takes it from.
 WORKERS_SERVICES: Final = ("dynamodb", "kinesis", "s3", "sqs")
+# Of whoever deploys: DynamoDB and ECR use a key by grants, which they make on behalf of whoever makes their resources.
+DEPLOYERS_SERVICES: Final = (*WORKERS_SERVICES, "ecr")
+DEPLOYERS_USE: Final = (*USE, "CreateGrant", "RetireGrant")
 
 
 class Keys:
@@ -62,9 +69,14 @@ class Keys:
     ) -> str:
         """A key whose users get their rights from IAM."""
         description = f"{Names(self._config).own()}: data in {region}"
+        if role := deploy_role(self._config, self._account):
+            through = {"kms:ViaService": _through(region, DEPLOYERS_SERVICES)}
+            use = _grant("Use", role, DEPLOYERS_USE) | {"Condition": {"StringEquals": through}}
+            statements = [*statements, use]
         key = make(
-            self._stack, id_, description, self._account, statements, deletion_days=DELETION_DAYS, provider=provider
-        )
+            self._stack, self._config, id_, description, self._account, statements,
+            deletion_days=DELETION_DAYS, provider=provider,
+        )  # fmt: skip
         KmsAlias(
             self._stack, f"{id_}-key-alias", provider=provider, name=Names(self._config).key, target_key_id=key.key_id
         )
@@ -74,6 +86,7 @@ class Keys:
 
 def make(
     stack: TerraformStack,
+    config: Config,
     id_: str,
     description: str,
     account: str,
@@ -82,7 +95,13 @@ def make(
     deletion_days: int,
     provider: TerraformProvider | None = None,
 ) -> KmsKey:
-    """A key that turns every year, which the account's IAM may give away, and whoever the statements name may use."""
+    """A key that turns every year, which the account's IAM may give away, and whoever the statements name may use.
+
+    GitHub's role, which makes it, may change it from the first second on. The role's policies allow that by the key's
+    tag, which may count five minutes later: https://docs.aws.amazon.com/kms/latest/developerguide/tag-authorization.html
+    Whoever makes a key with a policy has to be allowed to change the policy afterwards:
+    https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateKey.html
+    """
     administer = {
         "Sid": "Administer",
         "Effect": "Allow",
@@ -90,6 +109,7 @@ def make(
         "Action": "kms:*",
         "Resource": "*",  # in a key's policy, this key
     }
+    changes = [_grant("Change", role, CHANGE)] if (role := deploy_role(config, account)) else []
     return KmsKey(
         stack,
         f"{id_}-key",
@@ -97,7 +117,7 @@ def make(
         description=description,
         enable_key_rotation=True,
         deletion_window_in_days=deletion_days,
-        policy=Fn.jsonencode({"Version": "2012-10-17", "Statement": [administer, *statements]}),
+        policy=Fn.jsonencode({"Version": "2012-10-17", "Statement": [administer, *changes, *statements]}),
     )
 
 
@@ -105,8 +125,13 @@ def use(
     sid: str, arn: str, region: str, services: Sequence[str], actions: Sequence[str] = USE, **conditions: str
 ) -> Statement:
     """Allows the use of keys through services of a region, and in no other way."""
-    through = [f"{service}.{region}.amazonaws.com" for service in services]
+    through = _through(region, services)
     return allow(sid, [f"kms:{action}" for action in actions], [arn], kms__ViaService=through, **conditions)
+
+
+def deploy_role(config: Config, account: str) -> str | None:
+    """The ARN of the role that GitHub's workflows deploy with, if there is one; `stacks/github.py` makes it."""
+    return f"arn:aws:iam::{account}:role/{Names(config).own('deploy')}" if config.github.repository else None
 
 
 def reachable(config: Config, account: str) -> dict[str, tuple[str, dict[str, str]]]:
@@ -120,6 +145,21 @@ def reachable(config: Config, account: str) -> dict[str, tuple[str, dict[str, st
     return {
         region: (f"arn:aws:kms:{region}:{account}:key/*", tag) if encryption.own else (arn, {})
         for region, arn in regions.items()
+    }
+
+
+def _through(region: str, services: Sequence[str]) -> list[str]:
+    return [f"{service}.{region}.amazonaws.com" for service in services]
+
+
+def _grant(sid: str, principal: str, actions: Sequence[str]) -> dict[str, Any]:
+    """A statement of a key's policy."""
+    return {
+        "Sid": sid,
+        "Effect": "Allow",
+        "Principal": {"AWS": principal},
+        "Action": [f"kms:{action}" for action in actions],
+        "Resource": "*",
     }
 
 

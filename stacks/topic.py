@@ -70,4 +70,4 @@ class AlarmTopic:
             rest = {name: value for name, value in publish.items() if name not in ("Sid", "Principal", "Condition")}
             statements.append(service | rest)
         description = Names(self._config).own("alarms")
-        return keys.make(self._stack, "alarms", description, self._account, statements, deletion_days=7)
+        return keys.make(self._stack, self._config, "alarms", description, self._account, statements, deletion_days=7)

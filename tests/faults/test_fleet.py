@@ -46,6 +46,7 @@ def test_leases_follow_the_workers(rig: MakeRig, report: Report) -> None:
     assert stage.fleet.exits == []
 
 
+@pytest.mark.thorough
 def test_leases_of_a_killed_leader_move_long_before_kcl_alone_would_move_them(rig: MakeRig, report: Report) -> None:
     # With the failover time that production has.
     stage = rig(shards=4, environment={"KCL_FAILOVER_SECONDS": "10"})

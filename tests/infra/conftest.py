@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,31 @@ def aws(tmp_path: Path) -> Iterator[Aws]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def synthesised(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str | None], Path]:
+    """Gives the folder of a configuration's stacks; many tests look at the same one."""
+
+    @cache
+    def run(values: str, account: str | None) -> Path:
+        from stacks.app import synthesise
+
+        folder = tmp_path_factory.mktemp("synthesised")
+        synthesise(Config.of(json.loads(values)), "test", account, folder)
+        return folder
+
+    return run
+
+
 @pytest.fixture
-def synth(tmp_path: Path) -> Synth:
-    """Synthesises a configuration; gives the stack's JSON."""
+def synth(tmp_path: Path, synthesised: Callable[[str, str | None], Path]) -> Synth:
+    """Synthesises a configuration into `cdktf.out`; gives the stack's JSON."""
     if not shutil.which("node"):
         pytest.skip("node is not installed; CDK for Terraform needs it")
-    from stacks.app import synthesise
 
     def run(values: dict[str, Any] | None = None, account: str | None = None) -> dict[str, Any]:
-        folder = synthesise(Config.of(values or {}), "test", account, tmp_path / "cdktf.out")
-        stack: dict[str, Any] = json.loads((folder / "cdk.tf.json").read_text())
+        folder = tmp_path / "cdktf.out"
+        shutil.copytree(synthesised(json.dumps(values or {}), account), folder, dirs_exist_ok=True)
+        stack: dict[str, Any] = json.loads((folder / "stacks/test/cdk.tf.json").read_text())
         return stack
 
     return run

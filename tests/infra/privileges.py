@@ -173,6 +173,12 @@ def forbidden_to_the_worker(outputs: dict[str, str]) -> list[Call]:
         Call("ssm", "read other parameters", lambda c: c.get_parameter(Name="/other/SECRET")),
         Call("ssm", "read all parameters", lambda c: c.get_parameters_by_path(Path="/")),
         Call("ssm", "read its own parameters", lambda c: c.get_parameter(Name=parameter)),
+        # Its metrics are lines of its log.
+        Call(
+            "cloudwatch",
+            "write metrics",
+            lambda c: c.put_metric_data(Namespace=stream, MetricData=[{"MetricName": "x", "Value": 1}]),
+        ),
         Call("iam", "read roles", lambda c: c.list_roles()),
         Call("ecs", "list clusters", lambda c: c.list_clusters()),
     ]

@@ -247,8 +247,8 @@ def assert_least_privilege(
     assert {call.name for call in others if allowed(aws, REGION, task, call)} == set()
 
 
-def connect(aws: Aws, service: str, who: dict[str, str]) -> Any:
-    return boto3.client(service, endpoint_url=aws.url, region_name=REGION, **keys(who))
+def connect(aws: Aws, service: str, who: dict[str, str], region: str = REGION) -> Any:
+    return boto3.client(service, endpoint_url=aws.url, region_name=region, **keys(who))
 
 
 def keys(env: dict[str, str]) -> dict[str, str]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
+from local.permissions import enforcement
 from local.processes import Aws
 from local.resources import client
 from stacks.config import Config, ConfigError
 from tests.infra.conftest import ACCOUNT, Synth, Terraform
-from tests.infra.test_apply import MOTO_DRIFT, drift
+from tests.infra.test_apply import MOTO_DRIFT, connect, drift, user
+from tests.infra.test_apply import role as make_role
 from tests.infra.test_synth import empty_blocks, only, statements
 
 OWN = {"encryption": {"key": "own"}}
@@ -27,6 +32,14 @@ USE = {
     f"kms:{action}"
     for action in ("Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey", "ReEncryptFrom", "ReEncryptTo")
 }
+
+CHANGES = {
+    "EnableKeyRotation", "PutKeyPolicy", "ScheduleKeyDeletion", "TagResource", "UntagResource", "UpdateKeyDescription",
+}  # fmt: skip
+# What a key's policy grants to a role: name, role, actions.
+GRANTS = re.compile(
+    r'"Sid" = "(\w+)", "Effect" = "Allow", "Principal" = {"AWS" = "([^"]+:role/[^"]+)"}, "Action" = \["([^]]+)"\]'
+)
 
 
 def encrypted_with(stack: dict[str, Any]) -> dict[str, str | None]:
@@ -149,12 +162,102 @@ def test_githubs_roles_make_and_use_these_keys_alone(synth: Synth, tmp_path: Pat
     for role in ("task", "replication"):
         needed = {a for s in statements(pipeline, f"{role}-permissions").values() for a in s["actions"]}
         assert {action for action in needed if action.startswith("kms:")} <= within
-    assert ("ChangeReplicaKey" in deploy) == own
+    regions = ["eu-central-1", "eu-west-1"] if own else ["eu-central-1"]
+    assert deploy["ChangeKeys"]["resources"] == [f"arn:aws:kms:{region}:{ACCOUNT}:key/*" for region in regions]
+    assert ("NameKeys" in deploy) == own
     # Plans read no data.
     plan = {action for statement in statements(github, "plan-permissions").values() for action in statement["actions"]}
     assert {action for action in plan if action.startswith("kms:")} == {
         "kms:DescribeKey", "kms:GetKeyPolicy", "kms:GetKeyRotationStatus", "kms:ListAliases", "kms:ListResourceTags",
     }  # fmt: skip
+
+
+def test_the_role_that_makes_a_key_may_change_and_use_it_at_once(synth: Synth) -> None:
+    """By the key's own policy: what the role's policies say of tags counts up to five minutes later."""
+    keys = synth(OWN | REPLICA | GITHUB | {"suffix": "-prod"}, account=ACCOUNT)["resource"]["aws_kms_key"]
+    made = {"data-key": "eu-central-1", "replica-data-key": "eu-west-1", "alarms-key": ""}
+    assert keys.keys() == made.keys()
+    for id_, region in made.items():
+        found = {sid: (principal, actions) for sid, principal, actions in GRANTS.findall(keys[id_]["policy"])}
+        assert found.keys() == ({"Change", "Use"} if region else {"Change"})
+        assert {principal.rpartition("/")[2] for principal, _ in found.values()} == {"cv2kinesis-deploy-prod"}
+        assert set(found["Change"][1].split('", "')) == {f"kms:{action}" for action in CHANGES}
+        if region:
+            assert set(found["Use"][1].split('", "')) == USE | {"kms:CreateGrant", "kms:RetireGrant"}
+            through = keys[id_]["policy"].partition('"kms:ViaService" = ["')[2].partition('"]')[0].split('", "')
+            assert all(service.endswith(f".{region}.amazonaws.com") for service in through)
+    # Without GitHub there is no such role, and a policy that names it would be refused.
+    for key in synth(OWN | REPLICA)["resource"]["aws_kms_key"].values():
+        assert GRANTS.findall(key["policy"]) == []
+
+
+def test_the_deploy_role_changes_its_environments_keys_alone(synth: Synth, tmp_path: Path, aws: Aws) -> None:
+    """Its policy, enforced."""
+    synth(OWN | GITHUB | {"suffix": "-prod"}, account=ACCOUNT)
+    github = json.loads((tmp_path / "cdktf.out/stacks/github/cdk.tf.json").read_text())
+    administrator, policy = user(aws, "administrator", "*"), in_iams_form(github, "deploy-permissions")
+    credentials = make_role(aws, administrator, "deploy", policy)
+    kms, deploy = client("kms", aws.url), connect(aws, "kms", credentials, Config.of({}).region)
+    others = {
+        "tagged": make_key(kms, pipeline="cv2kinesis"),
+        "named": make_key(kms, "payroll"),
+        "both": make_key(kms, "cv2kinesis", pipeline="cv2kinesis"),
+    }
+    mine = [{"TagKey": "pipeline", "TagValue": "cv2kinesis-prod"}]
+    changes: dict[str, Callable[[str], Any]] = {
+        "policy": lambda key: deploy.put_key_policy(KeyId=key, PolicyName="default", Policy="{}"),
+        "rotation": lambda key: deploy.enable_key_rotation(KeyId=key),
+        "description": lambda key: deploy.update_key_description(KeyId=key, Description="mine"),
+        "tag": lambda key: deploy.tag_resource(KeyId=key, Tags=mine),
+        "untag": lambda key: deploy.untag_resource(KeyId=key, TagKeys=["environment"]),
+        "deletion": lambda key: deploy.schedule_key_deletion(KeyId=key, PendingWindowInDays=7),
+    }
+    with enforcement(aws.url):
+        assert not is_allowed(lambda: make_key(deploy))
+        assert not is_allowed(lambda: make_key(deploy, pipeline="cv2kinesis"))
+        assert not is_allowed(lambda: make_key(deploy, "payroll-2", pipeline="cv2kinesis-prod"))
+        own = make_key(deploy, "cv2kinesis-prod", pipeline="cv2kinesis-prod")
+        for what, change in changes.items():
+            allowed = {name for name, key in (others | {"own": own}).items() if is_allowed(partial(change, key))}
+            assert (what, allowed) == (what, {"own"})
+
+
+def in_iams_form(stack: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """The statements of a synthesised policy."""
+    return [
+        {
+            "Effect": statement.get("effect", "Allow"),
+            "Action": statement["actions"],
+            "Resource": statement["resources"],
+            "Condition": _conditions(statement),
+        }
+        for statement in statements(stack, name).values()
+    ]
+
+
+def _conditions(statement: dict[str, Any]) -> dict[str, dict[str, list[str]]]:
+    found: dict[str, dict[str, list[str]]] = {}
+    for condition in statement.get("condition", []):
+        found.setdefault(condition["test"], {})[condition["variable"]] = condition["values"]
+    return found
+
+
+def make_key(kms: Any, alias: str = "", **tags: str) -> str:
+    """A key with an alias and tags; gives its ID."""
+    made = kms.create_key(Tags=[{"TagKey": key, "TagValue": value} for key, value in tags.items()])
+    if alias:
+        kms.create_alias(AliasName=f"alias/{alias}", TargetKeyId=made["KeyMetadata"]["KeyId"])
+    return str(made["KeyMetadata"]["KeyId"])
+
+
+def is_allowed(call: Callable[[], Any]) -> bool:
+    """Whether IAM allows a call."""
+    try:
+        call()
+    except ClientError as error:
+        assert error.response["Error"]["Code"] == "AccessDeniedException", error
+        return False
+    return True
 
 
 @pytest.mark.parametrize(

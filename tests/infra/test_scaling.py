@@ -65,6 +65,7 @@ def test_somebody_looks_four_times_in_the_retention(synth: Synth, hours: int, sc
     assert looks["look"]["scalable_target_action"]["min_capacity"] == "1"
 
 
+@pytest.mark.thorough
 def test_no_shape_of_traffic_is_lost_flaps_or_loses_a_worker_that_is_behind(synth: Synth) -> None:
     synth()  # skips without node
     config = Config.of(FOUR)

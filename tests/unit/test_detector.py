@@ -147,7 +147,7 @@ def test_cameras_of_more_shapes_than_are_kept_do_not_mix_up() -> None:
     detector = OpenVinoDetector(DEMO_MODEL, confidence_threshold=0.2)
     cameras = [Street(4, 640, height).frame(2.0) for height in range(128, 128 + 64 * (MAX_COMPILED_SHAPES + 2), 64)]
     alone = [OpenVinoDetector(DEMO_MODEL, confidence_threshold=0.2).detect(image) for image in cameras]
-    for _ in range(3):
+    for _ in range(2):  # in the second round, each shape has been let go
         for image, wanted in zip(cameras, alone, strict=True):
             found = detector.detect(image)
             np.testing.assert_array_equal(found.xyxy, wanted.xyxy)

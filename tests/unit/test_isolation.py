@@ -55,7 +55,12 @@ async def test_it_makes_the_same_picture_as_the_worker() -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "cause"), [(ABORTS, "SIGABRT, SIGABRT"), (HANGS, "no answer for 5 s"), (RUNS_OUT, "MemoryError")]
+    ("width", "cause"),
+    [
+        (ABORTS, "SIGABRT, SIGABRT"),
+        pytest.param(HANGS, "no answer for 5 s", marks=pytest.mark.thorough),
+        (RUNS_OUT, "MemoryError"),
+    ],
 )
 async def test_what_kills_is_told_by_its_signal_and_others_pass(width: int, cause: str) -> None:
     isolation = Isolation(Mortal, 85, 0.5, patience=5 if width == HANGS else 60)

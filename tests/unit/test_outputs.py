@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from cloud.outputs import OutputsError, read
-from local.processes import ROOT
+from local.processes import ROOT, Aws
+from local.resources import aws_environment
 
 OUTPUTS: dict[str, dict[str, object]] = {
     "KinesisStreamName": {"sensitive": False, "type": "string", "value": "frames-prod"},
@@ -49,18 +49,19 @@ def test_another_file_is_refused_in_one_line(tmp_path: Path, text: str | None) -
     ("module", "arguments", "named"),
     [("producer", ["send", "demo"], "frames-prod"), ("consumer", ["watch"], "123456789012/results")],
 )
-def test_the_clis_take_them_over_the_environment(tmp_path: Path, module: str, arguments: list[str], named: str) -> None:
+def test_the_clis_take_them_over_the_environment(
+    aws: Aws, tmp_path: Path, module: str, arguments: list[str], named: str
+) -> None:
     path = tmp_path / "outputs.json"
     path.write_text(json.dumps(OUTPUTS))
-    # Nothing listens there, so the error names the endpoint.
-    env = {**os.environ, "KINESIS_STREAM_NAME": "other", "SQS_QUEUE_URL": "http://other", "AWS_ACCESS_KEY_ID": "x"}
-    env |= {"AWS_SECRET_ACCESS_KEY": "x", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    # Neither is there, so the error names it.
+    env = aws_environment(aws.url) | {"KINESIS_STREAM_NAME": "other", "SQS_QUEUE_URL": "http://other"}
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments, "--from-outputs", str(path)],
         env=env, cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 6
-    assert named in done.stderr + done.stdout
+    assert done.returncode == 3
+    assert f"{named}: no such " in done.stderr
     missing = subprocess.run(
         [sys.executable, "-m", module, *arguments, "--from-outputs", "nowhere.json"],
         cwd=ROOT, capture_output=True, text=True, check=False,

@@ -122,7 +122,15 @@ def meeting(aws: Aws, resources: Resources, fault: Fault) -> Iterator[subprocess
         control.clear()
 
 
-@pytest.mark.parametrize("kind", ["throttle", "partial", "slow", "reset"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "throttle",
+        "partial",
+        pytest.param("slow", marks=pytest.mark.thorough),
+        pytest.param("reset", marks=pytest.mark.thorough),
+    ],
+)
 def test_while_the_stream_takes_nothing(aws: Aws, resources: Resources, kind: str) -> None:
     with meeting(aws, resources, Fault(kind, "kinesis", "PutRecords", delay=60)) as producer:
         status, output, errors = ended(producer, signal.SIGTERM)

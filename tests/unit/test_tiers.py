@@ -13,7 +13,6 @@ KINDS = {
     "kill": "system.test_shutdown",
     "service outage": "faults.test_services",
     "resharding": "faults.test_resharding",
-    "fleet": "faults.test_fleet",
     "missing resource": "faults.test_missing",
     "hostile frames": "system.test_main_job",
     "stuck": "faults.test_stuck",
