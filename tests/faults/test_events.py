@@ -45,7 +45,7 @@ def test_every_event_comes_once_whatever_dies(rig: MakeRig, report: Report) -> N
     stage.fleet.scale(1)
     stage.send(cameras=3, fps=2)
     for number in range(KILLS):
-        time.sleep(chance.uniform(1, 9))  # from its start on, so that all stages of its life are hit
+        work(stage, chance)
         kill_one(stage, TARGETS[number % len(TARGETS)], chance)
         if number == KILLS // 2:
             stage.resources.client("kinesis").split_shard(
@@ -62,10 +62,19 @@ def test_every_event_comes_once_whatever_dies(rig: MakeRig, report: Report) -> N
         events=len(mine), lost=len(undisturbed - mine), invented=len(mine - undisturbed),
     )  # fmt: skip
     assert findings.problems == []
+    assert findings.duplicates > 0  # or nothing was killed at work
     assert findings.tallied > 0
     assert mine == undisturbed
     assert len(mine) > KILLS
     assert len(stage.fleet.exits) == KILLS
+
+
+def work(stage: Rig, chance: random.Random) -> None:
+    """Lets the worker come to any stage of its life: its start, its first frames, or its work."""
+    if frames := chance.choice((0, 5, 30)):
+        before = stage.outcomes
+        stage.wait_for(lambda: stage.outcomes >= before + frames, f"{frames} outcomes", stage.progress)
+    time.sleep(chance.uniform(0, 5))
 
 
 def ended(stage: Rig) -> bool:
