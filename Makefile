@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 SIZE ?= n
 UV_COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links
 # A layer of the requirements for development, in the same versions.
-LAYER := $(UV_COMPILE) pyproject.toml --constraints requirements/dev.txt --extra demo --extra web
+LAYER := $(UV_COMPILE) pyproject.toml --constraints requirements/dev.txt --overrides requirements/overrides.txt --extra demo --extra web --extra tracking
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help

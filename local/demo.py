@@ -20,6 +20,7 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
+from local import streets
 from local.arrivals import contact_sheet
 from local.interrupts import STATUS, Interrupts
 from local.processes import ROOT, Aws, Process, Worker
@@ -97,6 +98,8 @@ def run(wanted: Wanted, interrupts: Interrupts) -> int:
         interrupts.check()
         with interrupts.patience():
             resources = Resources.create(aws.url, shards=SHARDS)
+            if wanted.source is None:
+                streets.configure(resources)
         interrupts.check()
         say(f"endpoint {aws.url}   stream {resources.stream}")
         step(f"Starting the worker ({wanted.model.name}): JVM, leases, model, some 10 s")
@@ -146,6 +149,10 @@ def watch(
         console.print(account.table())
         if contact_sheet(resources, account.arrivals, wanted.output / "frames.jpg"):
             say(f"annotated frames: {near(wanted.output / 'frames.jpg')}")
+        if events := streets.happened(resources):
+            say(f"events {streets.in_words(events)}")
+            if streets.film(resources, events, wanted.output / "event.mp4"):
+                say(f"film of the longest: {near(wanted.output / 'event.mp4')}")
     if not account.waited:
         return STATUS
     return 1 if account.missing or not account.arrivals.results else 0

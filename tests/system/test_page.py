@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from local import streets
 from local.processes import ROOT, Aws, Process, Worker
 from local.resources import Resources
 from local.waiting import PATIENCE_SECONDS, wait_for
@@ -175,6 +176,7 @@ def test_somebody_watches_two_cameras(aws: Aws, name: str, tmp_path: Path, brows
 
     resources, page = Resources.create(aws.url, name, shards=1), browser_page
     environment = resources.environment() | {"YOLO_MODEL_PATH": str(ROOT / "models" / "street.onnx")}
+    streets.configure(resources, "door", "yard")
     cameras = ["demo:7", "demo:20", "--source-id", "door", "--source-id", "yard"]
     with (
         Worker(environment, tmp_path / "worker.log") as worker,
@@ -194,9 +196,21 @@ def test_somebody_watches_two_cameras(aws: Aws, name: str, tmp_path: Path, brows
             expect(tile.locator(".seen")).to_have_text(SEEN)
             wait_for_width(tile.locator("img"), 640)
         expect(page.locator("#chart polyline")).not_to_have_count(0)
+        # Zones and lines lie over the pictures, and what happens there has a bar.
+        expect(page.locator("article[data-source=door] .label")).to_have_text(["pavement", "middle"])
+        expect(page.locator(".bar.cross")).not_to_have_count(0)
         if SCREENSHOT:
-            page.wait_for_timeout(15_000)
+            page.wait_for_timeout(60_000)
             page.screenshot(path=SCREENSHOT)
+
+        # They open what has happened, and step through the frames around it.
+        page.locator("#events tr", has_text="passage").last.get_by_role("button").click()
+        dialog = page.locator("#event")
+        wait_for_width(dialog.locator("img"), 640)
+        expect(dialog).to_contain_text(re.compile(r"\d+ frames around it, from the bucket"))
+        dialog.locator("input[type=range]").fill("1")
+        expect(dialog.locator("img")).to_have_attribute("src", re.compile(r"/event-frames/.*/1\?"))
+        page.get_by_role("button", name="Close").click()
 
         # They look at one camera alone, then at one class.
         page.locator("#source").select_option("door")
