@@ -16,7 +16,6 @@ from cloud.clients import client
 from consumer import clip_cli, events_cli, options, quarantine_cli
 from consumer.bucket import Bucket as ObjectsOf
 from consumer.errors import ConsumerError
-from consumer.events import READERS
 from consumer.frames import Frames, of_whole_messages
 from consumer.interrupts import interruptible
 from consumer.options import (
@@ -161,7 +160,7 @@ def web(
         print("error: --allow-configure: --sources-path, or --from-outputs, is needed", file=sys.stderr)
         raise typer.Exit(2)
     sqs, stop = client("sqs", region, endpoint_url=endpoint_url), threading.Event()
-    s3 = client("s3", region, endpoint_url=endpoint_url, connections=READERS)
+    s3 = client("s3", region, endpoint_url=endpoint_url, connections=pictures.CONNECTIONS)
     origins = command.Origins(
         ObjectsOf(s3, bucket, attempts=pictures.ATTEMPTS),
         client("kinesis", region, endpoint_url=endpoint_url),

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from consumer.errors import ConsumerError
+from consumer.events import READERS
 from consumer.frames import Frames
 from contract.message import ResultMessage
 
@@ -21,6 +22,8 @@ Result = TypeVar("Result")
 # Pictures that are fetched at once, and how long one may take with its wait for a turn.
 PICTURES_AT_ONCE: Final = 8
 PICTURE_SECONDS: Final = 10.0
+# Of frames and of events' pictures, of those who read many events, and a few more.
+CONNECTIONS: Final = 2 * PICTURES_AT_ONCE + 2 * READERS + 8
 # Attempts of a call: the page asks again with the next frame.
 ATTEMPTS: Final = 2
 # Whole messages that wait to be fetched; results beyond are shown by their counts.

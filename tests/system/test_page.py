@@ -200,6 +200,7 @@ def test_somebody_watches_two_cameras(aws: Aws, name: str, tmp_path: Path, brows
         expect(page.locator("article[data-source=door] .label")).to_have_text(["pavement", "middle"])
         expect(page.locator(".bar.cross")).not_to_have_count(0)
         if SCREENSHOT:
+            page.get_by_role("button", name="10 minutes").click()
             page.wait_for_timeout(60_000)
             page.screenshot(path=SCREENSHOT)
 
@@ -234,6 +235,8 @@ def test_somebody_watches_two_cameras(aws: Aws, name: str, tmp_path: Path, brows
         consumer.stop()
         consumer, _ = start(environment, int(address.rstrip("/").rpartition(":")[2]))
         expect(page.get_by_role("status")).to_have_text("connected")
+        # Pictures are fetched of what can be seen.
+        page.locator("article[data-source=door]").scroll_into_view_if_needed()
         before = page.locator("article[data-source=door] img").get_attribute("src")
         expect(page.locator("article[data-source=door] img")).not_to_have_attribute("src", before)
         assert consumer.stop() == 0

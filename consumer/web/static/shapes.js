@@ -49,8 +49,9 @@ export function drawing(shapes, ratio) {
 export function labels(shapes) {
   return shapes.map(({ kind, name, points }) => {
     const label = make("span", { className: `label ${kind}`, text: name });
-    label.style.left = `${100 * Math.min(0.85, points[0][0])}%`;
-    label.style.top = `${100 * points[0][1]}%`;
+    const [x, y] = points.reduce((one, other) => (other[1] < one[1] ? other : one));
+    label.style.left = `${100 * Math.min(0.85, x)}%`;
+    label.style.top = `${100 * Math.min(0.9, y)}%`;
     return label;
   });
 }
