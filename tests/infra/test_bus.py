@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from contract.source_settings import SourceSettings
+from kcl_worker.storing.event_sink import SOURCE
 from local.processes import Aws
 from local.resources import client
 from stacks import webhooks
@@ -72,6 +73,7 @@ def test_an_environment_without_a_bus_has_nothing_of_it(synth: Synth) -> None:
 )
 def test_filters_are_a_pattern_on_the_events_fields(route: dict[str, Any], expected: dict[str, Any]) -> None:
     assert pattern(EventRoute.model_validate({"queue": MINE} | route)) == expected
+    assert expected["source"] == [SOURCE]  # under which the worker puts them
 
 
 def test_each_rule_has_a_target_and_its_own_dead_letters(synth: Synth) -> None:
