@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -37,7 +38,7 @@ class Nothing:
     def is_due(self, now: float) -> bool:
         return False
 
-    async def rest(self, turn: Turn, now: float) -> None:
+    async def rest(self, turn: Callable[[], Turn], now: float) -> None:
         pass
 
     def close(self) -> None:

@@ -9,12 +9,13 @@ The latest message of an event also lies in the bucket under `index_key`, and it
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from contract.event_rules import EventKind
+from contract.identity import day_and_hour
 from contract.parts import (
     SCHEMA_VERSION,
     Box,
@@ -62,7 +63,7 @@ class EventMessage(Message):
     last_frame_id: str = Field(max_length=512, description="the last one so far")
     first_key: FrameKey | None = Field(description="S3 key of the first frame, if it is stored")
     last_key: FrameKey | None = Field(description="S3 key of the last frame so far, if it is stored")
-    frames: int = Field(ge=0, description="frames from the first to the last one so far")
+    frames: int = Field(ge=0, description="frames that show it, so far")
     most: int = Field(ge=0, description="the most objects at once")
     classes: tuple[str, ...] = Field(max_length=64, description="classes of its objects, by name")
     tracks: tuple[str, ...] = Field(max_length=64, description="its objects, the first 64")
@@ -86,4 +87,4 @@ def event_id(source: str, rule: str, first_frame_id: str, track: str = "") -> st
 
 def event_folder(started_at: datetime, source: str) -> str:
     """Where the events lie that started in one hour at one source."""
-    return f"events/{started_at.astimezone(UTC):%Y-%m-%d/%H}/{source}/"
+    return f"events/{day_and_hour(started_at)}/{source}/"

@@ -95,8 +95,12 @@ def frame_key(frame_id: str, captured_at: datetime) -> str:
 
 
 def _place(source: str, time: datetime, name: str) -> str:
-    day_and_hour = time.astimezone(UTC).isoformat()[:13].replace("T", "/")
-    return f"{source}/{day_and_hour}/{name}"
+    return f"{source}/{day_and_hour(time)}/{name}"
+
+
+def day_and_hour(time: datetime) -> str:
+    """The folder of an hour, such as `2026-01-01/13`. (`%Y` would write the year 1 as `1`.)"""
+    return time.astimezone(UTC).isoformat()[:13].replace("T", "/")
 
 
 def source_from_partition_key(partition_key: str) -> str:

@@ -33,6 +33,7 @@ SCHEMAS: Final = Path(__file__).parent
 
 # Above every message but a result that lists its detections: 16 zones, 16 lines and the longest names take half of it.
 LONGEST_SHORT_BYTES: Final = 16 * 1024
+MAX_SHORT_EVENTS: Final = 64
 
 
 def whole_key(frame_key: str) -> str:
@@ -146,7 +147,8 @@ class ResultMessage(Message):
             key: The frame's, even if it is not stored.
         """
         zones = self.zones and tuple(zone.model_copy(update={"classes": {}}) for zone in self.zones)
-        return self.model_copy(update={"summary": (), "zones": zones, "whole_key": whole_key(key)})
+        events = self.events and self.events[:MAX_SHORT_EVENTS]
+        return self.model_copy(update={"summary": (), "zones": zones, "events": events, "whole_key": whole_key(key)})
 
 
 class QuarantineMessage(Message):

@@ -22,11 +22,13 @@ from contract.shapes import Fraction, Line, Polygon, Section, Zone
 
 MAX_SHAPES: Final = 16
 MAX_RULES: Final = 16
+# Every result names them.
+MAX_HIDDEN: Final = 16
 # Those for which the bucket has a rule.
 KeepDays = Literal[1, 2, 3, 5, 7, 14, 30, 60, 90, 180, 365]
 KEEP_DAYS_TAG: Final = "keep-days"
 # Frames that wait for an event are held in memory, and their shard's checkpoint waits with them.
-MAX_AROUND_SECONDS: Final = 60.0
+MAX_AROUND_SECONDS: Final = 30.0
 
 
 class Privacy(Section):
@@ -36,10 +38,10 @@ class Privacy(Section):
         default=(), max_length=MAX_SHAPES, description="areas that are black, in which nothing is detected either"
     )
     blur: tuple[str, ...] = Field(
-        default=(), max_length=1000, description="names of the classes whose objects become unrecognisable"
+        default=(), max_length=MAX_HIDDEN, description="names of the classes whose objects become unrecognisable"
     )
     fill: tuple[str, ...] = Field(
-        default=(), max_length=1000, description="names of the classes whose objects are filled with one colour"
+        default=(), max_length=MAX_HIDDEN, description="names of the classes whose objects are filled with one colour"
     )
 
     @property
@@ -115,7 +117,12 @@ class SourceSettings(Section):
     @property
     def remembers(self) -> bool:
         """Whether what becomes of a frame depends on the frames before it."""
-        return self.tracks or bool(self.events) or self.announce != "all" or self._chooses
+        return self.tracks or self.tells
+
+    @property
+    def tells(self) -> bool:
+        """Whether frames are told of together, in events or tallies, so that none of them may be left out."""
+        return bool(self.events) or self.announce != "all" or self._chooses
 
     @property
     def _chooses(self) -> bool:

@@ -98,7 +98,7 @@ class GuardedShard:
         """Whether `rest` has anything to do."""
         return self._work.is_due(now)
 
-    async def rest(self, turn: Turn, now: float) -> None:
+    async def rest(self, turn: Callable[[], Turn], now: float) -> None:
         """Does what is due while no record comes."""
         await self._work.rest(turn, now)
 

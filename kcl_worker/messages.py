@@ -158,7 +158,7 @@ class Messages:
                 "classes": happening.classes,
                 "tracks": happening.tracks,
                 "best": Best.model_validate(best.model_dump(exclude={"score"})),
-                "snapshot_key": f"{place}.jpg" if best.score else None,
+                "snapshot_key": f"{place}.jpg" if best.bbox else None,
                 "index_key": f"{place}.json",
                 "shard_id": last.shard_id,
                 "sequence_number": last.sequence_number,

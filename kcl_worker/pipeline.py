@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 import sys
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -95,6 +96,7 @@ class Pipeline:
         events: Where events go; None: into the bucket alone.
         held: What frames may take that an event may still want; None: 64 MiB.
         parents: Asked once for each leased shard; None: shards have none.
+        anything_hidden: Whether any source hides something.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class Pipeline:
         events: EventSink | None = None,
         held: HeldMemory | None = None,
         parents: Parents | None = None,
+        anything_hidden: Callable[[], bool] = lambda: False,
     ) -> None:
         self._settings, self._compute, self.settings_of = settings, compute, settings_of
         self._frames, self._results, self._quarantined = frames, results, quarantined
@@ -120,6 +123,7 @@ class Pipeline:
         self._messages = Messages(settings, compute.model, compute.class_names)
         self._memory = memory or Budget(sys.maxsize)
         self._isolation = isolation or compute
+        self._anything_hidden = anything_hidden
         self._held = held or HeldMemory(64 * MIB)
         # Of the shards that are leased: each lives as long as the work on it.
         self._scenes: WeakValueDictionary[str, SceneStore] = WeakValueDictionary()
@@ -165,9 +169,9 @@ class Pipeline:
             )
             metadata = frame.metadata
             identity = identify(metadata, record.position)
-            if self._is_stale(record.position) and not await self._has_outcome(identity):
-                return Outcome.DURABLE, partial(self._skip, record.position, identity)
             wanted = self.settings_of(identity.source)
+            if not wanted.tells and self._is_stale(record.position) and not await self._has_outcome(identity):
+                return Outcome.DURABLE, partial(self._skip, record.position, identity)
             about = About(_sha256(record.data), wanted.keep_days, identity.captured_at)
             with await self._take_memory(frame) as memory:
                 compute = self._isolation if record.suspect else self._compute
@@ -183,15 +187,20 @@ class Pipeline:
             return Outcome.DURABLE, partial(self._tell, looked, shard)
         except FrameError as error:
             identity = identify(metadata, record.position)
-            await self._quarantine(record, identity)
+            await self._quarantine(record, identity, is_known=metadata is not None)
             logger.warning("quarantined: %s", error, extra={"frame_id": identity.frame_id})
             return Outcome.QUARANTINED, partial(self._notify, record, identity, error)
 
-    async def _quarantine(self, record: Record, identity: Identity) -> None:
-        """Keeps a record's bytes, unless they may show what its source hides."""
-        keeps = self._settings.quarantine_keeps == "bytes" and not self.settings_of(identity.source).privacy.hides
-        about = About(_sha256(record.data), self.settings_of(identity.source).keep_days)
-        body = record.data if keeps else b""
+    async def _quarantine(self, record: Record, identity: Identity, *, is_known: bool) -> None:
+        """Keeps a record's bytes, unless they may show what its source hides.
+
+        Args:
+            is_known: Whether its source is; else it is named after its partition key, and may be any source's.
+        """
+        wanted = self.settings_of(identity.source)
+        hides = wanted.privacy.hides if is_known else wanted.privacy.hides or self._anything_hidden()
+        about = About(_sha256(record.data), wanted.keep_days)
+        body = b"" if hides or self._settings.quarantine_keeps == "reasons" else record.data
         await self._frames.put(identity.quarantine_key, body, "application/octet-stream", about)
 
     # -- at the record's turn
@@ -207,14 +216,16 @@ class Pipeline:
     async def _tell(self, looked: Looked, shard: LeasedShard) -> Said:
         """Adds a frame to its source's story, and has done what that asks for."""
         identity, wanted, stored = looked.identity, looked.wanted, looked.stored
-        seen, told = None, Told(stored=stored)
+        seen, told = None, Told(announced=True, stored=stored)
         if wanted.remembers or shard.scenes.knows(identity.source):
             seen = await self._see(looked, shard.scenes)
             told = seen.told
         before: list[HeldFrame] = []
         if told.since is not None:
             before = shard.held.take(identity.source, told.since)
-        if seen and wanted.before and not told.stored:
+        if not wanted.before:
+            shard.held.clear(identity.source)
+        elif seen and not told.stored:
             shard.held.add(identity.source, _held(looked, seen.clock), wanted.before)
         body = None
         if told.announced:
@@ -222,7 +233,8 @@ class Pipeline:
                 looked.record, identity, looked.picture, wanted, seen, stored=stored or told.stored
             )
         late = (told.stored and not stored) or told.changes or told.tallies or before
-        rest = partial(self._carry_out, looked, shard, told, shard.order(told), before) if late else None
+        order = shard.order(identity.source, told)
+        rest = partial(self._carry_out, looked, shard, told, order, before) if late else None
         return Said(body, self._results, partial(self._count, looked), rest)
 
     async def _see(self, looked: Looked, scenes: SceneStore) -> Seen:
@@ -377,8 +389,10 @@ class LeasedShard:
     def __init__(self, pipeline: Pipeline, shard_id: str, scenes: SceneStore, held: Held) -> None:
         self._pipeline, self._shard_id, self._prefix = pipeline, shard_id, Prefix()
         self.scenes, self.held = scenes, held
-        self._tellings = Turns()
+        self._tellings: defaultdict[str, Turns] = defaultdict(Turns)
         self._adopted = False
+        # What is told without a frame is told before a state is stored that says so.
+        self._telling = asyncio.Lock()
 
     async def process(self, record: Record) -> Outcome:
         """Gives a record's outcome once it is stored."""
@@ -387,35 +401,36 @@ class LeasedShard:
         self._settle()
         return outcome
 
-    def order(self, told: Told) -> Turn | None:
-        """The turn of what is told of events, to be taken within the turn of what it is told of; None: nothing is."""
-        return self._tellings.next() if told.changes else None
+    def order(self, source: str, told: Told) -> Turn | None:
+        """The turn of what is told of a source's events, to be taken within the turn of what it is told of; None:
+        nothing is."""
+        return self._tellings[source].next() if told.changes else None
 
     def is_due(self, now: float) -> bool:
         """Whether `rest` has anything to do; a shard that is leased begins with it."""
         return not self._adopted or bool(self._due(now)) or bool(self._silent(now))
 
-    async def rest(self, turn: Turn, now: float) -> None:
-        """Tells what the time completes: nothing has arrived up to now, in seconds, that is not done."""
-        told = []
-        async with turn:
+    async def rest(self, turn: Callable[[], Turn], now: float) -> None:
+        """Tells what the time completes: nothing else has arrived up to now, in seconds."""
+        async with self._telling:
             if not self._adopted:
                 parents = self._pipeline.parents
                 await self.scenes.adopt(await parents(self._shard_id) if parents else ())
                 self._adopted = True
             for source in self._due(now):
-                wanted = self._pipeline.settings_of(source)
-                its = await self.scenes.rest(source, now, wanted)
-                if its:
-                    told.append((source, its, wanted, self.order(its)))
-            for source in self._silent(now):
-                self.held.clear(source)
-            self._prefix.advance()
-        for source, its, wanted, order in told:
-            await self._pipeline.tell(source, its, wanted, order)
-        self._settle()
-        if told:
-            await self.scenes.save()
+                await self.scenes.drop_if_elsewhere(source)
+            told = []
+            async with turn():
+                for source in self._due(now):
+                    wanted = self._pipeline.settings_of(source)
+                    if its := self.scenes.rest(source, now, wanted):
+                        told.append((source, its, wanted, self.order(source, its)))
+                for source in self._silent(now):
+                    self.held.clear(source)
+                self._prefix.advance()
+                self._settle()
+            for source, its, wanted, order in told:
+                await self._pipeline.tell(source, its, wanted, order)
 
     def close(self) -> None:
         """No record follows: what is held waits for nothing any more."""
@@ -425,8 +440,10 @@ class LeasedShard:
 
     async def save(self) -> Place | None:
         """Stores the sources as of the last record that is done with all before it; gives its place."""
-        place = self._prefix.end
-        await self.scenes.save()
+        async with self._telling:
+            self._settle()
+            place = self._prefix.end
+            await self.scenes.save()
         return place
 
     async def finish(self) -> None:
@@ -465,7 +482,7 @@ def _held(looked: Looked, clock: float) -> HeldFrame:
 
 
 def _shows(best: BestView | None, looked: Looked) -> bool:
-    return best is not None and bool(best.score) and best.frame_id == looked.identity.frame_id
+    return best is not None and best.bbox is not None and best.frame_id == looked.identity.frame_id
 
 
 def _snapshot(looked: Looked, jpeg: bytes, frame_id: str) -> tuple[bytes, About] | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from contract import Position
 
@@ -74,14 +75,15 @@ class ShardWork(Protocol):
         """Called for each record, several at once; gives its outcome once it is stored. An error ends the worker."""
 
     def is_due(self, now: float) -> bool:
-        """Called after a read that found nothing, while no record is at work; gives whether `rest` has anything to do.
+        """Called with each read, while no record is at work; gives whether `rest` has anything to do.
 
         Args:
-            now: Seconds since 1970.
+            now: Every record that has arrived up to then is done; seconds since 1970, by the stream's clock.
         """
 
-    async def rest(self, turn: Turn, now: float) -> None:
-        """Called then: every record that has arrived up to now is done, and those that come wait for this turn."""
+    async def rest(self, turn: Callable[[], Turn], now: float) -> None:
+        """Called then, one at a time; records may come meanwhile. What it does to the work on records, it does within a
+        turn among them."""
 
     def close(self) -> None:
         """Called when no record will follow: the shard has ended, or the lease has."""

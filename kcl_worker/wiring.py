@@ -17,6 +17,7 @@ from kcl_worker.budget import Budget
 from kcl_worker.errors import SettingsError
 from kcl_worker.held import HeldMemory
 from kcl_worker.kcl.gateway import Gateway
+from kcl_worker.kcl.horizon import POLLED, PUSHED
 from kcl_worker.kcl.shards import ShardBoard
 from kcl_worker.operating.metrics import Metrics
 from kcl_worker.pipeline import Pipeline
@@ -171,8 +172,10 @@ class Engine:
             EventSink(frames, events, bus),
             HeldMemory(held),
             parents,
+            sources.anything_hidden if sources else lambda: defaults.privacy.hides,
         )
-        self.gateway = Gateway(listener, Breaker(states, pipeline.begin).begin, board, Budget(waiting))
+        ahead = PUSHED if settings.kinesis_retrieval_mode == "FANOUT" else POLLED
+        self.gateway = Gateway(listener, Breaker(states, pipeline.begin).begin, board, Budget(waiting), ahead)
         self.services: list[Coroutine[Any, Any, None]] = [
             self.gateway.serve(),
             *(queue.run() for queue in queues),

@@ -19,6 +19,7 @@ from contract import Position
 from kcl_worker.budget import Budget, Grant
 from kcl_worker.doing import SHARD, doing
 from kcl_worker.kcl import wire
+from kcl_worker.kcl.horizon import POLLED, Horizon
 from kcl_worker.kcl.shard_order import Turns
 from kcl_worker.kcl.shards import Shard, ShardBoard
 from kcl_worker.kcl.wire import WINDOW, Kind, WireError
@@ -41,6 +42,7 @@ class Gateway:
         board: Keeps what is known of each shard.
         memory: What records of all shards may take, from when they are read until they have their outcomes; None: all.
             A shard's are read in their order, so that the first of them always has what it needs.
+        ahead: Reads of a shard that may lie ready in the daemon.
     """
 
     def __init__(
@@ -49,8 +51,9 @@ class Gateway:
         begin: Callable[[str], ShardWork],
         board: ShardBoard,
         memory: Budget | None = None,
+        ahead: int = POLLED,
     ) -> None:
-        self._listener, self._begin, self._board = listener, begin, board
+        self._listener, self._begin, self._board, self._ahead = listener, begin, board, ahead
         self._memory = memory or Budget(sys.maxsize)
         self._draining = False
         self._pids: set[int] = set()
@@ -129,6 +132,7 @@ class Gateway:
             logger.info("shard leased", extra={"shard_id": shard_id})
             stored: Place | None = None
             resting: asyncio.Task[None] | None = None
+            horizon = Horizon(self._ahead)
             async with asyncio.TaskGroup() as frames:
                 while (head := await wire.read_head(reader)) is not None:
                     kind, length = head
@@ -137,6 +141,7 @@ class Gateway:
                         with doing("turn"):
                             await window.acquire()
                         record, number, memory = await self._take(reader, length, shard, turns)
+                        horizon.record(record.position.arrived_at)
                         frame = frames.create_task(self._settle(work, record, number, shard, window, writer))
                         # Not by the task itself: one that is cancelled before it begins runs nothing.
                         frame.add_done_callback(memory.release)
@@ -146,10 +151,11 @@ class Gateway:
                     if kind is Kind.BATCH:
                         batch = wire.fields(body)
                         records, behind = (wire.number(batch, name) for name in ("records", "millis_behind_latest"))
+                        horizon.read(records, behind, time.time())
+                        free = not (shard.pending or self._draining) and (resting is None or resting.done())
+                        if free and work.is_due(horizon.time):
+                            resting = frames.create_task(work.rest(turns.next, horizon.time))
                         shard.announce(records, behind, self._board.clock())
-                        idle = not (shard.pending or behind or self._draining)
-                        if idle and (resting is None or resting.done()) and work.is_due(now := time.time()):
-                            resting = frames.create_task(work.rest(turns.next(), now))
                     elif kind is Kind.SAVING:
                         if wire.fields(body).get("ended"):
                             work.close()

@@ -99,7 +99,6 @@ class WatchState(_State):
 
     rules: dict[str, RuleState] = {}
     last: Mark | None = None
-    at: float = 0.0
     arrived: float = 0.0
 
 
@@ -178,8 +177,8 @@ class Watch:
         )
 
     def has_open(self) -> bool:
-        """Whether anything has begun."""
-        return any(state.happenings for state in self._state.rules.values())
+        """Whether anything has begun, or will begin if no frame comes any more."""
+        return any(state.happenings or isinstance(state.rule, Silent) for state in self._state.rules.values())
 
     def add(self, sight: Sight, arrived: float, rules: Sequence[Rule]) -> list[Change]:
         """Takes the next frame.
@@ -210,21 +209,22 @@ class Watch:
         if gap > SILENCE_SECONDS:
             self._end_seen()
         for state in list(self._state.rules.values()):
-            if isinstance(state.rule, Silent) and gap > state.rule.seconds and not state.happenings:
+            if _falls_silent(state, last, gap):
                 self._fall_silent(state, last)
         return self._changes
 
     def is_due(self, now: float, rules: Iterable[Rule]) -> bool:
         """Whether `rest` would change anything."""
-        gap = now - MARGIN_SECONDS - self._state.arrived
-        if self._state.last is None:
+        last, gap = self._state.last, now - MARGIN_SECONDS - self._state.arrived
+        if last is None:
             return False
-        rules_state = self._state.rules
-        silent = (rule for rule in rules if isinstance(rule, Silent) and gap > rule.seconds)
-        if any(rule.name not in rules_state or not rules_state[rule.name].happenings for rule in silent):
-            return True
+        known = self._state.rules
+        for rule in rules:
+            state = known.get(rule.name)
+            if _falls_silent(state if state and state.rule == rule else RuleState(rule=rule), last, gap):
+                return True
         return gap > SILENCE_SECONDS and any(
-            state.happenings for state in rules_state.values() if not isinstance(state.rule, Silent)
+            state.happenings for state in known.values() if not isinstance(state.rule, Silent)
         )
 
     def _adopt(self, rules: Sequence[Rule]) -> None:
@@ -342,16 +342,13 @@ class Watch:
                 quiet = self._state.last.clock + state.rule.cooldown_seconds
             self._put(name, RuleState(rule=state.rule, quiet_until=quiet))
 
-    def _fall_silent(self, state: RuleState, last: Mark) -> bool:
-        """Begins a silence after the last frame; gives whether the rule lets it."""
-        if last.clock < state.quiet_until:
-            return False
+    def _fall_silent(self, state: RuleState, last: Mark) -> None:
+        """Begins a silence after the last frame."""
         view = BestView(score=0, frame_id=last.frame_id, captured_at=last.captured_at)
         name = event_id(self._source, state.rule.name, last.frame_id)
         happening = Happening(first=last, last=last, best=view, event_id=name)
         self._changes.append(Change("start", state.rule, happening))
         self._put(state.rule.name, state.model_copy(update={"happenings": {"": happening}}))
-        return True
 
     def _break_silence(self, last: Mark, gap: float, mark: Mark) -> None:
         """Ends the silences that a frame breaks, those included that nobody has told of yet."""
@@ -359,7 +356,9 @@ class Watch:
             rule = state.rule
             if not isinstance(rule, Silent):
                 continue
-            if not state.happenings and not (gap > rule.seconds and self._fall_silent(state, last)):
+            if _falls_silent(state, last, gap):
+                self._fall_silent(state, last)
+            elif not state.happenings:
                 continue
             [silence] = self._state.rules[rule.name].happenings.values()
             self._end(rule, silence.model_copy(update={"last": mark}))
@@ -370,6 +369,13 @@ class Watch:
         if state is not None:
             rules[name] = state
         self._state = self._state.model_copy(update={"rules": rules})
+
+
+def _falls_silent(state: RuleState, last: Mark, gap: float) -> bool:
+    """Whether a silence begins that is so long already, in seconds."""
+    if not isinstance(state.rule, Silent) or state.happenings:
+        return False
+    return gap > max(state.rule.seconds, state.quiet_until - last.clock)
 
 
 def _signals(rule: Rule, things: Sequence[Thing]) -> dict[str, list[Thing]]:

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 # The bucket keeps objects for so long by default. A source whose last frame is older is forgotten.
 FORGET_SECONDS: Final = 7 * 86400.0
+# Of one shard, the latest: each checkpoint stores them.
+MAX_STORED: Final = 2000
 # Sources that move together come from a few shards: each of these is read once.
 ELSEWHERE_SECONDS: Final = 1.0
 
@@ -76,6 +78,10 @@ class SceneArchive:
             self._elsewhere[shard_id] = now, await self._read(_shard(shard_id), ShardScenes) or ShardScenes()
         return self._elsewhere[shard_id][1].sources.get(source, [])
 
+    def is_new_here(self, source: str) -> None:
+        """Notes that this shard has a source again: its whereabouts are stored with its next state."""
+        self._here.pop(source, None)
+
     def is_here(self, source: str) -> None:
         """Notes that this shard was the last to store a source: so its whereabouts are stored, too.
 
@@ -112,9 +118,12 @@ class SceneArchive:
 
 
 def _recent(scenes: dict[str, list[Snapshot]]) -> dict[str, list[Snapshot]]:
-    newest = max(snapshots[-1].arrived for snapshots in scenes.values())
+    by_age = sorted(scenes.items(), key=lambda named: named[1][-1].arrived, reverse=True)
+    newest = by_age[0][1][-1].arrived
     return {
-        source: snapshots for source, snapshots in scenes.items() if snapshots[-1].arrived >= newest - FORGET_SECONDS
+        source: snapshots
+        for source, snapshots in by_age[:MAX_STORED]
+        if snapshots[-1].arrived >= newest - FORGET_SECONDS
     }
 
 

@@ -31,6 +31,10 @@ from kcl_worker.tracking.tracker import load_library
 logger = logging.getLogger(__name__)
 
 MAX_SERIES: Final = 16
+# A source that has paused for so long may have been in another shard meanwhile.
+PAUSE_SECONDS: Final = 5.0
+# Sources that are remembered of one shard: plain JPEGs may name a new one in each record.
+MAX_SOURCES: Final = 2000
 
 
 class Seen(NamedTuple):
@@ -95,6 +99,8 @@ class SceneStore:
         if live is None or moment.series not in live.series:
             live = self._live[source] = await self._begin(source, moment, threshold, settings, live)
             live.series.append(moment.series)
+        if self._archive and live.trail and moment.arrived - live.trail[-1].arrived > PAUSE_SECONDS:
+            self._archive.is_new_here(source)
         live.here = True
         traced = await self._trace(live, shot, settings, threshold)
         clock = live.story.tick(shot.at, moment.arrived)
@@ -105,6 +111,8 @@ class SceneStore:
         )
         live.trail.append(_snapshot(moment, live))
         self._trim(live)
+        self._live[source] = self._live.pop(source)
+        self._forget()
         tracks = [traced.ids[place] if traced.ids else None for place in shot.shown]
         return Seen(tracks, traced.lines, told, clock)
 
@@ -172,30 +180,31 @@ class SceneStore:
         live = self._live.get(source)
         return live is None or live.story.is_silent(now)
 
-    async def rest(self, source: str, now: float, settings: SourceSettings) -> Told | None:
-        """Tells what the time completes of a source; None if the source is in another shard now.
+    def rest(self, source: str, now: float, settings: SourceSettings) -> Told | None:
+        """Tells what the time completes of a source; None if that is nothing."""
+        live = self._live.get(source)
+        if live is None or not live.story.is_due(now, settings):
+            return None
+        told = live.story.rest(now, settings)
+        live.trail[-1] = live.trail[-1].model_copy(update={"story": live.story.state})
+        return told
+
+    async def drop_if_elsewhere(self, source: str) -> None:
+        """Forgets a source that has gone on in another shard, where the rest is told.
 
         Raises:
             ServiceError: If access to states is forbidden.
         """
         live = self._live[source]
-        if await self._is_elsewhere(source, live):
-            del self._live[source]
-            return None
-        told = live.story.rest(now, settings)
         last = live.trail[-1]
-        live.trail[-1] = last.model_copy(update={"story": live.story.state})
-        return told
-
-    async def _is_elsewhere(self, source: str, live: _Live) -> bool:
-        last = live.trail[-1]
-        others = (shard.last(source) for shard in self._held.values() if shard is not self)
-        if any(other is not None and last.precedes(other) for other in others):
-            return True
-        if self._archive is None:
-            return False
-        # A source that came from a parent may have gone on in the other child.
-        return await self._archive.whereabouts(source) not in (None, self._shard_id, last.shard_id)
+        others = [shard.last(source) for shard in self._held.values() if shard is not self]
+        if self._archive:
+            # A source that came from a parent may have gone on in the other child.
+            shard_id = await self._archive.whereabouts(source)
+            if shard_id not in (None, self._shard_id, last.shard_id):
+                others += (await self._archive.of(str(shard_id))).get(source, [])
+        if any(other is not None and last.precedes(other) for other in others) and live.trail[-1] is last:
+            self._live.pop(source, None)
 
     # -- parts of `add`
 
@@ -210,6 +219,14 @@ class SceneStore:
         elif live.threshold != threshold:
             live.scene, live.threshold = Scene.from_state(live.scene.state(), threshold), threshold
         return live.scene.add(shot, settings)
+
+    def _forget(self) -> None:
+        """Drops the sources that were silent for the longest, if there are too many and nothing is left to tell."""
+        while len(self._live) > MAX_SOURCES:
+            source, live = next(iter(self._live.items()))
+            if live.story.is_open or live.trail[-1].at > self._durable:
+                return
+            del self._live[source]
 
     def _trim(self, live: _Live) -> None:
         """Drops snapshots from before the last durable frame."""

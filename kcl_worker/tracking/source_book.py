@@ -42,6 +42,10 @@ class SourceBook:
         """A source's current settings."""
         return self._settings.get(source, self._defaults)
 
+    def anything_hidden(self) -> bool:
+        """Whether any source hides something."""
+        return any(settings.privacy.hides for settings in (self._defaults, *self._settings.values()))
+
     async def load(self) -> None:
         """Reads all settings, however long that takes.
 

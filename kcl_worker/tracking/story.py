@@ -16,6 +16,9 @@ from kcl_worker.tracking.clock import elapsed
 from kcl_worker.tracking.events import MARGIN_SECONDS, SILENCE_SECONDS, Change, Sight, Watch, WatchState
 from kcl_worker.tracking.tally import Counted, Tally
 
+# Frames that a camera sends late in one go come no later than that, or it was silent.
+MOST_BEHIND_SECONDS: Final = SILENCE_SECONDS
+
 
 class StoryState(BaseModel):
     """A story in its saved form.
@@ -23,6 +26,7 @@ class StoryState(BaseModel):
     Attributes:
         clock: Seconds of the source's own clock at its last frame.
         at, arrived: That frame's times of capture and of arrival, in seconds.
+        behind: How much less time has passed by the source's clock than by the stream's.
         keep_until: Frames up to then are stored because of an event, by the source's clock.
         sampled: When a frame was stored as a sample, by the source's clock.
     """
@@ -32,6 +36,7 @@ class StoryState(BaseModel):
     clock: float = 0.0
     at: float | None = None
     arrived: float = 0.0
+    behind: float = 0.0
     watch: WatchState = WatchState()
     tallies: dict[str, Tally] = {}
     keep_until: float = -1.0
@@ -55,12 +60,9 @@ class Told:
     changes: list[Change] = field(default_factory=list)
     tallies: list[Tally] = field(default_factory=list)
     events: tuple[str, ...] = ()
-    announced: bool = True
-    stored: bool = True
+    announced: bool = False
+    stored: bool = False
     since: float | None = None
-
-
-NOTHING: Final = Told()
 
 
 class Story:
@@ -82,7 +84,7 @@ class Story:
 
     @property
     def is_open(self) -> bool:
-        """Whether something has begun that has to be told even if no frame comes any more."""
+        """Whether something has to be told even if no frame comes any more."""
         return bool(self._state.tallies) or self._watch.has_open()
 
     def tick(self, at: float, arrived: float) -> float:
@@ -93,8 +95,18 @@ class Story:
             arrived: Time of arrival on the stream, in seconds.
         """
         state = self._state
-        step = 0.0 if state.at is None else elapsed(at - state.at, arrived - state.arrived)
-        self._state = state.model_copy(update={"clock": state.clock + step, "at": at, "arrived": arrived})
+        step, behind = 0.0, 0.0
+        if state.at is not None:
+            known = max(0.0, arrived - state.arrived)
+            step = elapsed(at - state.at, known)
+            # A camera's clock may stand still. What waits for a time to pass must not wait for ever.
+            behind = max(0.0, state.behind + known - step)
+            step += max(0.0, behind - MOST_BEHIND_SECONDS)
+            behind = min(behind, MOST_BEHIND_SECONDS)
+        arrived = max(arrived, state.arrived)
+        self._state = state.model_copy(
+            update={"clock": state.clock + step, "at": at, "arrived": arrived, "behind": behind}
+        )
         return self._state.clock
 
     def add(self, sight: Sight, counted: Counted, settings: SourceSettings) -> Told:

@@ -1,7 +1,8 @@
 """Frames that have no message of their own, counted by the minute of their arrival on the stream.
 
 Kinesis's time of arrival is the one clock that all workers share: a minute is over once a frame of a later one has
-come, or the end of the shard was read after it. A frame of an earlier minute that comes late counts in the present one.
+come, or the end of the shard was read after it. A frame of an earlier minute that comes late counts in the tally that
+is open then.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pydantic import BaseModel, ConfigDict
 from kcl_worker.tracking.events import MARGIN_SECONDS
 
 MINUTE: Final = 60.0
+# The most frequent, so that the message fits every queue.
+MAX_CLASSES: Final = 80
 # Of one source, at a time; as many as have tracks.
 MAX_SESSIONS: Final = 4
 
@@ -85,7 +88,7 @@ def count(tallies: Tallies, frame: Counted) -> tuple[dict[str, Tally], list[Tall
             "frames": open_.frames + 1,
             "frames_with_detections": open_.frames_with_detections + bool(frame.classes),
             "stored": open_.stored + frame.stored,
-            "classes": dict(Counter(open_.classes) + Counter(frame.classes)),
+            "classes": dict((Counter(open_.classes) + Counter(frame.classes)).most_common(MAX_CLASSES)),
             "zones": {
                 name: max(open_.zones.get(name, 0), number) for name, number in (open_.zones | frame.zones).items()
             },

@@ -57,6 +57,8 @@ class Picture:
 
 # Beyond those that the detector can use, so that no core waits while a frame goes from one thread to another.
 SPARE_THREADS: Final = 1
+# Objects of a picture that can be hidden; a crowd has more than are listed.
+MAX_HIDDEN: Final = 1000
 
 
 class Compute:
@@ -117,9 +119,11 @@ class Compute:
         deep = settings.tracks or settings.privacy.hides_classes
         lowest = min(threshold, LOWEST_CONFIDENCE) if deep else threshold
         with doing("detect"):
-            found = self._detector.detect(image, lowest)
+            most = MAX_HIDDEN if settings.privacy.hides_classes else None
+            found = self._detector.detect(image, lowest, most)
         milliseconds = (time.perf_counter() - started) * 1000
-        candidates, private = found, self._private(found, settings)
+        private = self._private(found, settings)
+        candidates = found[np.arange(min(len(found), self._detector.max_detections))] if most else found
         if settings.classes is not None:
             candidates = candidates[self._of_classes(candidates, settings.classes)]
         if not settings.tracks:

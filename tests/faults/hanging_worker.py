@@ -13,10 +13,12 @@ _calls = itertools.count(1)
 _detect = OpenVinoDetector.detect
 
 
-def _hang(self: OpenVinoDetector, image: Image, confidence_threshold: float | None = None) -> Detections:
+def _hang(
+    self: OpenVinoDetector, image: Image, confidence_threshold: float | None = None, max_detections: int | None = None
+) -> Detections:
     if next(_calls) >= 20:
         time.sleep(3600)
-    return _detect(self, image, confidence_threshold)
+    return _detect(self, image, confidence_threshold, max_detections)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,11 @@ from kcl_worker.vision.openvino_detector import OpenVinoDetector
 _detect = OpenVinoDetector.detect
 
 
-def _slowly(self: OpenVinoDetector, image: Image, confidence_threshold: float | None = None) -> Detections:
+def _slowly(
+    self: OpenVinoDetector, image: Image, confidence_threshold: float | None = None, max_detections: int | None = None
+) -> Detections:
     time.sleep(0.5)
-    return _detect(self, image, confidence_threshold)
+    return _detect(self, image, confidence_threshold, max_detections)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,9 @@ class Mortal(Detector):
 
     name, class_names, parallelism = "mortal", ("cat",), 1
 
-    def detect(self, image: Image, confidence_threshold: float | None = None) -> Detections:
+    def detect(
+        self, image: Image, confidence_threshold: float | None = None, max_detections: int | None = None
+    ) -> Detections:
         match image.shape[1]:
             case 322:
                 os.abort()

@@ -58,7 +58,9 @@ class Oracle(Detector):
         self.gate = threading.Event()
         self.gate.set()
 
-    def detect(self, image: Image, confidence_threshold: float | None = None) -> Detections:
+    def detect(
+        self, image: Image, confidence_threshold: float | None = None, max_detections: int | None = None
+    ) -> Detections:
         self.busy += 1
         self.most = max(self.most, self.busy)
         self.gate.wait()
@@ -462,7 +464,7 @@ class Work:
     def is_due(self, now: float) -> bool:
         return False
 
-    async def rest(self, turn: Turn, now: float) -> None: ...
+    async def rest(self, turn: Callable[[], Turn], now: float) -> None: ...
 
     def close(self) -> None: ...
 

@@ -18,7 +18,7 @@ from contract import Frame, Metadata, Position, embed
 from contract.event import EventMessage
 from contract.message import QuarantineMessage, ResultMessage, TallyMessage
 from contract.source_settings import SourceSettings
-from kcl_worker.held import HeldMemory
+from kcl_worker.held import STATE_BYTES, HeldMemory
 from kcl_worker.kcl.shard_order import Turns
 from kcl_worker.pipeline import LeasedShard
 from kcl_worker.record import Record
@@ -39,7 +39,9 @@ RULE = {"name": "cat", "kind": "appear", "classes": ["cat"]}
 class Sighted(Oracle):
     """Finds the cat where the picture is bright there."""
 
-    def detect(self, image: Image, confidence_threshold: float | None = None) -> Detections:
+    def detect(
+        self, image: Image, confidence_threshold: float | None = None, max_detections: int | None = None
+    ) -> Detections:
         if image[32, 32].mean() < 100:
             return Detections.empty()
         return Detections(np.array([CAT], np.float32), np.array([0.75], np.float32), np.array([0], np.int32))
@@ -102,7 +104,7 @@ async def rest(shard: LeasedShard, seconds: float) -> None:
     """The end of the shard is read, so long after NOW."""
     now = NOW.timestamp() + seconds
     assert shard.is_due(now)
-    await shard.rest(Turns().next(), now)
+    await shard.rest(Turns().next, now)
 
 
 async def run(resources: Resources, pattern: str, silent: float | None = 100, **settings: Any) -> Outcome:
@@ -245,8 +247,8 @@ async def test_a_worker_that_dies_before_an_event_leaves_what_came_before_it(res
 async def test_held_frames_take_no_more_memory_than_they_may(
     resources: Resources, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wanted = SourceSettings.model_validate({"events": [RULE], "store": "events", "before_seconds": 60})
-    size = len(picture(0, cat=False))
+    wanted = SourceSettings.model_validate({"events": [RULE], "store": "events", "before_seconds": 30})
+    size = len(picture(0, cat=False)) + STATE_BYTES
     async with running(
         resources, settings_of=lambda _: wanted, detector=Sighted(), states=states(resources),
         held=HeldMemory(5 * size + 40),
@@ -300,7 +302,9 @@ class Everywhere(Oracle):
         self.boxes, self.certainty = np.array(boxes, np.float32).reshape(-1, 4), confidence
         self.shown: list[Image] = []
 
-    def detect(self, image: Image, confidence_threshold: float | None = None) -> Detections:
+    def detect(
+        self, image: Image, confidence_threshold: float | None = None, max_detections: int | None = None
+    ) -> Detections:
         self.shown.append(image.copy())
         number = len(self.boxes)
         return Detections(self.boxes, np.full(number, self.certainty, np.float32), np.zeros(number, np.int32))
