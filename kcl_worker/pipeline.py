@@ -47,6 +47,10 @@ Parents = Callable[[str], Awaitable[tuple[str, ...]]]
 """Gives the shards from which a shard was split or merged."""
 
 
+Sending = asyncio.Future[None]
+"""Done when SQS has a message."""
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """What a record's turn has settled.
@@ -55,13 +59,13 @@ class Said:
         body: The record's message; None: it is counted in a tally.
         queue: The message's; None if nobody wants it.
         count: Counts the record's outcome, once it is stored.
-        rest: What has to be stored and sent before the message; None: nothing.
+        rest: Stores and sends what comes before the message, then enqueues it; None: nothing does.
     """
 
     body: ResultMessage | QuarantineMessage | SkippedMessage | None
     queue: MessageQueue | None
     count: Callable[[], None]
-    rest: Callable[[], Awaitable[None]] | None = None
+    rest: Callable[[Said], Awaitable[Sending | None]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +152,7 @@ class Pipeline:
                     if not said.rest:
                         sent = await self._enqueue(record, said)
             if said.rest:
-                await said.rest()
-                sent = await self._enqueue(record, said)
+                sent = await said.rest(said)
         if sent:
             with doing("sqs"):
                 await sent
@@ -232,9 +235,9 @@ class Pipeline:
             body = self._messages.result(
                 looked.record, identity, looked.picture, wanted, seen, stored=stored or told.stored
             )
-        late = (told.stored and not stored) or told.changes or told.tallies or before
-        order = shard.order(identity.source, told)
-        rest = partial(self._carry_out, looked, shard, told, order, before) if late else None
+        rest = None
+        if wanted.tells or told.changes or told.tallies:
+            rest = partial(self._carry_out, looked, shard, told, shard.order(identity.source), before)
         return Said(body, self._results, partial(self._count, looked), rest)
 
     async def _see(self, looked: Looked, scenes: SceneStore) -> Seen:
@@ -258,8 +261,8 @@ class Pipeline:
         )
         return await scenes.add(identity.source, moment, shot, looked.wanted, self._compute.threshold(looked.wanted))
 
-    async def _enqueue(self, record: Record, said: Said) -> asyncio.Future[None] | None:
-        """Enqueues a record's message; the future is done when SQS has it.
+    async def _enqueue(self, record: Record, said: Said) -> Sending | None:
+        """Enqueues a record's message.
 
         A shard's frames are announced in their order, which the times in their messages show. The queue may still
         deliver them in another order: it is a standard queue and may refuse some messages of a batch.
@@ -274,9 +277,9 @@ class Pipeline:
     # -- after it
 
     async def _carry_out(
-        self, looked: Looked, shard: LeasedShard, told: Told, order: Turn | None, before: list[HeldFrame]
-    ) -> None:
-        """Stores and sends what a frame's turn has settled; events first, for somebody may wait for them."""
+        self, looked: Looked, shard: LeasedShard, told: Told, order: Turn, before: list[HeldFrame], said: Said
+    ) -> Sending | None:
+        """Stores and sends what a frame's turn has settled, in the order of the source's frames."""
         identity, wanted = looked.identity, looked.wanted
         jpeg = b""
         shows = any(_shows(change.happening.best, looked) for change in told.changes)
@@ -284,39 +287,47 @@ class Pipeline:
             with await self._take_memory(looked.frame) as memory:
                 jpeg = await self._compute.jpeg(looked.frame, looked.picture, wanted)
                 memory.shrink(len(jpeg))
-        await self.tell(identity.source, told, wanted, order, partial(_snapshot, looked, jpeg))
         if told.stored and not looked.stored:
             await self._frames.put(identity.key, jpeg, "image/jpeg", looked.about)
+        async with order:
+            await self._tell_events(identity.source, told, wanted, partial(_snapshot, looked, jpeg))
+            sent = await self._enqueue(looked.record, said)
         for held in before:
             with await self._take_memory(held.frame) as memory:
                 drawn = await self._compute.jpeg(held.frame, held.seen, held.settings)
                 memory.shrink(len(drawn))
                 await self._frames.put(held.key, drawn, "image/jpeg", held.about)
         shard.held.done(before)
+        await self._tell_tallies(identity.source, told)
+        return sent
 
-    async def tell(
+    async def tell(self, source: str, told: Told, wanted: SourceSettings, order: Turn) -> None:
+        """Sends what no frame but the time has completed.
+
+        Args:
+            order: Among what is told of the source: an event's end must not be stored before its start.
+        """
+        async with order:
+            await self._tell_events(source, told, wanted, lambda frame_id: None)
+        await self._tell_tallies(source, told)
+
+    async def _tell_events(
         self,
         source: str,
         told: Told,
         wanted: SourceSettings,
-        order: Turn | None,
-        snapshot: Callable[[str], tuple[bytes, About] | None] = lambda frame_id: None,
+        snapshot: Callable[[str], tuple[bytes, About] | None],
     ) -> None:
-        """Sends a source's events and tallies.
+        """Sends a source's events; `snapshot` gives the picture of a frame, if that frame is at hand."""
+        for change in told.changes:
+            event = self._messages.event(source, change, wanted)
+            picture = snapshot(event.best.frame_id)
+            if event.snapshot_key and picture and change.phase != "end":
+                await self._events.show(event.snapshot_key, *picture)
+            if change.phase != "better":
+                await self._events.send(event, wanted.keep_days)
 
-        Args:
-            order: The events' turn among those of their shard: an event's end must not be stored before its start.
-            snapshot: The picture of a frame, if that frame is at hand.
-        """
-        if order:
-            async with order:
-                for change in told.changes:
-                    event = self._messages.event(source, change, wanted)
-                    picture = snapshot(event.best.frame_id)
-                    if event.snapshot_key and picture and change.phase != "end":
-                        await self._events.show(event.snapshot_key, *picture)
-                    if change.phase != "better":
-                        await self._events.send(event, wanted.keep_days)
+    async def _tell_tallies(self, source: str, told: Told) -> None:
         sent = [self._results.enqueue(self._messages.tally(source, tally).to_json()) for tally in told.tallies]
         with doing("sqs"):
             await asyncio.gather(*sent)
@@ -401,10 +412,9 @@ class LeasedShard:
         self._settle()
         return outcome
 
-    def order(self, source: str, told: Told) -> Turn | None:
-        """The turn of what is told of a source's events, to be taken within the turn of what it is told of; None:
-        nothing is."""
-        return self._tellings[source].next() if told.changes else None
+    def order(self, source: str) -> Turn:
+        """The next turn to tell something of a source; it is given within the turn of what is told."""
+        return self._tellings[source].next()
 
     def is_due(self, now: float) -> bool:
         """Whether `rest` has anything to do; a shard that is leased begins with it."""
@@ -424,7 +434,7 @@ class LeasedShard:
                 for source in self._due(now):
                     wanted = self._pipeline.settings_of(source)
                     if its := self.scenes.rest(source, now, wanted):
-                        told.append((source, its, wanted, self.order(source, its)))
+                        told.append((source, its, wanted, self.order(source)))
                 for source in self._silent(now):
                     self.held.clear(source)
                 self._prefix.advance()
