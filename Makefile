@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 SIZE ?= n
 UV_COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links
 # A layer of the requirements for development, in the same versions.
-LAYER := $(UV_COMPILE) pyproject.toml --constraints requirements/dev.txt --overrides requirements/overrides.txt --extra demo --extra web --extra tracking
+LAYER := $(UV_COMPILE) pyproject.toml --constraints requirements/dev.txt --extra demo --extra web --extra tracking
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -288,9 +288,9 @@ soak: $(DEV) ## twenty minutes under random faults (SOAK_MINUTES), with memory, 
 .PHONY: lock
 lock: $(DEMO) ## pin all requirements anew, with hashes
 	$(UV_COMPILE) pyproject.toml --extra demo --extra web --extra camera --extra infra --extra tracking --extra dev --overrides requirements/overrides.txt -o requirements/dev.txt
-	$(LAYER) --extra camera --extra infra -o requirements/infra.txt
-	$(LAYER) --extra camera -o requirements/camera.txt
-	$(LAYER) -o requirements/demo.txt
+	$(LAYER) --extra camera --extra infra --overrides requirements/overrides.txt -o requirements/infra.txt
+	$(LAYER) --extra camera --overrides requirements/overrides.txt -o requirements/camera.txt
+	$(LAYER) --overrides requirements/worker-overrides.txt -o requirements/demo.txt
 	$(UV_COMPILE) pyproject.toml --extra model --overrides requirements/overrides.txt -o requirements/model.txt
 	$(UV_COMPILE) pyproject.toml --extra tracking --overrides requirements/worker-overrides.txt -o requirements/worker.txt
 	printf 'nncf>=3.4\nscipy>=1.17\nnumpy\nopencv-python-headless\nopenvino\npydantic\nsimplejpeg\nav>=18\npyyaml\n' | $(UV_COMPILE) - -o requirements/quantise.txt

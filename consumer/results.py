@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from botocore.exceptions import ClientError
 from pydantic import BaseModel, ValidationError
@@ -29,6 +29,7 @@ ATTEMPTS: Final = 8
 BACKOFF_BASE_SECONDS: Final = 0.1
 BACKOFF_CAP_SECONDS: Final = 10.0
 
+Other = TypeVar("Other", bound=BaseModel)
 Handler = Callable[[ResultMessage, str], None]
 """Handles a message, given parsed and as it came. An exception leaves it on the queue and ends the reading; a
 `RefusedError` only leaves it there."""
@@ -71,10 +72,11 @@ class ResultReader:
 
     Args:
         sqs: A client that does not retry by itself.
+        count: Given each tally of frames that have no message of their own, once.
     """
 
-    def __init__(self, sqs: Any, queue_url: str) -> None:
-        self._sqs, self._queue_url = sqs, queue_url
+    def __init__(self, sqs: Any, queue_url: str, count: Callable[[TallyMessage], None] = lambda _: None) -> None:
+        self._sqs, self._queue_url, self.count = sqs, queue_url, count
         self._seen = Remembered()
         self.tally = Tally()
 
@@ -113,11 +115,14 @@ class ResultReader:
 
     def _handle(self, message: dict[str, Any], handle: Handler) -> bool:
         """Handles a message; gives whether it may be deleted."""
-        if _is(SkippedMessage, "skipped", message["Body"]):
+        if _read(SkippedMessage, "skipped", message["Body"]):
             self.tally.skipped += 1
             return True
-        if _is(TallyMessage, "tally", message["Body"]):
+        if tally := _read(TallyMessage, "tally", message["Body"]):
             self.tally.tallied += 1
+            if (name := f"tally {tally.tally_id}") not in self._seen:
+                self._seen.add(name)
+                self.count(tally)
             return True
         try:
             result = ResultMessage.model_validate_json(message["Body"])
@@ -162,15 +167,14 @@ class ResultReader:
         return call(self._queue_url, work)
 
 
-def _is(message: type[BaseModel], kind: str, body: str) -> bool:
-    """Whether a body is a message of this kind, and not a result that has the word somewhere."""
+def _read(message: type[Other], kind: str, body: str) -> Other | None:
+    """Reads a message of this kind; None if it is another, such as a result that has the word somewhere."""
     if f'"{kind}"' not in body:
-        return False
+        return None
     try:
-        message.model_validate_json(body)
+        return message.model_validate_json(body)
     except ValidationError:
-        return False
-    return True
+        return None
 
 
 def call(what: str, work: Callable[[], Any], attempts: int = ATTEMPTS) -> Any:

@@ -21,6 +21,8 @@ DESCRIPTIONS: Final = {
     "AlarmTopicArn": "SNS topic that all alarms tell",
     "LogGroupName": "log of the workers",
     "FailuresLogGroupName": "log of ECS's reasons why tasks failed",
+    "SourcesPath": "path in Parameter Store of the settings of single sources",
+    "SourceDefaults": "settings of all sources, which say what is hidden where a source's own do not",
     "Region": "region of all of it",
     "ProducerPolicy": "IAM policy for who sends frames",
     "ConsumerPolicy": "IAM policy for who takes results and events and reads frames",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cdktf import TerraformOutput, TerraformStack
+from cdktf import Fn, TerraformOutput, TerraformStack
 from cdktf_cdktf_provider_aws.data_aws_caller_identity import DataAwsCallerIdentity
 from cdktf_cdktf_provider_aws.provider import AwsProviderDefaultTags
 from constructs import Construct
@@ -25,6 +25,7 @@ from stacks.protection import protect
 from stacks.registry import Registry
 from stacks.replication import replicate
 from stacks.service import Service
+from stacks.sources import source_defaults, sources_path
 from stacks.state import keep_state, state_key
 from stacks.storage import Storage
 from stacks.stream import Stream
@@ -80,6 +81,8 @@ class PipelineStack(TerraformStack):
             "AlarmTopicArn": topic.arn,
             "LogGroupName": service.log_group,
             "FailuresLogGroupName": failures.log_group,
+            "SourcesPath": sources_path(config),
+            **({"SourceDefaults": Fn.jsonencode(defaults)} if (defaults := source_defaults(config)) else {}),
             "Region": config.region,
         }.items():
             TerraformOutput(self, name, value=value, description=describe(name))

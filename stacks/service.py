@@ -28,7 +28,7 @@ from stacks.leases import LeaseTables
 from stacks.names import Names
 from stacks.network import WORKER_PORT, Network
 from stacks.registry import Registry
-from stacks.sources import sources_path
+from stacks.sources import source_defaults, sources_path
 from stacks.storage import Storage
 from stacks.stream import Stream
 
@@ -157,7 +157,7 @@ class Service:
         }
         if self._config.events.bus:
             values["EVENT_BUS_NAME"] = Names(self._config).bus
-        if defaults := self._config.sources.model_dump(mode="json", by_alias=True, exclude_unset=True):
+        if defaults := source_defaults(self._config):
             values["SOURCE_DEFAULTS"] = Fn.jsonencode(defaults)
         if service.model:
             values["YOLO_MODEL_PATH"] = f"models/{service.model_name}.onnx"  # where the image has it

@@ -21,6 +21,11 @@ def sources_path(config: Config) -> str:
     return Names(config).parameter("sources")
 
 
+def source_defaults(config: Config) -> dict[str, Any]:
+    """The settings of all sources that an environment gives."""
+    return config.sources.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
 def show(ssm: Any, config: Config) -> list[str]:
     """A line for each source that has settings; if workers cannot use them, the line says why."""
     path = sources_path(config)

@@ -8,14 +8,14 @@ import sys
 import threading
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from contract.frame import parse_time
-from contract.message import ResultMessage, Summary
+from contract.message import ResultMessage, Summary, TallyMessage
 
 # Results that are kept to scroll back in, of all sources, in number and in bytes of memory; sources that are kept, the
 # longest silent give way.
@@ -71,7 +71,11 @@ class Source:
         self.sessions[session] = self.sessions.pop(session, (now, now))[0], now
         if len(self.sessions) > MAX_SESSIONS:
             del self.sessions[next(iter(self.sessions))]
-        self.classes.update(item.class_name for item in result.summary)
+        self.count(Counter(item.class_name for item in result.summary))
+
+    def count(self, classes: Mapping[str, int]) -> None:
+        """Counts objects by class."""
+        self.classes.update(classes)
         if len(self.classes) > MAX_CLASSES:
             self.classes = Counter(dict(self.classes.most_common(MAX_CLASSES)))
 
@@ -178,15 +182,22 @@ class Board:
         """Takes a result, once for each frame, and tells whoever listens."""
         now, kept = self._clock(), Kept.of(result)
         with self._lock:
-            source = self._sources.setdefault(result.source, Source(result.source))
+            source = self._known(result.source)
             source.add(result, now)
-            self._sources.move_to_end(result.source)
-            if len(self._sources) > MAX_SOURCES:
-                self._sources.popitem(last=False)
             self._keep(result.frame_id, kept)
             listeners, status = list(self._listeners), json.dumps(source.status(now))
         for listener in listeners:
             listener.tell(f'{{"type":"result","source":{status},"result":{kept.text}}}')
+
+    def count(self, tally: TallyMessage) -> None:
+        """Takes frames that have no message of their own: their source is not silent."""
+        with self._lock:
+            source = self._known(tally.source)
+            source.seen_at = self._clock()
+            source.frames += tally.frames
+            source.count(tally.classes)
+            status = json.dumps(source.status(self._clock()))
+        self.tell(f'{{"type":"source","source":{status}}}')
 
     def tell(self, text: str) -> None:
         """Tells whoever listens of something else.
@@ -270,6 +281,14 @@ class Board:
         finally:
             with self._lock:
                 self._listeners.discard(listener)
+
+    def _known(self, name: str) -> Source:
+        """A source, which was seen now; the one that was not for longest may give way."""
+        source = self._sources.setdefault(name, Source(name))
+        self._sources.move_to_end(name)
+        if len(self._sources) > MAX_SOURCES:
+            self._sources.popitem(last=False)
+        return source
 
     def _keep(self, frame_id: str, kept: Kept) -> None:
         before = self._history.pop(frame_id, None)

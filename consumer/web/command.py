@@ -142,6 +142,7 @@ def serve(
     except OSError as error:
         raise WebError(f"--host {host} --port {port}: {error.strerror}") from None
     board = Board()
+    reader.count = board.count
     whole = WholeMessages(frames, board.add)
     happenings = Happenings(EventIndex(origins.bucket), board.tell)
     events = Events(happenings, origins.bucket, lambda: origins.stream(board.summary))

@@ -132,7 +132,12 @@ def entry(event: EventMessage) -> dict[str, Any]:
             "captured_at", "frames", "most", "classes", "best",
         },
     )  # fmt: skip
-    return told | {
-        "path": event.index_key.removeprefix("events/").removesuffix(".json"),
-        "has_picture": event.snapshot_key is not None,
-    }
+    # The message leaves out what does not apply.
+    return (
+        dict.fromkeys(("zone", "line", "direction"))
+        | told
+        | {
+            "path": event.index_key.removeprefix("events/").removesuffix(".json"),
+            "has_picture": event.snapshot_key is not None,
+        }
+    )

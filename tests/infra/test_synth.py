@@ -358,6 +358,16 @@ def test_the_outputs(synth: Synth) -> None:
     assert outputs >= {"LoadBalancerURL", "S3BucketName", "SQSQueueURL", "KinesisStreamName"}
 
 
+def test_the_outputs_say_what_a_film_must_not_show(synth: Synth) -> None:
+    """`consumer clip` reads the settings of sources where workers read them."""
+    outputs = synth()["output"]
+    assert outputs["SourcesPath"]["value"] == "/cv2kinesis/sources"
+    assert "SourceDefaults" not in outputs
+    [defaults] = [synth({"sources": {"privacy": {"blur": ["person"]}}})["output"]["SourceDefaults"]["value"]]
+    assert "jsonencode" in defaults
+    assert "person" in defaults
+
+
 def test_the_alarms_tell_a_topic(synth: Synth) -> None:
     stack = synth({"alarms": {"email": "ops@example.com"}, "stream": {"retention_hours": 48}})
     alarms = stack["resource"]["aws_cloudwatch_metric_alarm"]

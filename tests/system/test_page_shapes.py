@@ -97,24 +97,24 @@ def test_zones_and_lines_are_changed_and_the_rest_stays(api: Api, resources: Res
     assert api.ask("GET", "api/sources/new/shapes")[1] == {"zones": [], "lines": [], "version": 0}
 
 
-@pytest.mark.parametrize(
-    ("drawn", "said"),
-    [
-        (
-            {"zones": [{"name": "a", "polygon": [[0, 0], [1, 1]]}]},
-            "zones.0.polygon: Tuple should have at least 3 items",
-        ),
-        ({"zones": [{"name": "a b", "polygon": [[0, 0], [1, 1], [0, 1]]}]}, "zones.0.name: String should match"),
-        ({"lines": [{"name": "a", "start": [0, 2], "end": [1, 1]}]}, "lines.0.start.1: Input should be less than"),
-        ({"zones": []}, "events: visitor: no zone step; there are: none"),
-        ({"lines": [], "tracking": False}, "tracking: no such setting"),
-        ([], "Input should be an object"),
-    ],
-)
-def test_bad_settings_are_refused_in_the_contracts_words(api: Api, resources: Resources, drawn: Any, said: str) -> None:
-    status, answer = api.ask("PUT", SHAPES, drawn)
-    assert status == 422
-    assert said in answer["error"]
+BAD: list[tuple[Any, str]] = [
+    (
+        {"zones": [{"name": "a", "polygon": [[0, 0], [1, 1]]}]},
+        "zones.0.polygon: Tuple should have at least 3 items",
+    ),
+    ({"zones": [{"name": "a b", "polygon": [[0, 0], [1, 1], [0, 1]]}]}, "zones.0.name: String should match"),
+    ({"lines": [{"name": "a", "start": [0, 2], "end": [1, 1]}]}, "lines.0.start.1: Input should be less than"),
+    ({"zones": []}, "events: visitor: no zone step; there are: none"),
+    ({"lines": [], "tracking": False}, "tracking: no such setting"),
+    ([], "Input should be an object"),
+]
+
+
+def test_bad_settings_are_refused_in_the_contracts_words(api: Api, resources: Resources) -> None:
+    for drawn, said in BAD:
+        status, answer = api.ask("PUT", SHAPES, drawn)
+        assert status == 422
+        assert said in answer["error"]
     assert settings_of(resources) == SourceSettings.parse(json.dumps(SETTINGS))
 
 

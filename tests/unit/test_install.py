@@ -40,7 +40,7 @@ def test_a_layer_holds_the_ones_before_it_in_the_same_versions(name: str) -> Non
 
 def test_the_demo_installs_nothing_of_the_other_commands() -> None:
     names = {line.partition("==")[0] for line in locked("demo")}
-    others = {"cdktf-cdktf-provider-aws", "playwright", "mypy", "matplotlib", "hypothesis", "pytest", "scipy", "av"}
+    others = {"cdktf-cdktf-provider-aws", "playwright", "mypy", "matplotlib", "hypothesis", "pytest", "av"}
     assert not names & others
 
 

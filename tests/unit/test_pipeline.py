@@ -20,6 +20,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from contract import Frame, Metadata, Position, embed
+from contract.identity import CAPTURED_AT
 from contract.message import QuarantineMessage, ResultMessage
 from contract.source_settings import DEFAULT, SourceSettings
 from kcl_worker.budget import Budget
@@ -161,6 +162,16 @@ async def test_a_frame_is_stored_then_announced(resources: Resources) -> None:
     assert (result.image_width, result.image_height) == (320, 180)
     assert stored(resources, str(result.key)).startswith(b"\xff\xd8")
     assert (metrics.frames, metrics.detections, metrics.quarantined) == (1, 1, 0)
+
+
+async def test_a_stored_frame_says_when_it_was_captured(resources: Resources) -> None:
+    """Its key does not; films keep time by it."""
+    async with running(resources) as (pipeline, _, _):
+        await pipeline.process(record(frame(17)))
+    [body] = messages(resources, resources.queue_url)
+    told = json.loads(body)
+    found = resources.client("s3").head_object(Bucket=resources.bucket, Key=told["key"])
+    assert found["Metadata"][CAPTURED_AT] == told["captured_at"]
 
 
 async def test_a_replay_writes_the_same_object_and_the_same_frame_id(resources: Resources) -> None:

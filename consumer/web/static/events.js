@@ -4,11 +4,12 @@ import { $, ask, clock, day, make, option } from "./dom.js";
 import { createTimeline } from "./timeline.js";
 import { showEvent } from "./event.js";
 
-const MAX_EVENTS = 2000, MAX_ROWS = 200, MAX_SEEN = 2000, MAX_SOURCES = 256;
+const MAX_EVENTS = 2000, MAX_ROWS = 200, MAX_SEEN = 2000, MAX_SOURCES = 256, MAX_ZONES = 256;
+const RENDER_PAUSE = 100; // milliseconds in which events that come are shown together
 const SEEN = "cv2kinesis-seen"; // of localStorage: {before, paths}
 const found = new Map(), sources = new Set();
 const window_ = { hours: 1, until: null }; // until: null for one that ends now
-let asked = 0, more = false, seen = remembered();
+let asked = 0, more = false, seen = remembered(), due = null;
 
 const timeline = createTimeline($("timeline"), open);
 const end = () => window_.until ?? new Date();
@@ -52,14 +53,14 @@ export function lane(name) {
 // An event that starts or ends.
 export function take(event) {
   keep(event);
-  render();
+  due ??= setTimeout(render, RENDER_PAUSE);
 }
 
 function keep(event) {
   found.set(event.path, event);
   lane(event.source);
-  option($("source"), event.source);
-  for (const name of [event.zone, event.line]) if (name) option($("zone"), name);
+  if (sources.has(event.source)) option($("source"), event.source);
+  for (const name of [event.zone, event.line]) if (name && $("zone").options.length < MAX_ZONES) option($("zone"), name);
   event.classes.forEach(knowClass);
   if (found.size > MAX_EVENTS) {
     found.delete([...found.values()].reduce((one, other) => (one.started_at < other.started_at ? one : other)).path);
@@ -97,12 +98,16 @@ export function tick() {
 }
 
 function render() {
+  clearTimeout(due);
+  due = null;
   const events = shown();
   const wanted = [...sources].filter((name) => !$("source").value || name === $("source").value).sort();
   timeline.draw(wanted, events.map((event) => ({
     event, unseen: isUnseen(event), text: `${event.source}, ${event.rule}: ${what(event)}, ${clock(new Date(event.started_at))}`,
   })), begin(), end());
+  const focused = document.activeElement?.closest?.("#events button")?.dataset.path;
   $("events").replaceChildren(...events.slice(0, MAX_ROWS).map(row));
+  if (focused) [...$("events").querySelectorAll("button")].find((button) => button.dataset.path === focused)?.focus();
   $("events-empty").hidden = events.length > 0;
   const left = [events.length > MAX_ROWS && `the latest ${MAX_ROWS} of ${events.length} are listed`,
     more && `there are more than ${MAX_EVENTS} in this time`].filter(Boolean).join("; ");
@@ -122,6 +127,7 @@ function row(event) {
     line.insertCell().textContent = text;
   }
   const button = make("button", { type: "button", text: "show", ariaLabel: `show event ${event.rule} at ${event.source}, ${clock(started)}` });
+  button.dataset.path = event.path;
   button.addEventListener("click", () => open(event));
   line.insertCell().append(button);
   return line;

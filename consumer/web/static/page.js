@@ -131,7 +131,7 @@ function showResult(status, result) {
   if (result.stored) {
     made.next = { id: result.frame_id, text: `${result.source}: ${words(result) || "nothing"}` };
     follow(made);
-  }
+  } else if (!made.image.src) made.article.querySelector(".problem").textContent = "its settings have none of its frames stored";
   if (result.detections_count) {
     coming.push(result);
     if (coming.length > PAGE) coming.shift();
@@ -237,6 +237,7 @@ const handlers = {
     events.load();
   },
   result: ({ source, result }) => showResult(source, result),
+  source: ({ source }) => showSource(source), // frames that have no message of their own
   event: ({ event }) => events.take(event),
   queues: ({ queues }) => {
     $("quarantine").hidden = queues.quarantine === undefined;
