@@ -11,12 +11,15 @@ from contract.event import EventMessage
 SAME = {"event", "rule", "source", "zone", "line", "direction", "started_at", "first_frame_id", "index_key"}
 
 
-def examine_events(events: Iterable[EventMessage], stored: Collection[str]) -> list[str]:
+def examine_events(
+    events: Iterable[EventMessage], stored: Collection[str], frames: Collection[str] | None = None
+) -> list[str]:
     """One line for each problem.
 
     Args:
         events: Messages in any order; both phases of an event may come several times.
         stored: Keys under `events/`.
+        frames: Keys of stored frames; None: not to be looked at.
     """
     known: dict[str, list[EventMessage]] = defaultdict(list)
     for event in events:
@@ -33,4 +36,8 @@ def examine_events(events: Iterable[EventMessage], stored: Collection[str]) -> l
             problems.append(f"event {name}: two ends differ")
         keys = {messages[0].index_key} | {message.snapshot_key for message in messages if message.snapshot_key}
         problems += [f"event {name}: {key} is not stored" for key in sorted(keys) if key not in stored]
+        named = {key for message in messages for key in (message.first_key, message.last_key) if key}
+        problems += [f"event {name}: {key} is not stored" for key in sorted(named) if key not in (frames or named)]
+    entries = {message.index_key for messages in known.values() for message in messages}
+    problems += [f"{key}: of no event" for key in stored if key.endswith(".json") and key not in entries]
     return problems

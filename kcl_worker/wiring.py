@@ -91,8 +91,15 @@ async def load_sources(settings: Settings, class_names: tuple[str, ...]) -> tupl
             raise SettingsError(f"SOURCE_DEFAULTS={settings.source_defaults!r}: {error}") from None
     if not settings.sources_path:
         return defaults, None
-    ssm = client("ssm", settings.aws_region)
-    book = SourceBook(ssm, settings.sources_path, class_names, Caller(), defaults)
+    caller = Caller()
+    book = SourceBook(
+        client("ssm", settings.aws_region),
+        settings.sources_path,
+        class_names,
+        caller,
+        defaults,
+        StateStore(client("s3", settings.aws_region), settings.s3_bucket_name, settings.kcl_application_name, caller),
+    )
     await book.load()
     return defaults, book
 

@@ -268,7 +268,7 @@ class Rig:
         objects = stored_objects(observe(self.resources, "s3"), self.resources.bucket, sources)
         findings = examine(accepted, objects, self.results, self.notices, self.skipped, self.tallies)
         findings.problems += examine_events(
-            self.events, stored_events(observe(self.resources, "s3"), self.resources.bucket)
+            self.events, stored_events(observe(self.resources, "s3"), self.resources.bucket), objects
         )
         return findings
 

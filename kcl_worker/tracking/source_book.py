@@ -4,37 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
-from contract.source_settings import DEFAULT, SourceSettings
+from contract.source_settings import DEFAULT, Privacy, SourceSettings
 from kcl_worker.errors import ServiceError
 from kcl_worker.storing.caller import Caller
+from kcl_worker.storing.sinks import StateStore
 from kcl_worker.tracking.tracker import load_library
 
 logger = logging.getLogger(__name__)
 
 # The most that GetParametersByPath gives at once.
 PAGE: Final = 10
+# Settings that cannot be read may still be known to hide something.
+PRIVACY: Final = '"privacy"'
+NOTHING_SHOWN: Final = SourceSettings(store="none", privacy=Privacy(masks=(((0, 0), (1, 0), (1, 1), (0, 1)),)))
 
 
 class SourceBook:
     """The settings of all sources, read at intervals.
 
-    An unusable value is logged once, and the last good one stays. It also stays while Parameter Store is down.
+    An unusable value is logged once, and the last good one stays. It also stays while Parameter Store is down. That of
+    a source which hides something outlives the worker; where there is none, nothing of the source is shown.
 
     Args:
         ssm: A client of Systems Manager.
         path: The parameters' common path, without a slash at its end.
         class_names: The model's class names.
         defaults: Of all sources.
+        memory: Where the last good settings outlive the worker.
     """
 
     def __init__(
-        self, ssm: Any, path: str, class_names: tuple[str, ...], caller: Caller, defaults: SourceSettings = DEFAULT
+        self,
+        ssm: Any,
+        path: str,
+        class_names: tuple[str, ...],
+        caller: Caller,
+        defaults: SourceSettings = DEFAULT,
+        memory: StateStore | None = None,
     ) -> None:
         self._ssm, self._path, self._class_names, self._call = ssm, path, class_names, caller
-        self._defaults = defaults
+        self._defaults, self._memory = defaults, memory
         self._settings: dict[str, SourceSettings] = {}
         self._texts: dict[str, str] = {}
 
@@ -90,11 +103,26 @@ class SourceBook:
             if self._texts.get(source) == text:
                 continue
             try:
-                self._settings[source] = await self._parse(text)
-                logger.info("settings of a source applied", extra={"source": source})
+                settings = await self._parse(text)
             except ValueError as error:
                 logger.error("%s/%s: %s; it stays as it was", self._path, source, error)
+                if source not in self._settings and PRIVACY in text:
+                    self._settings[source] = await self._recall(source)
+                continue
+            if self._memory and (settings.privacy.hides or self.of(source).privacy.hides):
+                await self._memory.put(_memory_of(source), text)
+            self._settings[source] = settings
+            logger.info("settings of a source applied", extra={"source": source})
         self._texts = texts
+
+    async def _recall(self, source: str) -> SourceSettings:
+        """What a worker before this one has applied last to a source which hides something."""
+        text = await self._memory.get(_memory_of(source)) if self._memory else None
+        with suppress(ValueError):
+            if text is not None:
+                return await self._parse(text)
+        logger.error("%s/%s: nothing of it is shown until its settings can be used", self._path, source)
+        return NOTHING_SHOWN
 
     async def _parse(self, text: str) -> SourceSettings:
         """Reads a parameter's value.
@@ -105,6 +133,10 @@ class SourceBook:
         settings = SourceSettings.parse(text, self._class_names, self._defaults)
         await prepare(settings)
         return settings
+
+
+def _memory_of(source: str) -> str:
+    return f"settings/{source}"
 
 
 async def prepare(settings: SourceSettings) -> None:

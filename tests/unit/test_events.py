@@ -227,3 +227,23 @@ def test_another_worker_goes_on_wherever_the_first_one_died(moments: list[Any], 
         for happening in state.happenings.values()
         if happening.event_id
     }
+
+
+# -- what a review has found
+
+
+def test_a_second_silence_within_the_cooldown_is_told_when_that_is_over() -> None:
+    wanted = rules(kind="silent", seconds=10, cooldown_seconds=30)
+    watch = Watch("cam")
+    story(wanted, film("x" * 20), watch)
+    watch.add(sight(20, clock=22), 21.9 + 1, wanted)  # silent for 21 s, and back
+    last = 22.9
+    assert watch.rest(last + MARGIN_SECONDS + 12, wanted) == []
+    assert not watch.is_due(last + MARGIN_SECONDS + 12, wanted)
+    assert [phase for phase, *_ in told(watch.rest(last + MARGIN_SECONDS + 31, wanted))] == ["start"]
+
+
+def test_who_waits_for_silence_has_something_to_tell() -> None:
+    watch = Watch("cam")
+    story(rules(kind="silent"), film("...."), watch)
+    assert watch.has_open()

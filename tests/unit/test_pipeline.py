@@ -93,6 +93,7 @@ async def running(
     detector: Oracle | None = None,
     states: StateStore | None = None,
     held: HeldMemory | None = None,
+    anything_hidden: Callable[[], bool] = lambda: False,
     **changes: Any,
 ) -> AsyncIterator[tuple[LeasedShard, Oracle, Metrics]]:
     """A pipeline with everything that has to run for it."""
@@ -115,6 +116,7 @@ async def running(
         memory,
         events=EventSink(frames, events, None),
         held=held,
+        anything_hidden=anything_hidden,
     )
     services = [asyncio.create_task(queue.run()) for queue in (results, quarantined, events)]
     try:

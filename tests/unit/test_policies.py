@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from kcl_worker.tracking.events import MARGIN_SECONDS, SILENCE_SECONDS
 from kcl_worker.vision.compute import Compute
 from kcl_worker.vision.detections import Detections, Image
 from local.resources import Resources
+from tests.pictures import street_jpeg
 from tests.unit.test_pipeline import NOW, SHARD, Oracle, messages, running
 
 FPS = 10
@@ -349,3 +351,105 @@ def test_nothing_private_is_in_any_picture(
 def _is_drawn(boxes: Sequence[Sequence[float]], row: int, column: int) -> bool:
     """Whether the frame or the name of an object may be there."""
     return any(x1 - 4 <= column <= max(x2, x1 + 80) + 4 and y1 - 20 <= row <= y2 + 20 for x1, y1, x2, y2 in boxes)
+
+
+# -- what a review has found
+
+
+async def test_a_camera_in_the_year_1_has_events_too(resources: Resources) -> None:
+    wanted = SourceSettings.model_validate({"events": [RULE | {"min_seconds": 0}]})
+    old = datetime(1, 1, 1, tzinfo=UTC)
+    async with running(resources, settings_of=lambda _: wanted, detector=Sighted(), states=states(resources)) as (
+        shard, *_,
+    ):  # fmt: skip
+        [one] = records("x")
+        jpeg = Frame.parse(one.data).jpeg
+        plain = jpeg[:2] + jpeg[4 + int.from_bytes(jpeg[4:6], "big") :]  # without its comment
+        await shard.process(Record(embed(plain, Metadata("cam", "s", 0, old)), one.position, one.turn))
+    [event] = outcome(resources).events
+    assert event.index_key.startswith("events/0001-01-01/00/cam/")
+
+
+async def test_frames_are_let_go_when_settings_want_them_no_more(resources: Resources) -> None:
+    wanted = SourceSettings.model_validate({"events": [RULE], "store": "events"})
+    async with running(resources, settings_of=lambda _: wanted, detector=Sighted(), states=states(resources)) as (
+        shard, *_,
+    ):  # fmt: skip
+        for one in records("." * 10):
+            await shard.process(one)
+        assert await shard.save() is None
+        wanted = SourceSettings()
+        for one in records(".", 10):
+            await shard.process(one)
+        assert await shard.save() == ("1010", 0)
+
+
+async def test_a_camera_whose_clock_stands_still_holds_nothing_up(resources: Resources) -> None:
+    wanted = SourceSettings.model_validate({"events": [RULE], "store": "events", "before_seconds": 1})
+    async with running(resources, settings_of=lambda _: wanted, detector=Sighted(), states=states(resources)) as (
+        shard, *_,
+    ):  # fmt: skip
+        turns = Turns()
+        for number in range(50):
+            data = embed(street_jpeg(), Metadata("cam", "s", number, NOW))
+            position = Position(SHARD, str(1000 + number), "cam", NOW + timedelta(seconds=number))
+            await shard.process(Record(data, position, turns.next()))
+        place = await shard.save()
+    assert place
+    assert int(place[0]) - 1000 >= 40
+
+
+async def test_a_state_that_says_told_is_stored_after_the_telling(resources: Resources) -> None:
+    """A queue that does not answer keeps the checkpoint from passing what it should have told."""
+    wanted = SourceSettings.model_validate({"events": [RULE]})
+    async with running(resources, settings_of=lambda _: wanted, detector=Sighted(), states=states(resources)) as (
+        shard, *_,
+    ):  # fmt: skip
+        for one in records("x" * 10):
+            await shard.process(one)
+        turn = Turns()
+        before = turn.next()  # a record that is at work
+        resting = asyncio.create_task(shard.rest(turn.next, NOW.timestamp() + 100))
+        saving = asyncio.create_task(shard.save())
+        await asyncio.sleep(0.2)
+        assert not resting.done()
+        assert not saving.done()
+        before.give_up()
+        await asyncio.gather(resting, saving)
+    assert [event.phase for event in outcome(resources).events].count("end") == 1
+
+
+@pytest.mark.parametrize(("announce", "skipped"), [("detections", 0), ("all", 3)])
+async def test_frames_that_are_told_of_together_are_never_too_old(
+    resources: Resources, announce: str, skipped: int
+) -> None:
+    wanted = SourceSettings.model_validate({"announce": announce})
+    async with running(
+        resources, settings_of=lambda _: wanted, detector=Sighted(), states=states(resources),
+        lag_policy="skip-stale", max_frame_age_seconds=1,
+    ) as (shard, *_):  # fmt: skip
+        for one in records("..."):
+            await shard.process(one)
+    bodies = [json.loads(body) for body in messages(resources, resources.queue_url)]
+    assert sum(body.get("kind") == "skipped" for body in bodies) == skipped
+
+
+async def test_quarantine_keeps_no_bytes_of_who_may_be_anybody(resources: Resources) -> None:
+    hiding = SourceSettings.model_validate({"privacy": {"fill": ["cat"]}})
+    async with running(resources, detector=Sighted(), anything_hidden=lambda: hiding.privacy.hides) as (shard, *_):
+        await shard.process(records("!")[0])
+    [body] = messages(resources, resources.quarantine_url)
+    key = QuarantineMessage.model_validate_json(body).key
+    assert resources.client("s3").get_object(Bucket=resources.bucket, Key=key)["Body"].read() == b""
+
+
+def test_all_of_a_crowd_is_hidden_however_few_are_listed() -> None:
+    boxes = [(x, y, x + 9, y + 9) for x in range(0, 150, 10) for y in range(0, 110, 10)]
+    detector = Everywhere(boxes, 0.9)
+    detector.max_detections = 10
+    noise = np.random.default_rng(1).integers(0, 256, (120, 160, 3), np.uint8)
+    jpeg = cv2.imencode(".jpg", noise, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
+    frame = Frame.parse(embed(jpeg, Metadata("cam", "s", 0, NOW)))
+    wanted = SourceSettings.model_validate({"privacy": {"fill": ["face"]}})
+    seen = Compute(detector, 100, 0.5).look(frame, wanted)
+    assert (len(seen.detections), len(seen.private)) == (10, len(boxes))

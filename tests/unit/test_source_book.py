@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from contract.source_settings import DEFAULT, SourceSettings
 from kcl_worker.errors import ServiceError
 from kcl_worker.storing.caller import Caller
+from kcl_worker.storing.sinks import StateStore
 from kcl_worker.tracking.source_book import SourceBook
 from local.resources import Resources
 from local.waiting import PATIENCE_SECONDS
@@ -113,6 +114,28 @@ async def test_each_page_is_read_once_however_often_it_is_throttled(resources: R
     await mine.load()
     assert [mine.of(f"cam-{number}").confidence_threshold for number in range(35)] == [n / 100 for n in range(35)]
     assert ssm.calls - ssm.refusals == 4
+
+
+async def test_what_a_source_hides_stays_hidden_though_its_settings_break_and_the_worker_ends(
+    resources: Resources, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory = StateStore(resources.client("s3"), resources.bucket, "app", Caller())
+
+    async def worker() -> SourceBook:
+        mine = SourceBook(resources.client("ssm"), resources.sources_path, CLASSES, Caller(), memory=memory)
+        await mine.load()
+        return mine
+
+    resources.configure("door", '{"privacy": {"blur": ["cat"]}}')
+    assert (await worker()).of("door").privacy.blur == ("cat",)
+    for source in ("door", "yard"):
+        resources.configure(source, '{"privacy": {"blur": ["elf"]}}')
+    mine = await worker()
+    assert mine.of("door").privacy.blur == ("cat",)
+    assert mine.of("yard").store == "none"  # nobody knows what it may show
+    assert mine.of("yard").privacy.masks
+    assert mine.anything_hidden()
+    assert "yard: nothing of it is shown until its settings can be used" in caplog.text
 
 
 async def test_what_a_source_does_not_say_is_said_for_all(
