@@ -135,8 +135,8 @@ class Settings(BaseSettings):
 
     lag_policy: Literal["process-all", "skip-stale"] = Field(
         default="process-all",
-        description="with `skip-stale`, frames that are too old are announced as skipped; not those of a source with events "
-        "or tallies, which are made of all of its frames",
+        description="with `skip-stale`, frames that are too old are announced as skipped; not those of a source with "
+        "events or tallies, which are made of all of its frames",
     )
     max_frame_age_seconds: float = Field(
         default=60, gt=0, description="age since its arrival at which a frame is too old"
