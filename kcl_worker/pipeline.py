@@ -32,7 +32,7 @@ from kcl_worker.storing.event_sink import EventSink
 from kcl_worker.storing.sinks import About, FrameStore, MessageQueue, StateStore
 from kcl_worker.tracking.events import BestView
 from kcl_worker.tracking.scene import Shot
-from kcl_worker.tracking.scene_store import SceneStore, Seen
+from kcl_worker.tracking.scene_store import Parents, SceneStore, Seen
 from kcl_worker.tracking.snapshots import Moment, SequenceNumber
 from kcl_worker.tracking.story import Told
 from kcl_worker.vision.compute import Compute, Picture
@@ -42,10 +42,6 @@ from kcl_worker.vision.isolation import Isolation
 logger = logging.getLogger(__name__)
 
 MIB: Final = 2**20
-
-Parents = Callable[[str], Awaitable[tuple[str, ...]]]
-"""Gives the shards from which a shard was split or merged."""
-
 
 Sending = asyncio.Future[None]
 """Done when SQS has a message."""
@@ -401,7 +397,7 @@ class LeasedShard:
         self._pipeline, self._shard_id, self._prefix = pipeline, shard_id, Prefix()
         self.scenes, self.held = scenes, held
         self._tellings: defaultdict[str, Turns] = defaultdict(Turns)
-        self._adopted = False
+        self._adopted = not scenes.outlive
         # What is told without a frame is told before a state is stored that says so.
         self._telling = asyncio.Lock()
 
@@ -424,8 +420,7 @@ class LeasedShard:
         """Tells what the time completes: nothing else has arrived up to now, in seconds."""
         async with self._telling:
             if not self._adopted:
-                parents = self._pipeline.parents
-                await self.scenes.adopt(await parents(self._shard_id) if parents else ())
+                await self.scenes.adopt(self._pipeline.parents)
                 self._adopted = True
             for source in self._due(now):
                 await self.scenes.drop_if_elsewhere(source)

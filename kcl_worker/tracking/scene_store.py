@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -29,6 +29,9 @@ from kcl_worker.tracking.story import Story, Told
 from kcl_worker.tracking.tracker import load_library
 
 logger = logging.getLogger(__name__)
+
+Parents = Callable[[str], Awaitable[tuple[str, ...]]]
+"""Gives the shards from which a shard was split or merged."""
 
 MAX_SERIES: Final = 16
 # A source that has paused for so long may have been in another shard meanwhile.
@@ -155,15 +158,20 @@ class SceneStore:
 
     # -- while no frame comes
 
-    async def adopt(self, parents: Sequence[str]) -> None:
-        """Takes over what the last owner of this shard, and its parents, have begun and not told to its end.
+    @property
+    def outlive(self) -> bool:
+        """Whether sources outlive the lease."""
+        return self._archive is not None
+
+    async def adopt(self, parents: Parents | None) -> None:
+        """Takes over what the last owner of this shard, and those of its parents, have begun and not told to its end.
 
         Raises:
             ServiceError: If access to states is forbidden.
         """
         if self._archive is None:
             return
-        for shard_id in (self._shard_id, *parents):
+        for shard_id in (self._shard_id, *(await parents(self._shard_id) if parents else ())):
             for source, snapshots in (await self._archive.of(shard_id)).items():
                 story = Story(source, snapshots[-1].story)
                 if source not in self._live and story.is_open:
