@@ -93,13 +93,25 @@ class Bucket:
         Raises:
             ConsumerError: If the bucket cannot be listed.
         """
-        request: dict[str, str] = {"Bucket": self._name, "Prefix": prefix}
-        if after:
-            request["StartAfter"] = after
-        while True:
-            page = call(self.where(prefix), lambda: self._s3.list_objects_v2(**request), self._attempts)
+        for page in self._pages({"Prefix": prefix} | ({"StartAfter": after} if after else {})):
             for found in page.get("Contents", []):
                 yield Listed(found["Key"], found["ETag"], found["LastModified"].astimezone(UTC))
+
+    def folders(self, prefix: str) -> list[str]:
+        """Gives the prefixes, up to the next slash, under which there are objects.
+
+        Raises:
+            ConsumerError: If the bucket cannot be listed.
+        """
+        pages = self._pages({"Prefix": prefix, "Delimiter": "/"})
+        return [found["Prefix"] for page in pages for found in page.get("CommonPrefixes", [])]
+
+    def _pages(self, request: dict[str, str]) -> Iterator[dict[str, Any]]:
+        request = {"Bucket": self._name, **request}
+        where = self.where(request["Prefix"])
+        while True:
+            page: dict[str, Any] = call(where, lambda: self._s3.list_objects_v2(**request), self._attempts)
+            yield page
             if not page.get("IsTruncated"):
                 return
             request["ContinuationToken"] = page["NextContinuationToken"]

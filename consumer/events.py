@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import groupby, islice
 from typing import Final
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -31,6 +31,8 @@ HOUR: Final = timedelta(hours=1)
 MAX_EVENT_BYTES: Final = 64 * 1024
 # Of one hour, of all sources: five a second. What is beyond is left out, and told of.
 MAX_OF_AN_HOUR: Final = 20_000
+# Hours of a day that are listed without asking in which ones something has happened.
+FEW_HOURS: Final = 3
 # Objects that are read at once.
 READERS: Final = 16
 # How many events are sorted by their start at a time.
@@ -87,13 +89,28 @@ class EventIndex:
         self._bucket = bucket
         self._told: set[datetime] = set()
 
+    def hours(self, wanted: Wanted) -> list[datetime]:
+        """The hours in which wanted events may have started; of a day of which many are wanted, those that have any.
+
+        Raises:
+            ConsumerError: If the bucket cannot be listed.
+        """
+        found: list[datetime] = []
+        for _, group in groupby(wanted.hours(), key=datetime.date):
+            of_day = list(group)
+            if len(of_day) > FEW_HOURS:
+                folders = set(self._bucket.folders(f"events/{of_day[0]:%Y-%m-%d}/"))
+                of_day = [hour for hour in of_day if _folder(hour) in folders]
+            found += of_day
+        return found
+
     def of_hour(self, hour: datetime, source: str | None = None) -> Iterator[Listed]:
         """Lists the events that started in an hour, by source and id.
 
         Raises:
             ConsumerError: If the bucket cannot be listed.
         """
-        folder = f"events/{hour:%Y-%m-%d/%H}/" + (f"{source}/" if source else "")
+        folder = _folder(hour) + (f"{source}/" if source else "")
         number = 0
         for found in self._bucket.listing(folder):
             if not found.key.endswith(".json"):
@@ -151,7 +168,7 @@ class EventIndex:
         Raises:
             ConsumerError: If the bucket cannot be read.
         """
-        for hour in wanted.hours():
+        for hour in self.hours(wanted):
             found = self.read_all(listed.key for listed in self.of_hour(hour, wanted.source))
             chosen = (event for event in found if wanted.takes(event))
             while some := list(islice(chosen, SORTED)):
@@ -164,7 +181,7 @@ class EventIndex:
             ConsumerError: If the bucket cannot be read.
         """
         found: list[EventMessage] = []
-        for hour in reversed(list(wanted.hours())):
+        for hour in reversed(self.hours(wanted)):
             of_hour = self.read_all(listed.key for listed in self.of_hour(hour, wanted.source))
             found += heapq.nlargest(limit, (event for event in of_hour if wanted.takes(event)), key=started)
             if len(found) >= limit:
@@ -179,7 +196,7 @@ class EventIndex:
         """
         if not _ID.fullmatch(name):
             return self.read(name)
-        for hour in reversed(list(Wanted(since, until).hours())):
+        for hour in reversed(self.hours(Wanted(since, until))):
             for listed in self.of_hour(hour):
                 if listed.key.endswith(f"/{name}.json"):
                     return self.read(listed.key)
@@ -193,6 +210,10 @@ class EventIndex:
         except RefusedError as error:
             logger.warning("%s", error)
             return None
+
+
+def _folder(hour: datetime) -> str:
+    return f"events/{hour:%Y-%m-%d/%H}/"
 
 
 class Changes:
@@ -247,7 +268,7 @@ class Changes:
 
     def _hours(self, now: datetime) -> list[datetime]:
         recent = Wanted(self._looked - self.LATE if self._looked else self._since, now + timedelta(microseconds=1))
-        hours = set(recent.hours())
+        hours = set(self._index.hours(recent))
         if self._looked_back is None or now - self._looked_back >= self.PAUSE:
             self._looked_back = now
             hours |= self._running.keys()

@@ -18,6 +18,8 @@ from consumer.trying import try_shapes
 from consumer.web.answers import answering
 from consumer.web.board import Board
 from consumer.web.pictures import PICTURE_SECONDS, Turns
+from contract.errors import FrameError
+from contract.frame import check_source
 from contract.shapes import Line, Section, Zone
 from contract.source_settings import MAX_SHAPES, explain
 
@@ -71,7 +73,7 @@ class _Routes:
         self._shapes, self._turns = shapes, Turns(AT_ONCE, PICTURE_SECONDS)
 
     async def show(self, request: Request) -> Response:
-        sources, name = self._sources(), request.path_params["name"]
+        sources, name = self._sources(), _name(request)
         read = await self._turns.run(lambda: sources.read(name))
         shapes = read.settings.model_dump(mode="json", include={"zones", "lines"})
         return JSONResponse(shapes | {"version": read.version})
@@ -88,7 +90,7 @@ class _Routes:
     async def save(self, request: Request) -> Response:
         if not self._shapes.allowed:
             raise HTTPException(403, "nothing can be changed here: `consumer web --allow-configure` allows it")
-        sources, drawn, name = self._sources(), await _drawn(request), request.path_params["name"]
+        sources, drawn, name = self._sources(), await _drawn(request), _name(request)
 
         def change() -> int:
             read = sources.read(name)
@@ -111,6 +113,20 @@ def merged(text: str, drawn: Drawn) -> str:
     """Settings with other zones and lines; whatever else they say stays."""
     shapes = drawn.model_dump(mode="json", include={"zones", "lines"})
     return json.dumps(json.loads(text) | shapes, separators=(",", ":"))
+
+
+def _name(request: Request) -> str:
+    """The source that a request is about.
+
+    Raises:
+        HTTPException: If that is no source's name.
+    """
+    name: str = request.path_params["name"]
+    try:
+        check_source(name)
+    except FrameError as error:
+        raise HTTPException(404, error.detail) from None
+    return name
 
 
 async def _drawn(request: Request) -> Drawn:
