@@ -1,4 +1,4 @@
-"""The command line: `consumer watch`, `consumer save DIR`, `consumer web`."""
+"""The command line: `consumer watch`, `save DIR`, `web`, `events`, `report`, `clip` and `quarantine`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ Idle = Annotated[
 
 @app.callback()
 def main() -> None:
-    """Reads the pipeline's detections of each frame."""
+    """Reads what the pipeline has found in frames, and what has happened."""
     logging.basicConfig(level="WARNING", format="warning: %(message)s", stream=sys.stderr)
 
 
@@ -119,7 +119,10 @@ def save(
         print(words, file=sys.stderr)
 
 
-@app.command(epilog=f"[bold]Example[/bold]\n\nconsumer web --from-outputs outputs.json\n{EXIT_STATUS}")
+@app.command(
+    epilog="[bold]Examples[/bold]\n\nconsumer web --from-outputs outputs.json\n\n"
+    f"consumer web --from-outputs outputs.json --allow-configure\n{EXIT_STATUS}"
+)
 def web(
     queue_url: QueueUrl,
     bucket: Bucket,
