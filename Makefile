@@ -66,6 +66,10 @@ model: setup-model ## export YOLOv8 of SIZE=n|s|m|l|x, or NAME=yolo11n, or your 
 quantise: setup-quantise ## make MODEL (models/yolov8n.onnx) int8 with FRAMES=video or folder, and compare it with fp32
 	@$(QUANTISE_VENV)/bin/python -m models.quantise '$(or $(MODEL),models/yolov8n.onnx)' --frames '$(FRAMES)'
 
+.PHONY: agreement
+agreement: $(CAMERA) ## compare bf16, and int8 where there is one, with fp32 on FRAMES=video or folder, for YOLO_PRECISION=auto
+	@$(BIN)/python -m models.quantise --compare-only '$(or $(MODEL),models/yolov8n.onnx)' --frames '$(FRAMES)'
+
 .PHONY: demo-model
 demo-model: setup-model ## train the built-in demo model again (an hour on two cores)
 	@$(MODEL_VENV)/bin/python -m models.train
