@@ -13,7 +13,7 @@ from typing import Literal
 import openvino as ov
 import pytest
 
-from benchmarks import bill, cost
+from benchmarks import bill, ceiling, cost
 from kcl_worker import wiring
 from kcl_worker.errors import ModelError
 from kcl_worker.settings import Settings
@@ -219,6 +219,12 @@ def test_a_named_precision_is_taken_unmeasured(exported: Path, caplog: pytest.Lo
         settings, detector = wiring.load_detector(settings_of(exported, "fp32"))
     assert (settings.yolo_precision, detector.name) == ("fp32", "street")
     assert not [one for one in caplog.records if "YOLO_PRECISION" in one.message]
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_the_machines_limit_counts_its_multiply_adds(int8: bool) -> None:
+    form = ceiling._convolutions(8, 6, 10, int8=int8)
+    assert form.operations == 2 * sum(auto.convolutions(form.model).values()) == 2 * ceiling.LAYERS * 8 * 8 * 9 * 60
 
 
 def test_a_bill_counts_on_no_processor() -> None:
