@@ -57,7 +57,7 @@ class Choice:
     @property
     def reason(self) -> str:
         if len(self.milliseconds) < 2:
-            return "there is no other that may be taken"
+            return "all others are left out"
         if self.precision == "fp32":
             return f"no other that may be taken is faster by {1 - WORTH:.0%}"
         return "the fastest of those that may be taken"
@@ -178,7 +178,9 @@ class FirstPart:
             if path != self._exported:
                 model = Export.read(path).model
                 model.reshape(self._shape)
-            [end] = (node for node in model.get_ops() if node.get_friendly_name() == self._end)
+            end = next((node for node in model.get_ops() if node.get_friendly_name() == self._end), None)
+            if end is None:
+                raise ValueError(f"it was not made of {self._exported.name}")
             part = ov.Model([end.output(0)], model.get_parameters(), "first part")
             settings = {
                 "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",

@@ -138,7 +138,7 @@ def test_a_file_that_is_no_record_is_none(exported: Path, text: str, problem: st
 def test_without_a_choice_nothing_is_measured(exported: Path) -> None:
     choice = auto.choose(exported)
     assert (choice.precision, choice.milliseconds) == ("fp32", {})
-    assert choice.reason == "there is no other that may be taken"
+    assert choice.reason == "all others are left out"
 
 
 def test_what_may_be_taken_is_measured(exported: Path, quantised: Path) -> None:
@@ -163,6 +163,7 @@ def test_a_quantised_model_that_cannot_be_run_stops_nothing(exported: Path, quan
     choice = auto.choose(exported)
     assert choice.precision == "fp32"
     assert "street-int8.xml" in choice.left_out["int8"]
+    assert ("it was not made of street.onnx" in choice.left_out["int8"]) == (problem == "of another network")
     assert len(choice.left_out["int8"].splitlines()) == 1
 
 
