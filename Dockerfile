@@ -26,9 +26,11 @@ RUN cd /opt/venv/lib/python3*/site-packages && find . -type d -name tests -prune
        ! -name s3 ! -name sqs ! -name ssm ! -name sts ! -name dynamodb ! -name kinesis -exec rm -rf {} + \
     && cd openvino/libs && rm -f libopenvino_intel_[gn]pu_plugin.so cache.json \
        libopenvino_tensorflow* libopenvino_pytorch* libopenvino_paddle* libopenvino_jax* libopenvino_gguf*
-# The model's files with their hashes, without which the worker does not start: yolov8n, yolov8n-int8, …
+# The model's files with their hashes, without which the worker does not start: yolov8n, yolov8n-int8, …; and what
+# YOLO_PRECISION=auto may take instead.
 ARG MODEL=yolov8n
-COPY models/${MODEL}.* /app/models/
+ARG QUANTISED=${MODEL}
+COPY models/${MODEL}.* models/${QUANTISED}.* /app/models/
 
 FROM ${BASE}
 ARG UID=10001

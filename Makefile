@@ -66,6 +66,10 @@ model: setup-model ## export YOLOv8 of SIZE=n|s|m|l|x, or NAME=yolo11n, or your 
 quantise: setup-quantise ## make MODEL (models/yolov8n.onnx) int8 with FRAMES=video or folder, and compare it with fp32
 	@$(QUANTISE_VENV)/bin/python -m models.quantise '$(or $(MODEL),models/yolov8n.onnx)' --frames '$(FRAMES)'
 
+.PHONY: agreement
+agreement: $(CAMERA) ## compare bf16, and int8 where there is one, with fp32 on FRAMES=video or folder, for YOLO_PRECISION=auto
+	@$(BIN)/python -m models.quantise --compare-only '$(or $(MODEL),models/yolov8n.onnx)' --frames '$(FRAMES)'
+
 .PHONY: demo-model
 demo-model: setup-model ## train the built-in demo model again (an hour on two cores)
 	@$(MODEL_VENV)/bin/python -m models.train
@@ -251,12 +255,15 @@ schema: $(DEV) ## write the JSON Schemas of messages and settings anew
 reference: $(DEV) ## write the tables of docs/configuration.md anew
 	$(BIN)/python -m stacks.reference
 
-.PHONY: bench bench-quick sizes families cost
+.PHONY: bench bench-quick processors sizes families cost
 bench: $(DEV) setup-model setup-quantise ## measure everything side by side (20 minutes); also into bench.json
 	@$(BIN)/python -m benchmarks
 
 bench-quick: $(DEV) setup-model setup-quantise ## the engine against ultralytics and the machine's limits, in two minutes
 	@$(BIN)/python -m benchmarks --quick
+
+processors: $(DEV) setup-model setup-quantise ## each precision on kinds of processors that Fargate may give, as far as this one can play them
+	@$(BIN)/python -m benchmarks --processors
 
 sizes: $(DEV) setup-model setup-quantise ## measure YOLOv8 n to x in every precision; the figures of docs/cost.md
 	@$(BIN)/python -m benchmarks.sizes --write

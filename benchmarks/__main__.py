@@ -1,4 +1,4 @@
-"""Runs the benchmarks one after the other: `make bench`, `make bench-quick`.
+"""Runs the benchmarks one after the other: `make bench`, `make bench-quick`, `make processors`.
 
 python -m benchmarks --quick
 """
@@ -25,6 +25,7 @@ def main() -> int:
     """Runs the benchmarks; gives the number that failed."""
     parser = argparse.ArgumentParser(prog="benchmarks", description="all benchmarks, side by side where they compare")
     parser.add_argument("--quick", action="store_true", help="the engine only, in two minutes")
+    parser.add_argument("--processors", action="store_true", help="each precision on kinds of processors, nothing else")
     parser.add_argument(
         "--data", type=Path, default=SHARED, help="with yolov8n.pt, yolov8n.onnx, zidane.jpg, vtest.avi"
     )
@@ -47,7 +48,9 @@ def main() -> int:
             *(["--int8", str(int8)] if int8 else []),
         ]
         commands = [[str(MODEL_PYTHON), "-m", "benchmarks.engine", *models, *(["--quick"] if args.quick else [])]]
-        if not args.quick:
+        if args.processors:
+            commands = [[str(MODEL_PYTHON), "-m", "benchmarks.processors", *models]]
+        elif not args.quick:
             commands.append([sys.executable, "-m", "benchmarks.whole_way", *models])
             commands += [[sys.executable, "-m", f"benchmarks.{name}"] for name in OTHERS]
         for command in commands:

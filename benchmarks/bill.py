@@ -181,7 +181,9 @@ def size_of(config: Config, traffic: Traffic, measured: dict[str, Any]) -> Size:
     """The number of tasks and shards that the traffic takes, at least those that the environment has."""
     service, size = config.service, traffic.frame_kb * 1000
     stored = Kept.of(config, traffic).stored
-    one = task_rate(service.model_name, service.precision, service.cpu / 1024, measured, stored)
+    # Which processor a task gets is not known before: `auto` is at least as fast as fp32.
+    precision = "fp32" if service.precision == "auto" else service.precision
+    one = task_rate(service.model_name, precision, service.cpu / 1024, measured, stored)
     tasks = math.ceil(traffic.rate / (one * service.cpu_target / 100))
     tasks = max(tasks, config.least_tasks if tasks else 0, service.min_tasks)
     # Each task needs a shard, and shards are filled to four fifths.

@@ -62,8 +62,10 @@ class Settings(BaseSettings):
         default=None,
         description="an export to use instead of models/yolov8SIZE.onnx: an ONNX file, or a folder of OpenVINO's form",
     )
-    yolo_precision: Literal["fp32", "bf16", "int8"] = Field(
-        default="fp32", description="`bf16` where the processor supports it; `int8` for a model from `make quantise`"
+    yolo_precision: Literal["fp32", "bf16", "int8", "auto"] = Field(
+        default="fp32",
+        description="`auto` measures at the start and takes the fastest that agrees with fp32 by the record of "
+        "`make quantise`; `bf16` where the processor supports it; `int8` for a model from `make quantise`",
     )
     yolo_image_size: int | None = Field(
         default=None,
@@ -171,7 +173,7 @@ class Settings(BaseSettings):
 
     @property
     def model_path(self) -> Path:
-        """The file of the configured model; it may not exist."""
+        """The file of the configured model, which may not exist; with `auto` the export."""
         exported = self.yolo_model_path or MODELS / f"yolov8{self.yolo_model_size}.onnx"
         return exported.with_name(f"{exported.stem}-int8.xml") if self.yolo_precision == "int8" else exported
 

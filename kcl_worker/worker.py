@@ -138,7 +138,7 @@ class Worker:
         self._spawn(health.run())
         self._spawn(metrics.run(settings.metrics_seconds))
         self._spawn(watch.run())
-        _, detector = await asyncio.gather(
+        _, (settings, detector) = await asyncio.gather(
             asyncio.to_thread(leases.prepare, settings), asyncio.to_thread(load_detector, settings)
         )
         state.model = detector.name

@@ -2,8 +2,9 @@
 
 Needs the extra `quantise`. `make quantise FRAMES=folder-or-video` runs it. Two thirds of the frames calibrate the
 model, and the last third compares fp32, bf16 and int8. It writes `NAME-int8.xml`, its weights `NAME-int8.bin` and the
-hashes of both beside `NAME.onnx`; with YOLO_PRECISION=int8 the worker uses them. What only the boxes need is not
-quantised.
+hashes of both beside `NAME.onnx`; with YOLO_PRECISION=int8 the worker uses them. The comparison is written to
+`NAME.agreement.json`; with YOLO_PRECISION=auto the worker takes a precision only if it is good enough. What only the
+boxes need is not quantised. `make agreement` compares what there is, quantises nothing and needs no extra.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -25,10 +26,12 @@ from openvino import opset13 as ops
 
 from kcl_worker.errors import ModelError
 from kcl_worker.vision import box_head as head
+from kcl_worker.vision.agreement import Agreement, Record, hashes
 from kcl_worker.vision.detections import Detections, Image
 from kcl_worker.vision.export import Export
 from kcl_worker.vision.letterbox import Letterbox
-from kcl_worker.vision.openvino_detector import OpenVinoDetector, Precision
+from kcl_worker.vision.openvino_detector import OpenVinoDetector, Precision, computes_bf16
+from kcl_worker.vision.precision import quantised as quantised_of
 from models.evaluate import iou
 from producer.errors import PictureError, ProducerError
 from producer.sources import open_source
@@ -36,26 +39,6 @@ from producer.sources import open_source
 HERE: Final = Path(__file__).parent
 # NNCF's own recommendation for the number of samples.
 DEFAULT_FRAMES: Final = 450
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """How the detections of one precision compare with those of fp32, at the same confidence threshold.
-
-    Attributes:
-        detections: The number of detections of fp32.
-        found: The number that was found again: the same class, boxes that overlap by at least half.
-        more: The number of detections that fp32 does not have.
-        iou: Mean IoU of the boxes that were found again.
-        confidence: Mean and greatest difference of their confidence values.
-    """
-
-    precision: Precision
-    detections: int
-    found: int
-    more: int
-    iou: float
-    confidence: tuple[float, float]
 
 
 def main() -> None:
@@ -74,27 +57,38 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=DEFAULT_FRAMES, help=f"of frames (default: {DEFAULT_FRAMES})")
     parser.add_argument("--every", type=int, default=5, help="take each so many-th frame of a source (default: 5)")
     parser.add_argument("--confidence", type=float, default=0.5, help="threshold of the comparison (default: 0.5)")
+    parser.add_argument(
+        "--compare-only", action="store_true", help="quantise nothing; compare bf16, and int8 where it is there"
+    )
     parser.add_argument("--json", action="store_true", help="print the comparison as JSON, and nothing else")
     args = parser.parse_args()
     try:
         frames = read(args.frames, args.number, args.every)
         if len(frames) < 6:
             sys.exit(f"error: --frames: {len(frames)} frames are too few; some hundred give a good result")
-        calibration = [frame for number, frame in enumerate(frames) if number % 3]
-        quantised = quantise(args.model, calibration)
-        compared = compare(args.model, quantised, frames[::3], args.confidence)
+        calibration = [] if args.compare_only else [frame for number, frame in enumerate(frames) if number % 3]
+        others = frames if args.compare_only else frames[::3]
+        if calibration:
+            quantise(args.model, calibration)
+        compared = compare(args.model, others, args.confidence)
     except (ModelError, ProducerError) as error:
         sys.exit(f"error: {error}")
+    written = compared.write(args.model)
     if args.json:
-        print(json.dumps({"model": str(quantised), "agreement": [asdict(one) for one in compared]}))
+        model = str(quantised_of(args.model))
+        print(json.dumps({"model": model, "agreement": [asdict(one) for one in compared.agreements]}))
         return
-    print(f"{quantised}: calibrated on {len(calibration)} frames; on {len(frames[::3])} others, against fp32:")
-    for one in compared:
+    if calibration:
+        print(f"{quantised_of(args.model)}: calibrated on {len(calibration)} frames")
+    print(f"{written}: on {len(others)} {'other ' if calibration else ''}frames, against fp32:")
+    for one in compared.agreements:
         share = one.found / max(1, one.detections)
         print(
             f"  {one.precision}  {one.found} of {one.detections} found again ({share:.1%}), {one.more} more; "
             f"mean IoU {one.iou:.3f}; confidence differs by {one.confidence[0]:.3f}, at most {one.confidence[1]:.3f}"
         )
+        if objection := one.objection():
+            print(f"        YOLO_PRECISION=auto will not take it: {objection}")
 
 
 def read(sources: Sequence[str], number: int, every: int) -> list[Image]:
@@ -152,7 +146,7 @@ def quantise(model_path: Path, frames: Sequence[Image]) -> Path:
         subset_size=len(frames),
         ignored_scope=nncf.IgnoredScope(names=exact, validate=False),
     )
-    output = model_path.with_name(f"{model_path.stem}-int8.xml")
+    output = quantised_of(model_path)
     ov.save_model(quantised, output, compress_to_fp16=False)
     lines = [
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
@@ -180,16 +174,33 @@ def fuse_silu(model: ov.Model) -> None:
                 break
 
 
-def compare(exported: Path, quantised: Path, frames: Sequence[Image], confidence: float) -> list[Agreement]:
-    """Compares bf16 and int8 with fp32."""
+def compare(exported: Path, frames: Sequence[Image], confidence: float) -> Record:
+    """Compares bf16, where this processor computes in it, and int8, where there is one, with fp32.
+
+    Raises:
+        ModelError: If a model cannot be read, or there is nothing to compare.
+    """
 
     def found(model: Path, precision: Precision) -> list[Detections]:
         detector = OpenVinoDetector(model, confidence_threshold=confidence, precision=precision)
         return [detector.detect(frame) for frame in frames]
 
+    models: dict[Precision, Path] = {}
+    if computes_bf16(ov.Core()):
+        models["bf16"] = exported
+    else:
+        print("bf16 is left out: this processor does not compute in it", file=sys.stderr)
+    if (quantised := quantised_of(exported)).is_file():
+        models["int8"] = quantised
+    if not models:
+        raise ModelError(f"there is nothing to compare: no {quantised.name}, and no bf16 on this processor")
     exact = found(exported, "fp32")
-    models: list[tuple[Path, Precision]] = [(exported, "bf16"), (quantised, "int8")]
-    return [agreement(precision, exact, found(model, precision)) for model, precision in models]
+    return Record(
+        files={name: digest for model in (exported, *models.values()) for name, digest in hashes(model).items()},
+        frames=len(frames),
+        threshold=confidence,
+        agreements=tuple(agreement(precision, exact, found(model, precision)) for precision, model in models.items()),
+    )
 
 
 def agreement(precision: Precision, exact: Sequence[Detections], others: Sequence[Detections]) -> Agreement:

@@ -209,9 +209,10 @@ class ServiceConfig(_Section):
         multiple_of=32,
         description="the network's longer side, in pixels; none: what the model was exported for",
     )
-    precision: Literal["fp32", "bf16", "int8"] = Field(
+    precision: Literal["fp32", "bf16", "int8", "auto"] = Field(
         default="fp32",
-        description="`bf16` where the processor has it; `int8` after `make quantise`: [performance](performance.md)",
+        description="`auto`, recommended after `make quantise`: each task takes what is fastest on its processor, of "
+        "what agrees with fp32; `bf16` where the processor has it; `int8`: [performance](performance.md#precision)",
     )
     retrieval_mode: Literal["POLLING", "FANOUT"] = Field(
         default="POLLING",

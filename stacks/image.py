@@ -37,6 +37,8 @@ def tag(config: Config, root: Path | None = None) -> str:
     if not _is_ultralytics_own(config):
         for path in weights(config, root):
             digest.update(f"{path.name}\0".encode() + (path.read_bytes() if path.is_file() else b""))
+    for path in alternatives(config, root):
+        digest.update(f"{path.name}\0".encode() + path.read_bytes())
     return f"{model(config)}-{digest.hexdigest()[:12]}"
 
 
@@ -48,9 +50,24 @@ def model(config: Config) -> str:
 
 def weights(config: Config, root: Path) -> list[Path]:
     """The files of the model: in models/, or where `service.model` says."""
-    folder = (root / config.service.model).parent if config.service.model.endswith(".onnx") else root / "models"
     suffixes = (".xml", ".bin") if config.service.precision == "int8" else (".onnx",)
-    return [folder / f"{model(config)}{suffix}" for suffix in suffixes]
+    return [_folder(config, root) / f"{model(config)}{suffix}" for suffix in suffixes]
+
+
+def alternatives(config: Config, root: Path) -> list[Path]:
+    """What `auto` chooses from beside the export, as far as `make quantise` has made it."""
+    if config.service.precision != "auto":
+        return []
+    return [path for path in _possible_alternatives(config, root) if path.is_file()]
+
+
+def _possible_alternatives(config: Config, root: Path) -> list[Path]:
+    folder, name = _folder(config, root), config.service.model_name
+    return [folder / f"{name}{rest}" for rest in (".agreement.json", "-int8.xml", "-int8.bin")]
+
+
+def _folder(config: Config, root: Path) -> Path:
+    return (root / config.service.model).parent if config.service.model.endswith(".onnx") else root / "models"
 
 
 def missing_model(config: Config) -> str:
@@ -79,8 +96,14 @@ def _sources(root: Path) -> Iterator[Path]:
         yield from (path for path in (root / folder).rglob("*") if path.is_file() and path.suffix != ".pyc")
 
 
-def build_command(engine: str, name: str, model_name: str, platform: str = "", base: str = "") -> list[str]:
-    """The command that builds the image, to be followed by the folder that holds the Dockerfile."""
+def build_command(
+    engine: str, name: str, model_name: str, platform: str = "", base: str = "", quantised: str = ""
+) -> list[str]:
+    """The command that builds the image, to be followed by the folder that holds the Dockerfile.
+
+    Args:
+        quantised: The name of the model that `auto` may take instead.
+    """
     command = [engine, "bud" if engine == "buildah" else "build"]
     if engine != "docker":
         command += ["--format", "docker"]  # the OCI format has no health check
@@ -88,6 +111,8 @@ def build_command(engine: str, name: str, model_name: str, platform: str = "", b
         command += ["--platform", platform]
     if base:
         command += ["--build-arg", f"BASE={base}"]
+    if quantised:
+        command += ["--build-arg", f"QUANTISED={quantised}"]
     return [*command, "--build-arg", f"MODEL={model_name}", "--tag", name]
 
 
@@ -116,7 +141,9 @@ def build(config: Config, name: str, base: str = "") -> None:
     Raises:
         DeployError: If either fails.
     """
-    command = build_command(engine(), name, model(config), PLATFORMS[config.service.architecture], base)
+    platform = PLATFORMS[config.service.architecture]
+    quantised = next((path.stem for path in alternatives(config, ROOT) if path.suffix == ".xml"), "")
+    command = build_command(engine(), name, model(config), platform, base, quantised)
     bring_model(config)
     _run([*command, str(ROOT)], "building the image")
 
@@ -135,8 +162,10 @@ def bring_model(config: Config) -> None:
         print(f"{name}.onnx is not there: exporting it (the first time, this fetches 3 GB: torch with CUDA)")
         _run(["make", "-C", str(ROOT), "model", f"NAME={name}"], "exporting the model")
     elif files[0].parent.resolve() != models.resolve():
+        if config.service.precision == "auto":
+            files = [*files, *_possible_alternatives(config, ROOT)]
         # The hashes too; those of earlier files of this name would refuse them.
-        for file in (*files, files[0].with_name(f"{files[0].name}.sha256")):
+        for file in [*files, *(path.with_name(f"{path.name}.sha256") for path in files)]:
             (models / file.name).unlink(missing_ok=True)
             if file.is_file():
                 shutil.copy(file, models)

@@ -135,6 +135,16 @@ def _other(key: str, value: object, allowed: str) -> ValueError:
     return ValueError(f"its metadata's {key!a} are {value!r:.60}; {allowed} allowed")
 
 
+def files_of(path: Path) -> list[Path]:
+    """The files that a model consists of, its network first.
+
+    Raises:
+        ModelError: If there is no such model.
+    """
+    file = _file(path)
+    return [file, file.with_suffix(".bin")] if file.suffix == ".xml" else [file]
+
+
 def _file(path: Path) -> Path:
     if path.is_dir():
         files = sorted(path.glob("*.xml"))
@@ -152,19 +162,27 @@ def _check_weights(file: Path) -> None:
         raise ValueError(f"{file.name} has no weights beside it: {weights.name}")
 
 
-def _check_hash(path: Path) -> None:
+def listed_hashes(path: Path) -> dict[str, str]:
+    """SHA-256 by name, from the list beside a file; empty if there is none.
+
+    Raises:
+        ModelError: If it is no list as `sha256sum` writes it.
+    """
     beside = path.with_name(path.name + ".sha256")
     if not beside.is_file():
-        return
+        return {}
     lines = [line for line in beside.read_text(errors="replace").splitlines() if line.strip()]
-    named = [HASH_LINE.fullmatch(line) for line in lines]
-    if not named or None in named:
+    named = [match.groups() for line in lines if (match := HASH_LINE.fullmatch(line))]
+    if not named or len(named) < len(lines):
         raise ModelError(f"{beside}: lines as `sha256sum` writes them are allowed; export the model again")
-    for found in filter(None, named):
-        expected, name = found.groups()
+    return {name: digest for digest, name in named}
+
+
+def _check_hash(path: Path) -> None:
+    for name, expected in listed_hashes(path).items():
         file = path.parent / name
         if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != expected:
-            raise ModelError(f"{file}: missing, or its SHA-256 is not the one in {beside.name}; export it again")
+            raise ModelError(f"{file}: missing, or its SHA-256 is not the one in {path.name}.sha256; export it again")
 
 
 def _read_metadata(model: ov.Model, file: Path) -> None:

@@ -67,7 +67,12 @@ class OpenVinoDetector(Detector):
         # The first tensor initialises OpenVINO's binding. Two threads making it at once would deadlock: one holds the
         # interpreter's lock, the other the lock of a static variable (openvino 2026.4).
         ov.Tensor(np.zeros(1, np.uint8), shared_memory=True)
-        self._type = _bf16_if_native(self._core) if precision == "bf16" else "f32"
+        self._type = "f32"
+        if precision == "bf16":
+            if computes_bf16(self._core):
+                self._type = "bf16"
+            else:
+                logger.warning("this processor does not compute in bf16; fp32 is used")
         export = Export.read(model_path)
         try:
             self._size, self._stride = export.choose_size(image_size), export.stride
@@ -164,12 +169,9 @@ class OpenVinoDetector(Detector):
         return self._core.compile_model(model, "CPU", settings)
 
 
-def _bf16_if_native(core: ov.Core) -> str:
-    """bfloat16 if the processor computes in it; on others it would only be emulated."""
-    if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        return "bf16"
-    logger.warning("this processor does not compute in bf16; fp32 is used")
-    return "f32"
+def computes_bf16(core: ov.Core) -> bool:
+    """Whether the processor computes in bfloat16; on others it would only be emulated, at a quarter of fp32's speed."""
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _with_preprocessing(model: ov.Model) -> ov.Model:

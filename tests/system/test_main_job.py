@@ -123,10 +123,14 @@ def test_the_main_job(pipeline: Pipeline, reference: Path) -> None:
     assert pipeline.checkpoints() == dict.fromkeys(pipeline.checkpoints(), "TRIM_HORIZON") | pipeline.last_records()
 
     # A second worker resumes at the checkpoints: what is new is processed, nothing comes twice.
+    # It may choose its precision, and has none to choose from.
     more = pipeline.produce("demo:4", "--source-id", "street", "--limit", "5", "--fps", "0")
+    pipeline.env["YOLO_PRECISION"] = "auto"
     with pipeline.worker() as worker:
         again = pipeline.consume(5)
         assert worker.stop() == 0
+        [said] = [line for line in worker.log() if line["message"].startswith("YOLO_PRECISION=auto takes fp32")]
+    assert said["left_out"]["int8"] == "there is no yolov8n-int8.xml, which `make quantise` makes"
     again += map(json.loads, drain(pipeline.resources, pipeline.resources.queue_url))
     assert_each_frame_once(again, more)
     assert {message["frame_id"] for message in messages}.isdisjoint(message["frame_id"] for message in again)

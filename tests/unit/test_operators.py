@@ -81,6 +81,10 @@ def of(**service: str) -> Config:
         ({"precision": "int8"}, "models/yolov8n-int8.xml"),
         ({"precision": "int8"}, "models/yolov8n-int8.bin"),
         ({"precision": "int8", "model": "weights/mine.onnx"}, "weights/mine-int8.bin"),
+        ({"precision": "auto"}, "models/yolov8n-int8.xml"),
+        ({"precision": "auto"}, "models/yolov8n.agreement.json"),
+        ({"precision": "auto", "model": "weights/mine.onnx"}, "weights/mine-int8.bin"),
+        ({"precision": "auto", "model": "weights/mine.onnx"}, "weights/mine.onnx"),
     ],
 )
 def test_weights_that_are_trained_again_are_another_image(project: Path, service: dict[str, str], file: str) -> None:
@@ -92,7 +96,9 @@ def test_weights_that_are_trained_again_are_another_image(project: Path, service
     assert image.tag(of(**service), project) != tag
 
 
-@pytest.mark.parametrize("service", [{}, {"precision": "bf16"}, {"model_size": "x"}, {"model": "yolo11n"}])
+@pytest.mark.parametrize(
+    "service", [{}, {"precision": "bf16"}, {"precision": "auto"}, {"model_size": "x"}, {"model": "yolo11n"}]
+)
 def test_a_plan_needs_no_export_of_ultralytics_own_weights(project: Path, service: dict[str, str]) -> None:
     config = of(**service)
     tag = image.tag(config, project)
@@ -147,6 +153,27 @@ def test_a_models_file_goes_into_the_image_with_its_hash(project: Path) -> None:
     assert (models / "mine.onnx.sha256").read_text() == "of the new one"
     image.bring_model(of(model="models/mine.onnx"))
     assert (models / "mine.onnx").read_text() == "new"
+
+
+def test_all_that_auto_chooses_from_goes_into_the_image(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(image, "_run", lambda command, what: commands.append(command))
+    monkeypatch.setattr(image, "engine", lambda: "docker")
+    weights, models, config = project / "weights", project / "models", of(precision="auto", model="weights/mine.onnx")
+    weights.mkdir()
+    (weights / "mine.onnx").write_text("new")
+    (models / "mine-int8.xml.sha256").write_text("of an old one")
+    (models / "mine.agreement.json").write_text("of an old one")
+    image.build(config, "r/w:1")
+    assert [path.name for path in models.iterdir()] == ["mine.onnx"]
+    assert "MODEL=mine" in commands[-1]
+    assert not [part for part in commands[-1] if part.startswith("QUANTISED")]
+    made = ["mine-int8.bin", "mine-int8.xml", "mine-int8.xml.sha256", "mine.agreement.json"]
+    for name in made:
+        (weights / name).write_text("new")
+    image.build(config, "r/w:1")
+    assert sorted(path.name for path in models.iterdir()) == [*made, "mine.onnx"]
+    assert "QUANTISED=mine-int8" in commands[-1]
 
 
 def operator(**service: str) -> Operator:
