@@ -24,12 +24,10 @@ from kcl_worker.vision.export import Export, refusal
 from kcl_worker.vision.letterbox import Letterbox
 from kcl_worker.vision.openvino_detector import Precision, computes_bf16
 
-# For reading, compiling and running. What is prepared when it is over is run a few times all the same.
+# For reading, compiling and running. What is prepared when it is over takes one turn all the same.
 BUDGET_SECONDS: Final = 2.0
 # Turns; the least time of each network counts, which the rest of the machine has disturbed least.
 TURNS: Final = 10
-# Below this many, another process that takes the core decides.
-LEAST_TURNS: Final = 3
 PART: Final = 1 / 3
 # The share of fp32's time below which another precision is worth its differences.
 WORTH: Final = 0.95
@@ -139,7 +137,7 @@ def least_milliseconds(runs: Mapping[Precision, Run], budget: Budget) -> dict[Pr
     """The least time of each; all take turns, so that none has a quieter machine."""
     least = dict.fromkeys(runs, float("inf"))
     for turn in range(TURNS):
-        if turn >= LEAST_TURNS and budget.is_over:
+        if turn and budget.is_over:
             break
         for precision, run in runs.items():
             began = time.perf_counter()
