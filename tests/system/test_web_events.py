@@ -47,7 +47,8 @@ def test_the_list(page: Page, resources: Resources) -> None:
     now, bucket = datetime.now(UTC), resources.bucket
     old = store(resources, happening(bucket, NOON))
     new = [store(resources, happening(bucket, now - number * SECOND)) for number in range(3)]
-    assert [one["path"] for one in listed(page)] == [address(event) for event in new]
+    # It looks for new ones every other second.
+    wait_for(lambda: [one["path"] for one in listed(page)] == [address(event) for event in new], "events")
     for one in listed(page):
         jsonschema.validate(one, schema("Event"))
     assert page.json("/api/events?limit=2")["more"]
