@@ -15,7 +15,6 @@ from kcl_worker.storing.event_sink import SOURCE
 from local.processes import Aws
 from local.resources import client
 from stacks import webhooks
-from stacks.bus import pattern
 from stacks.config import Config, ConfigError
 from stacks.errors import DeployError
 from stacks.event_routes import EventRoute
@@ -72,6 +71,8 @@ def test_an_environment_without_a_bus_has_nothing_of_it(synth: Synth) -> None:
     ],
 )
 def test_filters_are_a_pattern_on_the_events_fields(route: dict[str, Any], expected: dict[str, Any]) -> None:
+    from stacks.bus import pattern
+
     assert pattern(EventRoute.model_validate({"queue": MINE} | route)) == expected
     assert expected["source"] == [SOURCE]  # under which the worker puts them
 
