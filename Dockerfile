@@ -23,7 +23,7 @@ RUN cd /app && /opt/venv/bin/python -m kcl_worker.kcl.jars \
 # than ours, libraries' own tests.
 RUN cd /opt/venv/lib/python3*/site-packages && find . -type d -name tests -prune -exec rm -rf {} + \
     && find botocore/data -mindepth 1 -maxdepth 1 -type d \
-       ! -name s3 ! -name sqs ! -name ssm ! -name sts ! -name dynamodb ! -name kinesis -exec rm -rf {} + \
+       ! -name s3 ! -name sqs ! -name ssm ! -name sts ! -name dynamodb ! -name kinesis ! -name events -exec rm -rf {} + \
     && cd openvino/libs && rm -f libopenvino_intel_[gn]pu_plugin.so cache.json \
        libopenvino_tensorflow* libopenvino_pytorch* libopenvino_paddle* libopenvino_jax* libopenvino_gguf*
 # The model's files with their hashes, without which the worker does not start: yolov8n, yolov8n-int8, …; and what

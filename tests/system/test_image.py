@@ -116,7 +116,7 @@ def test_the_image_holds_what_it_needs_and_a_frame_goes_through_it(
     # -- it works: healthy, and a frame goes through
     log, before = tmp_path / "container.log", files(root)
     env = {name: value for name, value in resources.environment().items() if name not in os.environ}
-    env |= {"HEALTH_PORT": "0", "HEALTH_HOST": "127.0.0.1", "YOLO_MODEL_SIZE": "yolov8n"}
+    env |= {"HEALTH_PORT": "0", "HEALTH_HOST": "127.0.0.1", "YOLO_MODEL_SIZE": "yolov8n", "EVENT_BUS_NAME": "default"}
     options = [part for name, value in env.items() for part in ("--env", f"{name}={value}")]
     process = buildah.start(*options, container, "--", *config["Entrypoint"], log=log)
     try:

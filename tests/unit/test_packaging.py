@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -36,3 +37,14 @@ def test_the_wheel_holds_what_its_packages_need(tmp_path: Path) -> None:
     assert not [name for name in names if name.startswith(("tests/", "local/", "stacks/", "benchmarks/"))]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert (described["Version"], described["License-Expression"]) == (project["version"], "AGPL-3.0-only")
+
+
+def test_the_image_keeps_the_data_of_each_service_that_the_worker_calls() -> None:
+    kept = set(re.findall(r"! -name (\w+)", (ROOT / "Dockerfile").read_text()))
+    called = {
+        service
+        for path in (ROOT / "kcl_worker").rglob("*.py")
+        for service in re.findall(r'\bclient\(\s*"(\w+)"', path.read_text())
+    }
+    assert called >= {"s3", "sqs", "events"}
+    assert called <= kept
