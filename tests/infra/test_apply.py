@@ -91,8 +91,8 @@ def test_deploy_work_change_destroy(checkout: Callable[[str], Checkout], aws: Aw
     with enforcement(aws.url), tasks:
         operator.succeed("plan", "--out", "plan", env=plan)
         refused = operator.run("deploy", "--auto-approve", "--no-image", env=plan)
-        assert refused.returncode == 1
-        assert "is not authorized to perform" in refused.stdout + refused.stderr
+        # Before anything is changed: it may not read the webhook's secret.
+        assert (refused.returncode, "/cv2kinesis/hook: AccessDeniedException" in refused.stderr) == (2, True)
         # The image is built, and its way through the registry ends, where there is a registry: see test_image.py.
         deployed = operator.succeed("deploy", "--auto-approve", "--no-image", env=deploy)
         # Nobody sends, but a task was started to see it become healthy.
