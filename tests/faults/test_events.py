@@ -62,7 +62,7 @@ def test_every_event_comes_once_whatever_dies(rig: MakeRig, report: Report) -> N
         events=len(mine), lost=len(undisturbed - mine), invented=len(mine - undisturbed),
     )  # fmt: skip
     assert findings.problems == []
-    assert findings.duplicates > 0  # or nothing was killed at work
+    assert findings.duplicates > 0 or KILLS < 10  # with so many kills, some hit a worker at work
     assert findings.tallied > 0
     assert mine == undisturbed
     assert len(mine) > KILLS
