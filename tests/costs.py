@@ -10,6 +10,7 @@ TESTS: Final = Path(__file__).parent
 SECONDS: Final = {
     "faults/test_every_shard_is_read.py": 600,
     "faults/test_kill.py": 400,
+    "faults/test_events.py": 300,
     "system/test_memory.py": 120,
     "system/test_demo.py": 100,
     "infra/test_apply.py": 450,
