@@ -13,7 +13,6 @@ from consumer.errors import RefusedError
 from contract.errors import FrameError
 from contract.frame import Frame
 from contract.message import Summary
-from contract.shapes import Polygon
 
 Image = NDArray[np.uint8]
 
@@ -41,16 +40,6 @@ def encode(image: Image) -> bytes:
     """Encodes BGR as a JPEG."""
     _, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     return jpeg.tobytes()
-
-
-def black_out(image: Image, masks: Sequence[Polygon]) -> None:
-    """Fills areas with black, in place, with the pixels that they touch."""
-    height, width = image.shape[:2]
-    for mask in masks:
-        corners = [np.round(np.array(mask) * (width, height)).astype(np.int32)]
-        cv2.fillPoly(image, corners, (0, 0, 0))
-        # A JPEG keeps colour for two pixels at a time.
-        cv2.polylines(image, corners, isClosed=True, color=(0, 0, 0), thickness=5)
 
 
 def draw_boxes(image: Image, found: Sequence[Summary]) -> None:

@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from cloud.shards import list_shards
-from consumer.clips.pictures import black_out, decode, draw_boxes, encode
+from consumer.clips.pictures import decode, draw_boxes, encode
 from consumer.clips.shots import Shots, Window
 from consumer.errors import RefusedError
 from consumer.results import call
 from contract.errors import FrameError
 from contract.frame import Frame
 from contract.identity import Position, identify
+from contract.masks import black_out
 from contract.message import Summary
 from contract.shapes import Polygon
 from contract.source_settings import Privacy
@@ -26,6 +27,7 @@ LATE: Final = timedelta(seconds=30)
 PAUSE_SECONDS: Final = 0.4
 READ_RECORDS: Final = 500
 MAX_BYTES: Final = 256 * 1024 * 1024
+MASK_EDGE: Final = 5
 
 
 class _Kept(NamedTuple):
@@ -53,7 +55,7 @@ class RetainedShots(Shots):
         if not self._masks:
             return jpeg
         image = decode(jpeg)
-        black_out(image, self._masks)
+        black_out(image, self._masks, MASK_EDGE)
         return encode(image)
 
 

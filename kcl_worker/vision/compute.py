@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract import Frame
+from contract.masks import black_out
 from contract.source_settings import DEFAULT, SourceSettings
 from kcl_worker.doing import doing
 from kcl_worker.vision import codec
 from kcl_worker.vision.detections import LOWEST_CONFIDENCE, Detections, Image
 from kcl_worker.vision.detector import Detector
-from kcl_worker.vision.privacy import black_out, hide
+from kcl_worker.vision.privacy import hide
 from kcl_worker.vision.sharpness import sharpness
 
 Result = TypeVar("Result")
@@ -57,6 +58,7 @@ class Picture:
 
 # Beyond those that the detector can use, so that no core waits while a frame goes from one thread to another.
 SPARE_THREADS: Final = 1
+MASK_EDGE: Final = 3
 # Objects of a picture that can be hidden; a crowd has more than are listed.
 MAX_HIDDEN: Final = 1000
 
@@ -143,7 +145,7 @@ class Compute:
     def _decode(self, frame: Frame, settings: SourceSettings) -> Image:
         with doing("decode"):
             image = codec.decode(frame)
-            black_out(image, settings.privacy)
+            black_out(image, settings.privacy.masks, MASK_EDGE)
         return image
 
     def _finish(self, image: Image, seen: Picture, settings: SourceSettings) -> bytes:

@@ -16,15 +16,6 @@ SQUARES: Final = 6
 _GREY: Final = (96, 96, 96)
 
 
-def black_out(image: Image, privacy: Privacy) -> None:
-    """Blackens the masks, in place, and the pixels that touch their edges."""
-    height, width = image.shape[:2]
-    for polygon in privacy.masks:
-        corners = np.rint(np.array(polygon, np.float64) * (width, height)).astype(np.int32)
-        cv2.fillPoly(image, [corners], (0, 0, 0))
-        cv2.polylines(image, [corners], isClosed=True, color=(0, 0, 0), thickness=3)
-
-
 def hide(image: Image, found: Detections, class_names: Sequence[str], privacy: Privacy) -> None:
     """Makes the objects of some classes unrecognisable, in place."""
     height, width = image.shape[:2]
