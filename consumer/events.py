@@ -100,7 +100,7 @@ class EventIndex:
             of_day = list(group)
             if len(of_day) > FEW_HOURS:
                 folders = set(self._bucket.folders(f"events/{of_day[0]:%Y-%m-%d}/"))
-                of_day = [hour for hour in of_day if _folder(hour) in folders]
+                of_day = [hour for hour in of_day if event_folder(hour) in folders]
             found += of_day
         return found
 
@@ -110,7 +110,7 @@ class EventIndex:
         Raises:
             ConsumerError: If the bucket cannot be listed.
         """
-        folder = _folder(hour) + (f"{source}/" if source else "")
+        folder = event_folder(hour, source)
         number = 0
         for found in self._bucket.listing(folder):
             if not found.key.endswith(".json"):
@@ -210,10 +210,6 @@ class EventIndex:
         except RefusedError as error:
             logger.warning("%s", error)
             return None
-
-
-def _folder(hour: datetime) -> str:
-    return f"events/{hour:%Y-%m-%d/%H}/"
 
 
 class Changes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from botocore.exceptions import ClientError
 
@@ -12,10 +12,7 @@ from consumer.errors import RefusedError
 from consumer.results import ATTEMPTS, call
 from contract.errors import FrameError
 from contract.frame import check_source
-from contract.source_settings import DEFAULT, SourceSettings
-
-# A standard parameter holds so many bytes; larger ones cost money.
-MAX_BYTES: Final = 4096
+from contract.source_settings import DEFAULT, MAX_BYTES, SourceSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -29,6 +29,9 @@ from contract.parts import (
     is_none,
 )
 from contract.shapes import Name
+
+# Under which EventBridge knows them.
+EVENT_SOURCE: Final = "cv2kinesis"
 
 EventId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
@@ -85,6 +88,7 @@ def event_id(source: str, rule: str, first_frame_id: str, track: str = "") -> st
     return hashlib.sha256("\n".join((source, rule, first_frame_id, track)).encode()).hexdigest()[:16]
 
 
-def event_folder(started_at: datetime, source: str) -> str:
-    """Where the events lie that started in one hour at one source."""
-    return f"events/{day_and_hour(started_at)}/{source}/"
+def event_folder(started_at: datetime, source: str | None = None) -> str:
+    """Where the events lie that started in one hour, at one source or at all of them."""
+    folder = f"events/{day_and_hour(started_at)}/"
+    return f"{folder}{source}/" if source else folder

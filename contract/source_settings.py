@@ -24,6 +24,8 @@ MAX_SHAPES: Final = 16
 MAX_RULES: Final = 16
 # Every result names them.
 MAX_HIDDEN: Final = 16
+# The size of a standard parameter in bytes; larger parameters cost money.
+MAX_BYTES: Final = 4096
 # Those for which the bucket has a rule.
 KeepDays = Literal[1, 2, 3, 5, 7, 14, 30, 60, 90, 180, 365]
 KEEP_DAYS_TAG: Final = "keep-days"

@@ -32,9 +32,10 @@ from cdktf_cdktf_provider_aws.sns_topic_policy import SnsTopicPolicy
 from cdktf_cdktf_provider_aws.sns_topic_subscription import SnsTopicSubscription
 from cdktf_cdktf_provider_aws.sqs_queue import SqsQueue
 
+from contract.event import EVENT_SOURCE
 from stacks import iam, queue
 from stacks.config import Config
-from stacks.event_routes import EVENT_SOURCE, EventRoute
+from stacks.event_routes import EventRoute
 from stacks.names import Names
 from stacks.policies import Statement, allow, allow_service, document
 

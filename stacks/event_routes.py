@@ -19,8 +19,6 @@ from contract.event_rules import EventKind
 from contract.frame import SOURCE_PATTERN
 from contract.shapes import Name
 
-# Under which the worker puts events on the bus.
-EVENT_SOURCE: Final = "cv2kinesis"
 TARGETS: Final = ("email", "sns", "queue", "webhook", "bus")
 # Of a bus, as the resources that a rule takes are named after it, and IAM limits the size of what may use them:
 # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html allows more.

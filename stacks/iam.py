@@ -6,9 +6,9 @@ from cdktf import TerraformStack
 from cdktf_cdktf_provider_aws.iam_role import IamRole
 from cdktf_cdktf_provider_aws.iam_role_policy import IamRolePolicy
 
+from contract.event import EVENT_SOURCE
 from stacks import shell
 from stacks.config import Config
-from stacks.event_routes import EVENT_SOURCE
 from stacks.keys import Keys
 from stacks.leases import INDEX, LeaseTables
 from stacks.names import Names

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from contract.errors import FrameError
 from contract.frame import check_source
-from contract.source_settings import SourceSettings
+from contract.source_settings import MAX_BYTES, SourceSettings
 from stacks.config import Config
 from stacks.errors import DeployError
 from stacks.names import Names
-
-# The size of a standard parameter in bytes; larger parameters cost money.
-MAX_BYTES: Final = 4096
 
 
 def sources_path(config: Config) -> str:

@@ -18,7 +18,7 @@ from consumer.events import READERS, Wanted
 from consumer.frames import read_picture
 from contract.event import EventMessage
 from contract.frame import parse_time
-from contract.identity import CAPTURED_AT
+from contract.identity import CAPTURED_AT, day_and_hour
 
 # No camera of this pipeline sends more frames a second.
 MAX_FPS: Final = 60
@@ -128,7 +128,7 @@ def _sessions(bucket: Bucket, event: EventMessage, window: Window) -> Iterator[l
             end = counted[-1][0] + _most_frames(window.until - counted[-1][1])
         found: list[Listed] = []
         for hour in Wanted(window.since, window.until).hours():
-            prefix = f"frames/{event.source}/{hour:%Y-%m-%d/%H}/{session}-"
+            prefix = f"frames/{event.source}/{day_and_hour(hour)}/{session}-"
             after = f"{prefix}{begin:09d}" if begin > 0 else ""
             for frame in islice(bucket.listing(prefix, after), MAX_KEYS):
                 name, dot, rest = frame.key.removeprefix(prefix).partition(".jpg")

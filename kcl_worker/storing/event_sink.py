@@ -5,15 +5,13 @@ from __future__ import annotations
 import logging
 from typing import Any, Final
 
-from contract.event import EventMessage
+from contract.event import EVENT_SOURCE, EventMessage
 from kcl_worker.errors import ServiceError
 from kcl_worker.storing.caller import Caller, back_off
 from kcl_worker.storing.sinks import About, FrameStore, MessageQueue
 
 logger = logging.getLogger(__name__)
 
-# As rules of EventBridge see it.
-SOURCE: Final = "cv2kinesis"
 # What PutEvents says of an entry that it will take another time.
 # https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsResultEntry.html
 PASSING: Final = frozenset({"InternalFailure", "InternalException", "ThrottlingException", "ServiceUnavailable"})
@@ -33,7 +31,7 @@ class EventBus:
         """
         entry = {
             "EventBusName": self._name,
-            "Source": SOURCE,
+            "Source": EVENT_SOURCE,
             "DetailType": f"event {event.phase}",
             "Detail": event.to_json(),
         }

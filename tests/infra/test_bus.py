@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from contract.event import EVENT_SOURCE
 from contract.source_settings import SourceSettings
-from kcl_worker.storing.event_sink import SOURCE
 from local.processes import Aws
 from local.resources import client
 from stacks import webhooks
@@ -74,7 +74,7 @@ def test_filters_are_a_pattern_on_the_events_fields(route: dict[str, Any], expec
     from stacks.bus import pattern
 
     assert pattern(EventRoute.model_validate({"queue": MINE} | route)) == expected
-    assert expected["source"] == [SOURCE]  # under which the worker puts them
+    assert expected["source"] == [EVENT_SOURCE]  # under which the worker puts them
 
 
 def test_each_rule_has_a_target_and_its_own_dead_letters(synth: Synth) -> None:
