@@ -11,11 +11,7 @@ from collections import defaultdict, deque
 from dataclasses import dataclass
 from typing import Final
 
-from contract import Frame
-from contract.source_settings import SourceSettings
-from kcl_worker.prefix import Entry
-from kcl_worker.storing.sinks import About
-from kcl_worker.vision.compute import Picture
+from kcl_worker.looked import Looked
 
 logger = logging.getLogger(__name__)
 
@@ -29,21 +25,16 @@ class HeldFrame:
 
     Attributes:
         clock: Of its source, in seconds.
-        about: What is kept with it once it is stored.
     """
 
     clock: float
-    frame: Frame
-    key: str
-    about: About
-    seen: Picture
-    settings: SourceSettings
-    entry: Entry
+    looked: Looked
 
     @property
     def size(self) -> int:
         """Bytes, about: of the frame, and of the state of its tracks, which is kept as long as it is."""
-        return len(self.frame.jpeg) + len(self.seen.jpeg) + STATE_BYTES * (1 + len(self.seen.candidates))
+        picture = self.looked.picture
+        return len(self.looked.frame.jpeg) + len(picture.jpeg) + STATE_BYTES * (1 + len(picture.candidates))
 
 
 class HeldMemory:
@@ -64,10 +55,11 @@ class Held:
         self._memory = memory
         self._frames: defaultdict[str, deque[HeldFrame]] = defaultdict(deque)
 
-    def add(self, source: str, held: HeldFrame, seconds: float) -> None:
+    def add(self, held: HeldFrame, seconds: float) -> None:
         """Holds a frame; lets go what is older than these seconds, or more than there is memory for."""
+        source = held.looked.identity.source
         frames = self._frames[source]
-        held.entry.held = True
+        held.looked.entry.held = True
         frames.append(held)
         self._memory.used += held.size
         while frames and frames[0].clock < held.clock - seconds:
@@ -111,5 +103,5 @@ class Held:
             self.clear(source)
 
     def _let_go(self, held: HeldFrame) -> None:
-        held.entry.held = False
+        held.looked.entry.held = False
         self._memory.used -= held.size

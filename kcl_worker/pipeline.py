@@ -7,7 +7,8 @@ import hashlib
 import logging
 import sys
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -23,6 +24,7 @@ from kcl_worker.budget import Budget, Grant
 from kcl_worker.doing import doing
 from kcl_worker.held import Held, HeldFrame, HeldMemory
 from kcl_worker.kcl.shard_order import Turns
+from kcl_worker.looked import Looked
 from kcl_worker.messages import Messages
 from kcl_worker.operating.metrics import Metrics
 from kcl_worker.prefix import Entry, Prefix
@@ -35,7 +37,7 @@ from kcl_worker.tracking.scene import Shot
 from kcl_worker.tracking.scene_store import Parents, SceneStore, Seen
 from kcl_worker.tracking.snapshots import Moment, SequenceNumber
 from kcl_worker.tracking.story import Told
-from kcl_worker.vision.compute import Compute, Picture
+from kcl_worker.vision.compute import Compute
 from kcl_worker.vision.footprint import footprint
 from kcl_worker.vision.isolation import Isolation
 
@@ -62,25 +64,6 @@ class Said:
     queue: MessageQueue | None
     count: Callable[[], None]
     rest: Callable[[Said], Awaitable[Sending | None]] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """A frame that was looked at, before its turn.
-
-    Attributes:
-        entry: Its place among its shard's records.
-        stored: Whether its picture is stored.
-    """
-
-    record: Record
-    entry: Entry
-    identity: Identity
-    frame: Frame
-    picture: Picture
-    wanted: SourceSettings
-    about: About
-    stored: bool
 
 
 class Pipeline:
@@ -225,7 +208,7 @@ class Pipeline:
         if not wanted.before:
             shard.held.clear(identity.source)
         elif seen and not told.stored:
-            shard.held.add(identity.source, _held(looked, seen.clock), wanted.before)
+            shard.held.add(HeldFrame(seen.clock, looked), wanted.before)
         body = None
         if told.announced:
             body = self._messages.result(
@@ -277,25 +260,28 @@ class Pipeline:
     ) -> Sending | None:
         """Stores and sends what a frame's turn has settled, in the order of the source's frames."""
         identity, wanted = looked.identity, looked.wanted
-        jpeg = b""
-        shows = any(_shows(change.happening.best, looked) for change in told.changes)
-        if shows or (told.stored and not looked.stored):
-            with await self._take_memory(looked.frame) as memory:
-                jpeg = await self._compute.jpeg(looked.frame, looked.picture, wanted)
-                memory.shrink(len(jpeg))
-        if told.stored and not looked.stored:
-            await self._frames.put(identity.key, jpeg, "image/jpeg", looked.about)
+        jpeg, late = b"", told.stored and not looked.stored
+        if late or any(_shows(change.happening.best, looked) for change in told.changes):
+            async with self._drawn(looked) as jpeg:
+                if late:
+                    await self._frames.put(identity.key, jpeg, "image/jpeg", looked.about)
         async with order:
             await self._tell_events(identity.source, told, wanted, partial(_snapshot, looked, jpeg))
             sent = await self._enqueue(looked.record, said)
-        for held in before:
-            with await self._take_memory(held.frame) as memory:
-                drawn = await self._compute.jpeg(held.frame, held.seen, held.settings)
-                memory.shrink(len(drawn))
-                await self._frames.put(held.key, drawn, "image/jpeg", held.about)
+        for earlier in (held.looked for held in before):
+            async with self._drawn(earlier) as drawn:
+                await self._frames.put(earlier.identity.key, drawn, "image/jpeg", earlier.about)
         shard.held.done(before)
         await self._tell_tallies(identity.source, told)
         return sent
+
+    @asynccontextmanager
+    async def _drawn(self, looked: Looked) -> AsyncIterator[bytes]:
+        """The picture of a frame that was looked at, with the memory that it takes."""
+        with await self._take_memory(looked.frame) as memory:
+            jpeg = await self._compute.jpeg(looked.frame, looked.picture, looked.wanted)
+            memory.shrink(len(jpeg))
+            yield jpeg
 
     async def tell(self, source: str, told: Told, wanted: SourceSettings, order: Turn) -> None:
         """Sends what no frame but the time has completed.
@@ -428,8 +414,7 @@ class LeasedShard:
             async with turn():
                 for source in self._due(now):
                     wanted = self._pipeline.settings_of(source)
-                    if its := self.scenes.rest(source, now, wanted):
-                        told.append((source, its, wanted, self.order(source)))
+                    told.append((source, self.scenes.rest(source, now, wanted), wanted, self.order(source)))
                 for source in self._silent(now):
                     self.held.clear(source)
                 self._prefix.advance()
@@ -477,12 +462,6 @@ def moment_of(position: Position, identity: Identity) -> Moment:
         at=_number(place_of(position)),
         frame_id=identity.frame_id,
         arrived=position.arrived_at.timestamp(),
-    )
-
-
-def _held(looked: Looked, clock: float) -> HeldFrame:
-    return HeldFrame(
-        clock, looked.frame, looked.identity.key, looked.about, looked.picture, looked.wanted, looked.entry
     )
 
 

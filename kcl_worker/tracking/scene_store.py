@@ -16,6 +16,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, NamedTuple
 
 from contract.message import LineCount
@@ -109,7 +110,8 @@ class SceneStore:
         clock = live.story.tick(shot.at, moment.arrived)
         told = live.story.add(
             sight_of(shot, moment, clock, traced, settings, self._class_names),
-            counted_of(shot, moment, traced, settings, self._class_names),
+            moment.arrived,
+            partial(counted_of, shot, moment, traced, settings, self._class_names),
             settings,
         )
         live.trail.append(_snapshot(moment, live))
@@ -188,11 +190,9 @@ class SceneStore:
         live = self._live.get(source)
         return live is None or live.story.is_silent(now)
 
-    def rest(self, source: str, now: float, settings: SourceSettings) -> Told | None:
-        """Tells what the time completes of a source; None if that is nothing."""
-        live = self._live.get(source)
-        if live is None or not live.story.is_due(now, settings):
-            return None
+    def rest(self, source: str, now: float, settings: SourceSettings) -> Told:
+        """Tells what the time completes of a source that is due."""
+        live = self._live[source]
         told = live.story.rest(now, settings)
         live.trail[-1] = live.trail[-1].model_copy(update={"story": live.story.state})
         return told

@@ -63,7 +63,7 @@ def mark_of(shot: Shot, moment: Moment, clock: float) -> Mark:
 
 
 def counted_of(
-    shot: Shot, moment: Moment, traced: Traced, settings: SourceSettings, class_names: Sequence[str]
+    shot: Shot, moment: Moment, traced: Traced, settings: SourceSettings, class_names: Sequence[str], stored: bool
 ) -> Counted:
     """What a frame adds to its minute's tally."""
     shown = shot.candidates[np.array(shot.shown, np.intp)]
@@ -74,7 +74,7 @@ def counted_of(
         session=shot.session,
         index=shot.index,
         arrived=moment.arrived,
-        stored=False,
+        stored=stored,
         classes=dict(Counter(class_names[class_id] for class_id in shown.class_id.tolist())),
         zones={zone.name: sum(inside(place, zone.polygon) for place in places) for zone in settings.zones},
         lines={line.name: (line.inward, line.outward) for line in traced.lines},

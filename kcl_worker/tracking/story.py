@@ -5,6 +5,7 @@ All of it is a function of the frames in their order, and its state is stored be
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -109,15 +110,15 @@ class Story:
         )
         return self._state.clock
 
-    def add(self, sight: Sight, counted: Counted, settings: SourceSettings) -> Told:
+    def add(self, sight: Sight, arrived: float, counted: Callable[[bool], Counted], settings: SourceSettings) -> Told:
         """Takes the frame that the clock stands at.
 
         Args:
-            counted: What the frame adds to a tally if it has no message of its own; whether it is stored is decided
-                here.
+            arrived: Time of its arrival on the stream, in seconds.
+            counted: Gives what the frame adds to a tally if it has no message of its own, told whether it is stored.
         """
         clock = self._state.clock
-        changes = self._watch.add(sight, counted.arrived, settings.events)
+        changes = self._watch.add(sight, arrived, settings.events)
         # What starts and ends in one frame belongs to it, too.
         events = tuple(dict.fromkeys((*self._watch.running(), *_told(changes))))
         keep_until = self._state.keep_until
@@ -129,10 +130,8 @@ class Story:
         sampled = self._state.sampled
         if settings.sample_seconds and (sampled is None or clock - sampled >= settings.sample_seconds):
             sampled, stored = clock, True
-        open_, complete = tally.settle(self._state.tallies, counted.arrived)
-        if not announced:
-            open_, more = tally.count(open_, counted.model_copy(update={"stored": stored}))
-            complete += more
+        tallies = self._state.tallies
+        open_, complete = tally.settle(tallies, arrived) if announced else tally.count(tallies, counted(stored))
         self._state = self._state.model_copy(
             update={"watch": self._watch.state, "tallies": open_, "keep_until": keep_until, "sampled": sampled}
         )
