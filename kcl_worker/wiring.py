@@ -95,8 +95,8 @@ def _with_precision(settings: Settings) -> Settings:
     return settings.model_copy(update={"yolo_precision": choice.precision})
 
 
-async def load_sources(settings: Settings, class_names: tuple[str, ...]) -> tuple[SourceSettings, SourceBook | None]:
-    """Reads the settings of all sources and those of single ones; None for those if `SOURCES_PATH` is not set.
+async def load_sources(settings: Settings, class_names: tuple[str, ...]) -> SourceBook:
+    """Reads the settings of all sources and, if `SOURCES_PATH` is set, those of single ones.
 
     Raises:
         SettingsError: If the settings of all sources cannot be used.
@@ -109,19 +109,13 @@ async def load_sources(settings: Settings, class_names: tuple[str, ...]) -> tupl
             await prepare(defaults)
         except ValueError as error:
             raise SettingsError(f"SOURCE_DEFAULTS={settings.source_defaults!r}: {error}") from None
-    if not settings.sources_path:
-        return defaults, None
-    caller = Caller()
-    book = SourceBook(
-        client("ssm", settings.aws_region),
-        settings.sources_path,
-        class_names,
-        caller,
-        defaults,
-        StateStore(client("s3", settings.aws_region), settings.s3_bucket_name, settings.kcl_application_name, caller),
-    )
+    caller, ssm, memory = Caller(), None, None
+    if settings.sources_path:
+        ssm, s3 = client("ssm", settings.aws_region), client("s3", settings.aws_region)
+        memory = StateStore(s3, settings.s3_bucket_name, settings.kcl_application_name, caller)
+    book = SourceBook(ssm, settings.sources_path, class_names, caller, defaults, memory)
     await book.load()
-    return defaults, book
+    return book
 
 
 class Engine:
@@ -141,8 +135,7 @@ class Engine:
         listener: socket.socket,
         board: ShardBoard,
         metrics: Metrics,
-        defaults: SourceSettings = DEFAULT,
-        sources: SourceBook | None = None,
+        sources: SourceBook,
     ) -> None:
         self.metrics = metrics
         caller = Caller()
@@ -192,14 +185,14 @@ class Engine:
             results,
             quarantined,
             metrics,
-            sources.of if sources else lambda _: defaults,
-            states if sources or defaults.remembers else None,
+            sources.of,
+            states if sources.may_remember else None,
             Budget(memory - waiting - held),
             self.isolation,
             EventSink(frames, events, bus),
             HeldMemory(held),
             parents,
-            sources.anything_hidden if sources else lambda: defaults.privacy.hides,
+            sources.anything_hidden,
         )
         ahead = PUSHED if settings.kinesis_retrieval_mode == "FANOUT" else POLLED
         self.gateway = Gateway(listener, Breaker(states, pipeline.begin).begin, board, Budget(waiting), ahead)
@@ -207,5 +200,5 @@ class Engine:
             self.gateway.serve(),
             *(queue.run() for queue in queues),
         ]
-        if sources:
+        if settings.sources_path:
             self.services.append(sources.run(settings.sources_refresh_seconds))

@@ -142,8 +142,8 @@ class Worker:
             asyncio.to_thread(leases.prepare, settings), asyncio.to_thread(load_detector, settings)
         )
         state.model = detector.name
-        defaults, sources = await load_sources(settings, detector.class_names)
-        engine = Engine(settings, detector, listener, board, metrics, defaults, sources)
+        sources = await load_sources(settings, detector.class_names)
+        engine = Engine(settings, detector, listener, board, metrics, sources)
         state.stopped_processors = engine.gateway.stopped_processors
         for service in engine.services:
             self._spawn(service)

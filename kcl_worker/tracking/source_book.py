@@ -30,8 +30,8 @@ class SourceBook:
     a source which hides something outlives the worker; where there is none, nothing of the source is shown.
 
     Args:
-        ssm: A client of Systems Manager.
-        path: The parameters' common path, without a slash at its end.
+        ssm: A client of Systems Manager; not needed without a path.
+        path: The parameters' common path, without a slash at its end; empty: no source has settings of its own.
         class_names: The model's class names.
         defaults: Of all sources.
         memory: Where the last good settings outlive the worker.
@@ -55,6 +55,11 @@ class SourceBook:
         """A source's current settings."""
         return self._settings.get(source, self._defaults)
 
+    @property
+    def may_remember(self) -> bool:
+        """Whether any source may want something remembered of its frames."""
+        return bool(self._path) or self._defaults.remembers
+
     def anything_hidden(self) -> bool:
         """Whether any source hides something."""
         return any(settings.privacy.hides for settings in (self._defaults, *self._settings.values()))
@@ -65,7 +70,8 @@ class SourceBook:
         Raises:
             ServiceError: If reading them is forbidden.
         """
-        await self._take(await self._read())
+        if self._path:
+            await self._take(await self._read())
 
     async def run(self, seconds: float) -> None:
         """Reads the settings again at this interval until cancelled."""
