@@ -181,7 +181,7 @@ simulate: $(DEV) ## replay traffic through the scaling policies of ENVIRONMENT (
 PYTEST := $(BIN)/python -m pytest -n auto --dist load --maxschedchunk 1 --durations 10
 
 .PHONY: test test-rest test-all test-python
-test: $(DEV) ## unit, infra, the main job, each kind of fault: eight minutes
+test: $(DEV) ## unit, infra, the main job, each kind of fault: nine minutes
 	$(PYTEST) -m 'not thorough'
 
 test-rest: $(DEV) ## what `make test` leaves out, because it takes long
