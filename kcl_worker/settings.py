@@ -175,7 +175,7 @@ class Settings(BaseSettings):
     def model_path(self) -> Path:
         """The file of the configured model, which may not exist; with `auto` the export."""
         exported = self.yolo_model_path or MODELS / f"yolov8{self.yolo_model_size}.onnx"
-        return exported.with_name(f"{exported.stem}-int8.xml") if self.yolo_precision == "int8" else exported
+        return quantised(exported) if self.yolo_precision == "int8" else exported
 
     @property
     def lease_table(self) -> str:
@@ -203,6 +203,11 @@ class Settings(BaseSettings):
             return cls()  # type: ignore[call-arg]
         except ValidationError as error:
             raise SettingsError("; ".join(_explain(problem) for problem in error.errors())) from None
+
+
+def quantised(exported: Path) -> Path:
+    """Where `make quantise` puts what it makes of an export."""
+    return exported.with_name(f"{exported.stem}-int8.xml")
 
 
 def _explain(problem) -> str:  # type: ignore[no-untyped-def]

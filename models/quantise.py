@@ -25,13 +25,13 @@ import openvino as ov
 from openvino import opset13 as ops
 
 from kcl_worker.errors import ModelError
+from kcl_worker.settings import quantised as quantised_of
 from kcl_worker.vision import box_head as head
 from kcl_worker.vision.agreement import Agreement, Record, hashes
 from kcl_worker.vision.detections import Detections, Image
 from kcl_worker.vision.export import Export
 from kcl_worker.vision.letterbox import Letterbox
 from kcl_worker.vision.openvino_detector import OpenVinoDetector, Precision, computes_bf16
-from kcl_worker.vision.precision import quantised as quantised_of
 from models.evaluate import iou
 from producer.errors import PictureError, ProducerError
 from producer.sources import open_source

@@ -164,6 +164,12 @@ def _parameter(name: str, where: str, schema: dict[str, Any], description: str) 
     return {"name": name, "in": where, "required": where == "path", "schema": schema, "description": description}
 
 
+def _limit(most: int, default: int) -> dict[str, Any]:
+    return _parameter(
+        "limit", "query", {"type": "integer", "minimum": 1, "maximum": most, "default": default}, "number"
+    )
+
+
 _NOT_FOUND: Final = {"404": _json("not there", _ref("Error"))}
 _WRONG: Final = {"422": _json("a parameter is wrong", _ref("Error"))}
 _BEHIND: Final = {
@@ -253,12 +259,7 @@ DESCRIPTION: Final[dict[str, Any]] = {
                     _parameter("source", "query", _TEXT, "only of this source"),
                     _parameter("class", "query", _TEXT, "only those with an object of this class"),
                     _parameter("before", "query", _TEXT, "only those that came before this frame"),
-                    _parameter(
-                        "limit",
-                        "query",
-                        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 50},
-                        "number",
-                    ),
+                    _limit(MAX_LIMIT, 50),
                 ],
                 "responses": {
                     "200": _json("results", _list("detections", "Detection")),
@@ -286,12 +287,7 @@ DESCRIPTION: Final[dict[str, Any]] = {
                     _parameter("rule", "query", _TEXT, "only of this rule"),
                     _parameter("zone", "query", _TEXT, "only in this zone or across this line"),
                     _parameter("class", "query", _TEXT, "only with an object of this class"),
-                    _parameter(
-                        "limit",
-                        "query",
-                        {"type": "integer", "minimum": 1, "maximum": MAX_EVENTS, "default": 500},
-                        "number",
-                    ),
+                    _limit(MAX_EVENTS, 500),
                 ],
                 "responses": {
                     "200": _json(

@@ -19,6 +19,7 @@ import numpy as np
 import openvino as ov
 
 from kcl_worker.errors import ModelError
+from kcl_worker.settings import quantised
 from kcl_worker.vision import agreement
 from kcl_worker.vision.export import Export, refusal
 from kcl_worker.vision.letterbox import Letterbox
@@ -61,12 +62,7 @@ class Choice:
         return "the fastest of those that may be taken"
 
 
-def quantised(exported: Path) -> Path:
-    """Where `make quantise` puts what it makes of an export."""
-    return exported.with_name(f"{exported.stem}-int8.xml")
-
-
-class Budget:
+class Deadline:
     """Of time here or of this process's computing, whichever is less.
 
     Part of a core takes longer to compute as much, and a busy machine is not to be left without an answer.
@@ -90,21 +86,21 @@ def choose(exported: Path, image_size: int | None = None) -> Choice:
     Raises:
         ModelError: If the export cannot be read.
     """
-    started, budget = time.monotonic(), Budget(BUDGET_SECONDS)
+    started, deadline = time.monotonic(), Deadline(BUDGET_SECONDS)
     others, left_out = allowed(exported, native_bf16=computes_bf16(ov.Core()))
     measured: dict[Precision, float] = {}
     if others:
         part = FirstPart(exported, image_size)
         runs: dict[Precision, Run] = {"fp32": part.prepare(exported, "fp32")}
         for precision, path in others.items():
-            if budget.is_over:
+            if deadline.is_over:
                 left_out[precision] = f"the {BUDGET_SECONDS:g} seconds were over"
                 continue
             try:
                 runs[precision] = part.prepare(path, precision)
             except ModelError as error:
                 left_out[precision] = str(error)
-        measured = {precision: round(taken, 1) for precision, taken in least_milliseconds(runs, budget).items()}
+        measured = {precision: round(taken, 1) for precision, taken in least_milliseconds(runs, deadline).items()}
     return Choice(fastest(measured), measured, left_out, round(time.monotonic() - started, 2))
 
 
@@ -133,11 +129,11 @@ def fastest(milliseconds: Mapping[Precision, float]) -> Precision:
     return min(weighted, key=lambda precision: weighted[precision], default="fp32")
 
 
-def least_milliseconds(runs: Mapping[Precision, Run], budget: Budget) -> dict[Precision, float]:
+def least_milliseconds(runs: Mapping[Precision, Run], deadline: Deadline) -> dict[Precision, float]:
     """The least time of each; all take turns, so that none has a quieter machine."""
     least = dict.fromkeys(runs, float("inf"))
     for turn in range(TURNS):
-        if turn and budget.is_over:
+        if turn and deadline.is_over:
             break
         for precision, run in runs.items():
             began = time.perf_counter()

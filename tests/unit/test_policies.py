@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -102,6 +103,17 @@ def states(resources: Resources) -> StateStore:
     return StateStore(resources.client("s3"), resources.bucket, "app", Caller())
 
 
+@asynccontextmanager
+async def leased(
+    resources: Resources, settings_of: Callable[[str], SourceSettings], **changes: Any
+) -> AsyncIterator[LeasedShard]:
+    """A worker that remembers, with a shard."""
+    async with running(
+        resources, settings_of=settings_of, detector=Sighted(), states=states(resources), **changes
+    ) as (shard, *_):  # fmt: skip
+        yield shard
+
+
 async def rest(shard: LeasedShard, seconds: float) -> None:
     """The end of the shard is read, so long after NOW."""
     now = NOW.timestamp() + seconds
@@ -111,9 +123,7 @@ async def rest(shard: LeasedShard, seconds: float) -> None:
 
 async def run(resources: Resources, pattern: str, silent: float | None = 100, **settings: Any) -> Outcome:
     wanted = SourceSettings.model_validate(settings)
-    async with running(resources, settings_of=lambda _: wanted, detector=Sighted(), states=states(resources)) as (
-        shard, *_,
-    ):  # fmt: skip
+    async with leased(resources, lambda _: wanted) as shard:
         for one in records(pattern):
             await shard.process(one)
         if silent is not None:
@@ -168,9 +178,7 @@ async def test_what_a_clock_tells_is_told_once(resources: Resources) -> None:
     found = await run(resources, "x" * 20, silent=SILENCE_SECONDS + MARGIN_SECONDS + 3, events=[RULE])
     assert sorted(event.phase for event in found.events) == ["end", "start"]
     wanted = SourceSettings.model_validate({"events": [RULE]})
-    async with running(resources, settings_of=lambda _: wanted, detector=Sighted(), states=states(resources)) as (
-        shard, *_,
-    ):  # fmt: skip
+    async with leased(resources, lambda _: wanted) as shard:
         await rest(shard, 1000)  # the next owner looks, and finds nothing left to tell
         assert not shard.is_due(NOW.timestamp() + 1001)
     assert outcome(resources).events == []
@@ -180,9 +188,7 @@ async def test_the_next_owner_tells_what_the_last_one_could_not(resources: Resou
     wanted = SourceSettings.model_validate({"events": [RULE], "announce": "events"})
     first = await run_until_saved(resources, wanted, "." * 10 + "x" * 20)
     assert [event.phase for event in first.events] == ["start"]
-    async with running(resources, settings_of=lambda _: wanted, detector=Sighted(), states=states(resources)) as (
-        shard, *_,
-    ):  # fmt: skip
+    async with leased(resources, lambda _: wanted) as shard:
         await rest(shard, 1000)
     found = outcome(resources)
     assert [(event.phase, event.event_id) for event in found.events] == [("end", first.events[0].event_id)]
@@ -191,9 +197,7 @@ async def test_the_next_owner_tells_what_the_last_one_could_not(resources: Resou
 
 async def run_until_saved(resources: Resources, wanted: SourceSettings, pattern: str) -> Outcome:
     """A worker that makes a checkpoint and dies."""
-    async with running(resources, settings_of=lambda _: wanted, detector=Sighted(), states=states(resources)) as (
-        shard, *_,
-    ):  # fmt: skip
+    async with leased(resources, lambda _: wanted) as shard:
         for one in records(pattern):
             await shard.process(one)
         assert await shard.save() == (str(1000 + len(pattern) - 1), 0)
@@ -205,9 +209,7 @@ async def run_until_saved(resources: Resources, wanted: SourceSettings, pattern:
 
 async def test_a_checkpoint_waits_for_frames_that_an_event_may_want(resources: Resources) -> None:
     wanted = SourceSettings.model_validate({"events": [RULE], "store": "events", "before_seconds": 1})
-    async with running(resources, settings_of=lambda _: wanted, detector=Sighted(), states=states(resources)) as (
-        shard, *_,
-    ):  # fmt: skip
+    async with leased(resources, lambda _: wanted) as shard:
         for one in records("." * 30):
             await shard.process(one)
         assert await shard.save() == ("1018", 0)  # the frames of the last second may come in again
@@ -217,9 +219,7 @@ async def test_a_checkpoint_waits_for_frames_that_an_event_may_want(resources: R
 
 async def test_the_end_of_a_shard_lets_all_go(resources: Resources) -> None:
     wanted = SourceSettings.model_validate({"events": [RULE], "store": "events"})
-    async with running(resources, settings_of=lambda _: wanted, detector=Sighted(), states=states(resources)) as (
-        shard, *_,
-    ):  # fmt: skip
+    async with leased(resources, lambda _: wanted) as shard:
         for one in records("." * 10):
             await shard.process(one)
         assert await shard.save() is None
@@ -232,9 +232,7 @@ async def test_a_worker_that_dies_before_an_event_leaves_what_came_before_it(res
     everything = records("." * 30 + "x" * 20)
     found: list[int] = []
     for begin, end in ((0, 33), (19, 50)):  # the second one goes on at the first one's checkpoint
-        async with running(resources, settings_of=lambda _: wanted, detector=Sighted(), states=states(resources)) as (
-            shard, *_,
-        ):  # fmt: skip
+        async with leased(resources, lambda _: wanted) as shard:
             turns = Turns()
             for one in everything[begin:end]:
                 await shard.process(Record(one.data, one.position, turns.next()))
@@ -251,10 +249,7 @@ async def test_held_frames_take_no_more_memory_than_they_may(
 ) -> None:
     wanted = SourceSettings.model_validate({"events": [RULE], "store": "events", "before_seconds": 30})
     size = len(picture(0, cat=False)) + STATE_BYTES
-    async with running(
-        resources, settings_of=lambda _: wanted, detector=Sighted(), states=states(resources),
-        held=HeldMemory(5 * size + 40),
-    ) as (shard, *_):  # fmt: skip
+    async with leased(resources, lambda _: wanted, held=HeldMemory(5 * size + 40)) as shard:
         for one in records("." * 20):
             await shard.process(one)
         assert await shard.save() == ("1014", 0)
@@ -359,9 +354,7 @@ def _is_drawn(boxes: Sequence[Sequence[float]], row: int, column: int) -> bool:
 async def test_a_camera_in_the_year_1_has_events_too(resources: Resources) -> None:
     wanted = SourceSettings.model_validate({"events": [RULE | {"min_seconds": 0}]})
     old = datetime(1, 1, 1, tzinfo=UTC)
-    async with running(resources, settings_of=lambda _: wanted, detector=Sighted(), states=states(resources)) as (
-        shard, *_,
-    ):  # fmt: skip
+    async with leased(resources, lambda _: wanted) as shard:
         [one] = records("x")
         jpeg = Frame.parse(one.data).jpeg
         plain = jpeg[:2] + jpeg[4 + int.from_bytes(jpeg[4:6], "big") :]  # without its comment
@@ -372,9 +365,7 @@ async def test_a_camera_in_the_year_1_has_events_too(resources: Resources) -> No
 
 async def test_frames_are_let_go_when_settings_want_them_no_more(resources: Resources) -> None:
     wanted = SourceSettings.model_validate({"events": [RULE], "store": "events"})
-    async with running(resources, settings_of=lambda _: wanted, detector=Sighted(), states=states(resources)) as (
-        shard, *_,
-    ):  # fmt: skip
+    async with leased(resources, lambda _: wanted) as shard:
         for one in records("." * 10):
             await shard.process(one)
         assert await shard.save() is None
@@ -386,9 +377,7 @@ async def test_frames_are_let_go_when_settings_want_them_no_more(resources: Reso
 
 async def test_a_camera_whose_clock_stands_still_holds_nothing_up(resources: Resources) -> None:
     wanted = SourceSettings.model_validate({"events": [RULE], "store": "events", "before_seconds": 1})
-    async with running(resources, settings_of=lambda _: wanted, detector=Sighted(), states=states(resources)) as (
-        shard, *_,
-    ):  # fmt: skip
+    async with leased(resources, lambda _: wanted) as shard:
         turns = Turns()
         for number in range(50):
             data = embed(street_jpeg(), Metadata("cam", "s", number, NOW))
@@ -402,9 +391,7 @@ async def test_a_camera_whose_clock_stands_still_holds_nothing_up(resources: Res
 async def test_a_state_that_says_told_is_stored_after_the_telling(resources: Resources) -> None:
     """A queue that does not answer keeps the checkpoint from passing what it should have told."""
     wanted = SourceSettings.model_validate({"events": [RULE]})
-    async with running(resources, settings_of=lambda _: wanted, detector=Sighted(), states=states(resources)) as (
-        shard, *_,
-    ):  # fmt: skip
+    async with leased(resources, lambda _: wanted) as shard:
         for one in records("x" * 10):
             await shard.process(one)
         turn = Turns()
@@ -424,10 +411,8 @@ async def test_frames_that_are_told_of_together_are_never_too_old(
     resources: Resources, announce: str, skipped: int
 ) -> None:
     wanted = SourceSettings.model_validate({"announce": announce})
-    async with running(
-        resources, settings_of=lambda _: wanted, detector=Sighted(), states=states(resources),
-        lag_policy="skip-stale", max_frame_age_seconds=1,
-    ) as (shard, *_):  # fmt: skip
+    changes = {"lag_policy": "skip-stale", "max_frame_age_seconds": 1}
+    async with leased(resources, lambda _: wanted, **changes) as shard:
         for one in records("..."):
             await shard.process(one)
     bodies = [json.loads(body) for body in messages(resources, resources.queue_url)]

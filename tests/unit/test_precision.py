@@ -17,6 +17,7 @@ from benchmarks import bill, ceiling, cost
 from kcl_worker import wiring
 from kcl_worker.errors import ModelError
 from kcl_worker.settings import Settings
+from kcl_worker.settings import quantised as quantised_of
 from kcl_worker.vision import precision as auto
 from kcl_worker.vision.agreement import Agreement, Record, beside, hashes
 from kcl_worker.vision.openvino_detector import Precision
@@ -36,15 +37,15 @@ def exported(tmp_path: Path) -> Path:
 @pytest.fixture
 def quantised(exported: Path) -> Path:
     """The same network where a quantised one would lie: its operations have the same names."""
-    path = auto.quantised(exported)
+    path = quantised_of(exported)
     ov.save_model(ov.Core().read_model(exported), path, compress_to_fp16=False)
     return path
 
 
 def record(exported: Path, *agreements: Agreement) -> None:
     files = hashes(exported)
-    if auto.quantised(exported).is_file():
-        files |= hashes(auto.quantised(exported))
+    if quantised_of(exported).is_file():
+        files |= hashes(quantised_of(exported))
     Record(files, frames=26, threshold=0.5, agreements=agreements or (GOOD, replace(GOOD, precision="bf16"))).write(
         exported
     )
@@ -183,11 +184,11 @@ def test_networks_take_turns_until_time_is_over() -> None:
         "fp32": lambda: order.append("fp32"),
         "int8": lambda: order.append("int8"),
     }
-    least = auto.least_milliseconds(runs, auto.Budget(0))
+    least = auto.least_milliseconds(runs, auto.Deadline(0))
     assert order == ["fp32", "int8"]  # one turn, whatever the time
     assert all(0 <= taken < 1000 for taken in least.values())
     order.clear()
-    auto.least_milliseconds(runs, auto.Budget(60))
+    auto.least_milliseconds(runs, auto.Deadline(60))
     assert order == ["fp32", "int8"] * auto.TURNS
 
 
