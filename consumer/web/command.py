@@ -175,11 +175,12 @@ def serve(
         "whole": whole.run,
         "events": lambda: happenings.run(stop),
     }
+    # Before anything is read: whoever waits for the address gets it first.
+    address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/"
+    announce(address + (f"?token={token}" if token else ""))
     threads = [threading.Thread(target=guarded, args=[work], name=name, daemon=True) for name, work in works.items()]
     for thread in threads:
         thread.start()
-    address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/"
-    announce(address + (f"?token={token}" if token else ""))
     try:
         asyncio.run(server.serve(sockets=[listener]))
     finally:
