@@ -19,8 +19,8 @@ from benchmarks.report import Row, show
 from contract import Position
 from kcl_worker.breaker import Breaker
 from kcl_worker.kcl.shard_order import Turns
+from kcl_worker.model_files import MODELS
 from kcl_worker.record import Outcome, Record, ShardWork, Turn
-from kcl_worker.settings import MODELS
 from producer.street import Street
 
 FRAMES: Final = 200

@@ -12,8 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contract.frame import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS
 from kcl_worker.errors import SettingsError
+from kcl_worker.model_files import MODELS, quantised
 
-MODELS: Final = Path(__file__).parent.parent / "models"
 # Fargate gives a container at most 120 s between SIGTERM and SIGKILL.
 MAX_GRACE_SECONDS: Final = 110
 
@@ -203,11 +203,6 @@ class Settings(BaseSettings):
             return cls()  # type: ignore[call-arg]
         except ValidationError as error:
             raise SettingsError("; ".join(_explain(problem) for problem in error.errors())) from None
-
-
-def quantised(exported: Path) -> Path:
-    """Where `make quantise` puts what it makes of an export."""
-    return exported.with_name(f"{exported.stem}-int8.xml")
 
 
 def _explain(problem) -> str:  # type: ignore[no-untyped-def]

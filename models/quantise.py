@@ -25,7 +25,7 @@ import openvino as ov
 from openvino import opset13 as ops
 
 from kcl_worker.errors import ModelError
-from kcl_worker.settings import quantised as quantised_of
+from kcl_worker.model_files import quantised as quantised_of
 from kcl_worker.vision import box_head as head
 from kcl_worker.vision.agreement import Agreement, Record, hashes
 from kcl_worker.vision.detections import Detections, Image

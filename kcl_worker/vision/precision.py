@@ -19,7 +19,7 @@ import numpy as np
 import openvino as ov
 
 from kcl_worker.errors import ModelError
-from kcl_worker.settings import quantised
+from kcl_worker.model_files import quantised
 from kcl_worker.vision import agreement
 from kcl_worker.vision.export import Export, refusal
 from kcl_worker.vision.letterbox import Letterbox

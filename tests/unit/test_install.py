@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import importlib.metadata
 import shutil
 import subprocess
 import sys
@@ -42,6 +44,56 @@ def test_the_demo_installs_nothing_of_the_other_commands() -> None:
     names = {line.partition("==")[0] for line in locked("demo")}
     others = {"cdktf-cdktf-provider-aws", "playwright", "mypy", "matplotlib", "hypothesis", "pytest", "av"}
     assert not names & others
+
+
+def third_party(module: str) -> set[str]:
+    """What a module of ours imports at once, also through others of ours, that is neither ours nor Python's."""
+    found, seen, waiting = set(), set(), [module]
+    while waiting:
+        name = waiting.pop()
+        path = ROOT / name.replace(".", "/")
+        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if name in seen or not file.exists():
+            continue
+        seen.add(name)
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.ImportFrom):
+                names = [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            else:
+                continue
+            waiting += names
+            first = names[0].partition(".")[0]
+            if not (ROOT / first).exists() and first not in sys.stdlib_module_names:
+                found.add(first)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("layer", "module"),
+    [
+        ("worker", "kcl_worker.__main__"),
+        ("demo", "local.demo"),
+        ("demo", "stacks.menu"),
+        ("camera", "producer.__main__"),
+        ("camera", "consumer.__main__"),
+        ("camera", "models.quantise"),
+        ("infra", "stacks.cli"),
+        ("infra", "doctor.__main__"),
+        ("quantise", "models.quantise"),
+        ("model", "models.export"),
+        ("model", "models.train"),
+    ],
+)
+def test_a_command_imports_nothing_but_what_its_layer_installs(layer: str, module: str) -> None:
+    distributions = importlib.metadata.packages_distributions()
+    installed = {line.partition("==")[0].partition("[")[0] for line in locked(layer)}
+    needed = third_party(module)
+    assert (ROOT / module.replace(".", "/")).with_suffix(".py").exists()
+    # What the tests' own environment lacks, torch and its like, is called as it is imported.
+    missing = {name for name in needed if not {one.lower() for one in distributions.get(name, [name])} & installed}
+    assert missing == set()
 
 
 @pytest.mark.parametrize("path", sorted(REQUIREMENTS.glob("*.txt")), ids=lambda path: path.stem)

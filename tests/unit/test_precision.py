@@ -16,8 +16,8 @@ import pytest
 from benchmarks import bill, ceiling, cost
 from kcl_worker import wiring
 from kcl_worker.errors import ModelError
+from kcl_worker.model_files import quantised as quantised_of
 from kcl_worker.settings import Settings
-from kcl_worker.settings import quantised as quantised_of
 from kcl_worker.vision import precision as auto
 from kcl_worker.vision.agreement import Agreement, Record, beside, hashes
 from kcl_worker.vision.openvino_detector import Precision
