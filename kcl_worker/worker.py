@@ -108,7 +108,7 @@ class Worker:
 
     async def _start(self, keeper: Keeper, listener: socket.socket) -> tuple[Engine, State, LeaseWatch]:
         from cloud.clients import client
-        from kcl_worker.kcl import leases
+        from kcl_worker.kcl import arrival
         from kcl_worker.kcl.daemon_watch import DaemonWatch
         from kcl_worker.kcl.lease_table import LeaseTable
         from kcl_worker.kcl.lease_watch import LeaseWatch
@@ -139,7 +139,7 @@ class Worker:
         self._spawn(metrics.run(settings.metrics_seconds))
         self._spawn(watch.run())
         _, (settings, detector) = await asyncio.gather(
-            asyncio.to_thread(leases.prepare, settings), asyncio.to_thread(load_detector, settings)
+            asyncio.to_thread(arrival.prepare, settings), asyncio.to_thread(load_detector, settings)
         )
         state.model = detector.name
         sources = await load_sources(settings, detector.class_names)
@@ -191,7 +191,7 @@ class Worker:
 
     async def _end(self, daemon: Daemon) -> None:
         """Ends what still runs, whatever the reason; then gives the leases up."""
-        from kcl_worker.kcl import leases
+        from kcl_worker.kcl import departure
 
         daemon.kill()
         await daemon.ended()
@@ -200,7 +200,7 @@ class Worker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
             async with asyncio.timeout(RELEASE_SECONDS):
-                await asyncio.to_thread(leases.release, self._settings)
+                await asyncio.to_thread(departure.release, self._settings)
         except TimeoutError:
             logger.warning("leases are not released: DynamoDB takes too long")
 

@@ -87,6 +87,11 @@ def properties(settings: Settings, record_processor: Path) -> dict[str, str]:
     return values
 
 
+def most_leases(settings: Settings) -> int:
+    """How many leases the daemon may hold."""
+    return int(properties(settings, Path()).get("maxLeasesForWorker", sys.maxsize))
+
+
 def _most_leases(settings: Settings) -> dict[str, str]:
     """As many as the heap holds: one more, with a backlog, would end the JVM and with it all of them."""
     most = settings.kcl_max_leases or (settings.java_heap_mib and leases_in(settings.java_heap_mib))

@@ -84,6 +84,37 @@ class LeaseTable:
             Lease.of(item) for page in pages for item in page["Items"] if {"leaseKey", "leaseCounter"} <= item.keys()
         ]
 
+    def is_empty(self) -> bool:
+        """Whether nothing is in it."""
+        return not self._dynamodb.scan(TableName=self._name, Limit=1, ConsistentRead=True)["Items"]
+
+    def add(self, shard: dict[str, Any], position: str, stream: str) -> bool:
+        """Makes a shard's lease as KCL's `DynamoDBLeaseSerializer` does, marked with its stream, unless one is there.
+
+        Args:
+            shard: As Kinesis lists it.
+            position: Where reading begins: `TRIM_HORIZON`, `LATEST` or `AT_TIMESTAMP`.
+        """
+        hashes = shard["HashKeyRange"]
+        try:
+            self._dynamodb.put_item(
+                TableName=self._name,
+                Item={
+                    "leaseKey": {"S": shard["ShardId"]},
+                    "leaseCounter": {"N": "0"},
+                    "ownerSwitchesSinceCheckpoint": {"N": "0"},
+                    "checkpoint": {"S": position},
+                    "checkpointSubSequenceNumber": {"N": "0"},
+                    "startingHashKey": {"S": hashes["StartingHashKey"]},
+                    "endingHashKey": {"S": hashes["EndingHashKey"]},
+                    LEASE_STREAM: {"S": stream},
+                },
+                ConditionExpression="attribute_not_exists(leaseKey)",
+            )
+        except self._dynamodb.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
     def free(self, lease: Lease) -> bool:
         """Takes it from everybody, so that the leader gives it to somebody in its next round."""
         return self._change(lease, "ADD leaseCounter :one REMOVE leaseOwner, checkpointOwner", {":one": {"N": "1"}})

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -23,7 +22,7 @@ from typing import Any, Final
 from cloud.errors import ERRORS, code_of
 from cloud.shards import Shard, list_shards, without_lease
 from kcl_worker.kcl import leader
-from kcl_worker.kcl.daemon import properties
+from kcl_worker.kcl.daemon import most_leases, properties
 from kcl_worker.kcl.lease_table import Lease, LeaseTable
 from kcl_worker.kcl.neglect import Neglect, hand_over_seconds
 from kcl_worker.kcl.repairs import Candidates, Change, Repair, Seen, repairs
@@ -71,7 +70,7 @@ class LeaseWatch:
         self._missing = Standing(clock, 2 * self._interval)
         self._signs = SignsOfLife(clock, 2 * self._interval, self._patience)
         daemon = properties(settings, Path())
-        self._most = int(daemon.get("maxLeasesForWorker", sys.maxsize))
+        self._most = most_leases(settings)
         self._neglect = Neglect(settings.worker_id, Standing(clock, 2 * self._interval), hand_over_seconds(daemon))
         self._shards: list[Shard] = []
         self._listed: float | None = None

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kcl_worker.kcl.leases import make_table
+from kcl_worker.kcl.tables import make_missing
 from local.rig import Rig
 from local.services import Services
 from tests.faults.conftest import Report, report
@@ -53,7 +53,9 @@ def rig(independent: Services, tmp_path: Path) -> Iterator[MakeRig]:
         made.append(one := Rig(services, tmp_path, environment=environment, **options))
         # As the stack does. A daemon that comes before the worker makes it without its index, and dynalite cannot add
         # one to a table that is paid by request.
-        make_table(one.resources.client("dynamodb"), one.resources.stream)
+        stream = one.resources.stream
+        names = stream, f"{stream}-WorkerMetricStats", f"{stream}-CoordinatorState"
+        make_missing(one.resources.client("dynamodb"), *names)
         return one
 
     yield make

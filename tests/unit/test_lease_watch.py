@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from kcl_worker.kcl import leases
+from kcl_worker.kcl import departure
 from kcl_worker.kcl.lease_watch import LeaseWatch
 from kcl_worker.kcl.shards import ShardBoard
 from kcl_worker.kcl.unowned import Unowned
@@ -132,7 +132,7 @@ def test_a_worker_that_leaves_gives_up_its_part_in_each_lease(
     fleet.lease(owner, checkpoint_owner)
     fleet.report(ME, *reporting)
     fleet.elect(ME)
-    assert leases.release(fleet.settings) == (ME in (owner, checkpoint_owner))
+    assert departure.release(fleet.settings) == (ME in (owner, checkpoint_owner))
     assert fleet.seen() == left
     assert fleet.leader() is None
     reports = {item["wid"]["S"] for item in fleet.dynamodb.scan(TableName=fleet.reports)["Items"]}

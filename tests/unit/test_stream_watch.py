@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kcl_worker.errors import ServiceError
-from kcl_worker.kcl import leases
+from kcl_worker.kcl import arrival
 from kcl_worker.kcl.lease_table import LeaseTable
 from kcl_worker.kcl.stream_watch import StreamWatch
 from kcl_worker.settings import Settings
@@ -46,21 +46,21 @@ def stream(on_embedded_aws: Resources) -> Stream:
     return Stream(on_embedded_aws)
 
 
-@pytest.mark.parametrize("shards", [1, leases.MAX_SHARDS + 1])
+@pytest.mark.parametrize("shards", [1, arrival.MAX_SHARDS + 1])
 def test_a_new_stream_begins_with_fresh_leases(stream: Stream, caplog: pytest.LogCaptureFixture, shards: int) -> None:
-    leases.prepare(stream.settings)
+    arrival.prepare(stream.settings)
     stream.checkpoint("49")
-    leases.prepare(stream.settings)
+    arrival.prepare(stream.settings)
     assert list(stream.checkpoints().values()) == ["49"]
     stream.make_again(shards)
-    leases.prepare(stream.settings)
-    leases.prepare(stream.settings)
+    arrival.prepare(stream.settings)
+    arrival.prepare(stream.settings)
     assert list(stream.checkpoints().values()) == ["TRIM_HORIZON"] * shards
     assert caplog.text.count("the stream was made again: its leases begin anew") == 1
 
 
 def test_leases_of_shards_that_were_split_make_way_too(stream: Stream) -> None:
-    leases.prepare(stream.settings)
+    arrival.prepare(stream.settings)
     stream.dynamodb.put_item(
         TableName=stream.name,
         Item={
@@ -71,31 +71,31 @@ def test_leases_of_shards_that_were_split_make_way_too(stream: Stream) -> None:
         },
     )
     stream.make_again()
-    leases.prepare(stream.settings)
+    arrival.prepare(stream.settings)
     assert stream.checkpoints() == {"shardId-000000000000": "TRIM_HORIZON"}
 
 
 def test_a_new_stream_that_was_resharded_already_begins_with_its_first_shards(stream: Stream) -> None:
-    leases.prepare(stream.settings)
+    arrival.prepare(stream.settings)
     stream.make_again()
     stream.kinesis.split_shard(
         StreamName=stream.name, ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**127)
     )
-    leases.prepare(stream.settings)
+    arrival.prepare(stream.settings)
     assert stream.checkpoints() == {"shardId-000000000000": "TRIM_HORIZON"}
 
 
 def test_a_lease_that_another_worker_has_made_for_the_new_stream_stays(stream: Stream) -> None:
-    leases.prepare(stream.settings)
+    arrival.prepare(stream.settings)
     [old] = stream.table.leases()
     stream.make_again()
-    leases.prepare(stream.settings)
+    arrival.prepare(stream.settings)
     assert not stream.table.remove(old)
     assert stream.checkpoints() == {"shardId-000000000000": "TRIM_HORIZON"}
 
 
 def test_a_running_worker_ends_when_its_stream_is_another(stream: Stream) -> None:
-    leases.prepare(stream.settings)
+    arrival.prepare(stream.settings)
     stream.watch.look()
     stream.make_again()
     with pytest.raises(ServiceError, match=r"it was made again at 20.*; the next start begins anew"):
@@ -106,7 +106,7 @@ def test_a_running_worker_ends_when_its_stream_is_another(stream: Stream) -> Non
 
 
 def test_leases_without_a_mark_get_one(stream: Stream) -> None:
-    leases.prepare(stream.settings)
+    arrival.prepare(stream.settings)
     [seeded] = stream.table.leases()
     item = {"leaseKey": {"S": "shardId-000000000001"}, "leaseCounter": {"N": "0"}, "checkpoint": {"S": "17"}}
     stream.dynamodb.put_item(TableName=stream.name, Item=item)  # by KCL, or by a worker of before

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from kcl_worker.errors import SettingsError
-from kcl_worker.kcl import daemon, jars, leases
+from kcl_worker.kcl import arrival, daemon, departure, jars
 from kcl_worker.kcl.shards import ShardBoard
 from kcl_worker.operating import logs
 from kcl_worker.operating.health import HealthServer, State
@@ -280,7 +280,7 @@ def of_a_worker(on_embedded_aws: Resources) -> Settings:
 
 def test_leases_are_seeded_once_and_never_over_those_of_others(resources: Resources, of_a_worker: Settings) -> None:
     dynamodb = resources.client("dynamodb")
-    leases.prepare(of_a_worker)
+    arrival.prepare(of_a_worker)
     [lease] = dynamodb.scan(TableName=resources.stream)["Items"]
     assert lease["leaseKey"]["S"] == "shardId-000000000000"
     assert lease["checkpoint"]["S"] == "TRIM_HORIZON"
@@ -289,7 +289,7 @@ def test_leases_are_seeded_once_and_never_over_those_of_others(resources: Resour
     assert index["IndexName"] == "LeaseOwnerToLeaseKeyIndex"
     moved = lease | {"checkpoint": {"S": "17"}, "leaseOwner": {"S": "other"}}
     dynamodb.put_item(TableName=resources.stream, Item=moved)
-    leases.prepare(of_a_worker)
+    arrival.prepare(of_a_worker)
     assert dynamodb.scan(TableName=resources.stream)["Items"] == [moved]
 
 
@@ -297,7 +297,7 @@ def test_a_stream_that_was_resharded_is_left_to_kcl(resources: Resources, of_a_w
     resources.client("kinesis").split_shard(
         StreamName=resources.stream, ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**127)
     )
-    leases.prepare(of_a_worker)
+    arrival.prepare(of_a_worker)
     assert resources.client("dynamodb").scan(TableName=resources.stream)["Items"] == []
 
 
@@ -305,8 +305,8 @@ def test_without_dynamodb_the_worker_starts_all_the_same(monkeypatch: pytest.Mon
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
-    leases.prepare(settings())
-    assert leases.release(settings()) == 0
+    arrival.prepare(settings())
+    assert departure.release(settings()) == 0
 
 
 @pytest.mark.parametrize(
