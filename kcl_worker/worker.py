@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# The daemon looks for leases a second after it was started, and where it finds none, again after three.
+PREPARE_SECONDS: Final = 1.0
 # For giving the leases up; part of the time that a container has beyond the grace period. Where DynamoDB is away for
 # longer, the leases expire.
 RELEASE_SECONDS: Final = 8
@@ -138,9 +140,11 @@ class Worker:
         self._spawn(health.run())
         self._spawn(metrics.run(settings.metrics_seconds))
         self._spawn(watch.run())
-        _, (settings, detector) = await asyncio.gather(
-            asyncio.to_thread(arrival.prepare, settings), asyncio.to_thread(load_detector, settings)
-        )
+        preparing = asyncio.create_task(asyncio.to_thread(arrival.prepare, settings))
+        # The model has time: nothing needs it before the daemon has leases. It loads meanwhile where a service is away.
+        await asyncio.wait({preparing}, timeout=PREPARE_SECONDS)
+        settings, detector = await asyncio.to_thread(load_detector, settings)
+        await preparing
         state.model = detector.name
         sources = await load_sources(settings, detector.class_names)
         engine = Engine(settings, detector, listener, board, metrics, sources)

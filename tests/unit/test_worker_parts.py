@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 
 from kcl_worker.errors import SettingsError
-from kcl_worker.kcl import arrival, daemon, departure, jars
+from kcl_worker.kcl import arrival, daemon, departure, jars, tables
+from kcl_worker.kcl.lease_table import LeaseTable
 from kcl_worker.kcl.shards import ShardBoard
+from kcl_worker.kcl.stream_watch import creation
 from kcl_worker.operating import logs
 from kcl_worker.operating.health import HealthServer, State
 from kcl_worker.operating.metrics import Metrics
@@ -291,6 +293,44 @@ def test_leases_are_seeded_once_and_never_over_those_of_others(resources: Resour
     dynamodb.put_item(TableName=resources.stream, Item=moved)
     arrival.prepare(of_a_worker)
     assert dynamodb.scan(TableName=resources.stream)["Items"] == [moved]
+
+
+def test_a_worker_that_is_alone_takes_the_free_leases(resources: Resources, of_a_worker: Settings) -> None:
+    resources.client("kinesis").update_shard_count(
+        StreamName=resources.stream, TargetShardCount=2, ScalingType="UNIFORM_SCALING"
+    )
+    table = LeaseTable(resources.client("dynamodb"), of_a_worker.lease_table)
+    arrival.prepare(of_a_worker)
+    # Of a stream that was resharded KCL makes the leases.
+    assert table.leases() == []
+    shards = resources.client("kinesis").list_shards(StreamName=resources.stream)["Shards"]
+    for shard in shards:
+        table.add(shard, "TRIM_HORIZON", creation(resources.client("kinesis"), resources.stream))
+    held, ended, *free = table.leases()
+    table.assign(held, "other")
+    resources.client("dynamodb").update_item(
+        TableName=of_a_worker.lease_table,
+        Key={"leaseKey": {"S": ended.key}},
+        AttributeUpdates={"checkpoint": {"Value": {"S": "SHARD_END"}}},
+    )
+    others = settings(**of_a_worker.model_dump() | {"worker_id": "another"})
+    # It sees the report of the first.
+    arrival.prepare(others)
+    assert {lease.owner for lease in table.leases()} == {None, "other"}
+    departure.release(others)
+    arrival.prepare(of_a_worker)
+    owners = {lease.key: lease.owner for lease in table.leases()}
+    assert owners == {held.key: "other", ended.key: None} | {lease.key: of_a_worker.worker_id for lease in free}
+
+
+def test_a_worker_takes_no_lease_while_another_leads(resources: Resources, of_a_worker: Settings) -> None:
+    dynamodb = resources.client("dynamodb")
+    tables.make_missing(dynamodb, of_a_worker.lease_table, of_a_worker.report_table, of_a_worker.coordinator_table)
+    leads = {"key": {"S": "Leader"}, "ownerName": {"S": "another"}}
+    dynamodb.put_item(TableName=of_a_worker.coordinator_table, Item=leads)
+    arrival.prepare(of_a_worker)
+    [lease] = LeaseTable(dynamodb, of_a_worker.lease_table).leases()
+    assert lease.owner is None
 
 
 def test_a_stream_that_was_resharded_is_left_to_kcl(resources: Resources, of_a_worker: Settings) -> None:
