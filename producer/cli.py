@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -248,6 +249,10 @@ def _open_all(sources: dict[str, str], fps: float, tell: Callable[[str], None]) 
                 tell(f"{failed}; it is tried again")
     if failed and all(source.away for source in opened):
         raise failed
+    if len(opened) > 1:
+        # They decode beside each other: a decoder with threads for all cores would only hold more pictures.
+        for source in opened:
+            source.threads = max(1, (os.cpu_count() or 1) // len(opened))
     return opened
 
 

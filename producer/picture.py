@@ -60,6 +60,7 @@ class Source(ABC):
         away: Whether a live source cannot be reached just now, and is tried again.
         reconnects: How often it was reached again.
         tell: Takes a line about what has become of it.
+        threads: The most threads of its decoder; 0: one for each core.
     """
 
     live: bool = False
@@ -67,6 +68,7 @@ class Source(ABC):
     away: bool = False
     reconnects: int = 0
     tell: Callable[[str], None] = staticmethod(lambda _: None)
+    threads: int = 0
 
     @abstractmethod
     def pictures(self) -> Iterator[Picture]:

@@ -48,7 +48,7 @@ class VideoSource(Source):
             # Decodes several pictures at once; the delay does not matter for a file. Before a cut, FFmpeg would lose
             # some good ones.
             container.streams.video[0].thread_type = "SLICE" if _is_cut(container) else "AUTO"
-            reading = Reading(container, self._address)
+            reading = Reading(container, self._address, threads=self.threads)
             first: float | None = None
             for frame in reading.frames():
                 seconds = frame.time
@@ -91,7 +91,7 @@ class NetworkCamera(Camera):
 
     def _stream(self, container: InputContainer) -> Generator[Picture, None, None]:
         self._clock.begin()
-        reading = Reading(container, self._url, LONGEST_WITHOUT_PICTURE_SECONDS)
+        reading = Reading(container, self._url, LONGEST_WITHOUT_PICTURE_SECONDS, threads=self.threads)
         for frame in reading.frames():
             captured_at = self._clock.captured_at(frame.time, self._host.now())
             yield Picture(render=_pixels(frame), captured_at=captured_at)
@@ -100,7 +100,9 @@ class NetworkCamera(Camera):
 
     def _film(self, container: InputContainer) -> Generator[Picture, None, None]:
         pace = FilmRate(_fps(container))
-        for picture in VideoSource(self._url, container).pictures():
+        film = VideoSource(self._url, container)
+        film.threads = self.threads
+        for picture in film.pictures():
             time.sleep(pace.wait(picture, time.monotonic()) or 0)
             yield picture
 
@@ -111,12 +113,16 @@ class Reading:
     Args:
         address: Names it in errors.
         patience: It breaks off when it sends no picture that can be decoded for so many seconds.
+        threads: The most threads of its decoder; 0: one for each core.
 
     Attributes:
         broken_by: Why it broke off; empty if it did not.
     """
 
-    def __init__(self, container: InputContainer, address: str, patience: float = float("inf")) -> None:
+    def __init__(
+        self, container: InputContainer, address: str, patience: float = float("inf"), *, threads: int = 0
+    ) -> None:
+        container.streams.video[0].codec_context.thread_count = threads
         self._container, self._address, self._patience = container, address, patience
         self._listed = _listed(container)
         self._read = self._decoded = self._damaged = 0

@@ -532,3 +532,18 @@ def test_webcams_are_listed(tmp_path: Path) -> None:
         (tmp_path / node / "name").write_text(f"{name}\n")
     assert devices("linux", tmp_path) == [Device(0, "Desk"), Device(2, "Door")]
     assert devices("linux", tmp_path / "none") == []
+
+
+def test_decoders_beside_each_other_share_the_cores(
+    film: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    path = tmp_path / "film.ts"
+    path.write_bytes(film)
+    for number, threads in ((1, 0), (2, 2), (9, 1)):
+        opened = cli._open_all({str(name): str(path) for name in range(number)}, 0, print)
+        assert [source.threads for source in opened] == [threads] * number
+        assert sum(1 for _ in opened[0].pictures()) == len(LEVELS)
+    with av.open(str(path)) as container:
+        video.Reading(container, "film", threads=2)
+        assert container.streams.video[0].codec_context.thread_count == 2
