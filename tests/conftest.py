@@ -30,6 +30,12 @@ CASES = ROOT.parent / "shared" / "cases"
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Three processes for two cores: a third of what tests do is waiting."""
+    return -(-3 * (os.cpu_count() or 1) // 2)
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
     """Says what ended a process of pytest-xdist, which itself only says that it was "not properly terminated"."""
     if error:
