@@ -156,7 +156,7 @@ class Bill:
 
     @property
     def total(self) -> float:
-        return sum(self.parts.values())
+        return math.fsum(self.parts.values())
 
 
 def task_rate(model: str, precision: str, vcpu: float, measured: dict[str, Any], stored: float = 1.0) -> float:

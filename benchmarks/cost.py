@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -127,7 +128,7 @@ def tables(measured: dict[str, Any], all_prices: dict[str, Any]) -> Iterator[str
         for cameras in (1, 10, 100, 1000):
             traffic = Traffic(cameras=cameras)
             parts = bill(fitting(traffic, "fp32", measured, **network), traffic, measured, prices).parts
-            sums.append(f"{sum(parts[part] for part in NETWORK):.0f}")
+            sums.append(f"{math.fsum(parts[part] for part in NETWORK):.0f}")
         yield f"| {way} | {' | '.join(sums)} |\n"
     yield from _policies(measured, prices)
     yield "\n| no camera sends | $ a month |\n| --- | --- |\n"
@@ -164,7 +165,7 @@ def _policies(measured: dict[str, Any], prices: dict[str, Any]) -> Iterator[str]
 
 def _row(one: Bill, traffic: Traffic, precision: str, tiers: list[list[Any]]) -> str:
     parts, million = one.parts, 1e6 / traffic.frames
-    sums = [sum(parts[part] for part in group) for group in (NETWORK, ("balancer",), WATCHING)]
+    sums = [math.fsum(parts[part] for part in group) for group in (NETWORK, ("balancer",), WATCHING)]
     dollars = [parts[part] for part in ("Fargate", "Kinesis", "S3", "SQS", "DynamoDB")] + sums + [one.total]
     cells = [str(traffic.cameras), precision, str(one.size.tasks), str(one.size.shards)]
     cells += [f"{value:.0f}" for value in dollars]

@@ -180,7 +180,7 @@ class Reading:
 
     def _is_end(self, error: FFmpegError) -> bool:
         """Whether an error says that a server has closed the connection, which is how answers of unknown length end."""
-        return error.errno == errno.EIO and self._container.size <= 0
+        return error.errno == errno.EIO and _size(self._container) <= 0
 
 
 def open_url(url: str) -> Source:
@@ -262,8 +262,13 @@ def _listed(container: InputContainer) -> int:
 
 def _is_cut(container: InputContainer) -> bool:
     """Whether the index names pictures beyond the file's end."""
-    entries = container.streams.video[0].index_entries
-    return container.size > 0 and any(entry.pos + entry.size > container.size for entry in entries)
+    size = _size(container)
+    return size > 0 and any(entry.pos + entry.size > size for entry in container.streams.video[0].index_entries)
+
+
+def _size(container: InputContainer) -> int:
+    """A file's bytes; 0 or less where nobody says it, as over HTTP. PyAV 19 has none then, and 18 a negative number."""
+    return container.size or 0
 
 
 def _fps(container: InputContainer) -> float:

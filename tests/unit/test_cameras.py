@@ -299,7 +299,11 @@ def test_a_stream_of_which_nothing_can_be_decoded_breaks_off(monkeypatch: pytest
         """Sends for ever."""
 
         streams = SimpleNamespace(
-            video=[SimpleNamespace(frames=0, index_entries=[], average_rate=None, guessed_rate=None)]
+            video=[
+                SimpleNamespace(
+                    frames=0, index_entries=[], average_rate=None, guessed_rate=None, codec_context=SimpleNamespace()
+                )
+            ]
         )
 
         def demux(self, video: int) -> Iterator[Undecodable]:
