@@ -16,7 +16,7 @@ COPY kcl_worker /app/kcl_worker
 COPY contract /app/contract
 # The jars against their hashes; an archive of classes that makes the JVM start a second sooner; what only pip needs.
 RUN cd /app && /opt/venv/bin/python -m kcl_worker.kcl.jars \
-    && "$(/opt/venv/bin/python -c 'from kcl_worker.kcl.daemon import find_java; print(find_java())')" -Xshare:dump > /dev/null \
+    && "$(/opt/venv/bin/python -c 'from kcl_worker.kcl.jvm import find_java; print(find_java())')" -Xshare:dump > /dev/null \
     && /opt/venv/bin/pip uninstall --quiet --yes pip setuptools \
     && /opt/venv/bin/python -m compileall -q /app
 # 170 MB that nothing here loads: other processors than the CPU, models of other kinds than ours, other services of AWS

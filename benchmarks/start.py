@@ -1,24 +1,34 @@
 """How long a worker takes to its first result, where the time goes, and how much memory a task takes.
 
 The first start is that of a new application: no tables, no leases. The embedded AWS answers at once;
-on AWS itself the creation of three tables adds some seconds to it.
+on AWS itself the creation of three tables adds some seconds to it. `--compare` takes turns with and without
+the cache from which the image's JVM starts.
 
-    python -m benchmarks.start --onnx yolov8n.onnx
+    python -m benchmarks.start --onnx yolov8n.onnx --compare --cpus 0.5
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
+import subprocess
+import sys
 import tempfile
 import time
+from collections import defaultdict
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
+import amazon_kclpy
+
+from benchmarks.cgroup import NoCgroupsError, quota
 from benchmarks.engine import SHARED
 from benchmarks.report import Row, show
-from benchmarks.usage import resident_mib
-from local.processes import Aws, Process, Worker
+from benchmarks.usage import cpu_seconds, resident_mib
+from local.processes import ROOT, Aws, Process, Worker
 from local.resources import Resources
 from local.rig import parts as parts_of
 
@@ -27,6 +37,7 @@ SHARDS = 4
 CAMERAS, FRAMES = 8, 3
 PARTS = (
     "model read and run once", "JVM up", "leases held (tables, assignment)", "first result",
+    "CPU of the JVM until then",
 )  # fmt: skip
 
 
@@ -34,28 +45,60 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="seconds to the first result, and memory")
     parser.add_argument("--onnx", type=Path, default=SHARED / "yolov8n.onnx")
     parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--compare", action="store_true", help="with and without the JVM's cache")
+    parser.add_argument("--cpus", type=float, help="a quota for the worker and all its processes; default: none")
     args = parser.parse_args()
     if not args.onnx.is_file():
         parser.error(f"{args.onnx}: no such file")
-    starts: dict[str, list[dict[str, float]]] = {"first start": [], "restart": []}
-    memory: list[dict[str, float]] = []
+    starts: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
+    memory: dict[str, list[dict[str, float]]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder, Aws(log=Path(folder) / "aws.log") as aws:
+        contenders = with_and_without(Path(folder)) if args.compare else {"": {}}
         for _ in range(args.repetitions):
-            resources = Resources.create(aws.url, f"b{uuid4().hex[:8]}", SHARDS)
-            environment = resources.environment() | {"YOLO_MODEL_PATH": str(args.onnx)}
-            for kind, measured in starts.items():
-                produce(resources, environment)
-                began = time.time()
-                with Worker(environment, Path(folder) / f"{uuid4().hex}.log") as worker:
-                    measured.append(parts(worker, resources, began))
-                    if kind == "restart":
-                        worker.wait_for_shards(SHARDS)
-                        memory.append(resident(worker))
-    for kind, measured in starts.items():
-        rows = [Row(part, [one[part] for one in measured], "s") for part in PARTS]
-        show(f"{kind}: seconds since the process began, {SHARDS} shards", rows)
-    rows = [Row(name, [one[name] for one in memory], "MiB") for name in memory[0]]
-    show(f"Resident memory of a task that holds {SHARDS} shards", rows)
+            for contender, changes in contenders.items():
+                resources = Resources.create(aws.url, f"b{uuid4().hex[:8]}", SHARDS)
+                environment = resources.environment() | {"YOLO_MODEL_PATH": str(args.onnx)} | changes
+                for kind in ("first start", "restart"):
+                    produce(resources, environment)
+                    with quota(args.cpus) if args.cpus else nullcontext() as group:
+                        began = time.time()
+                        with Worker(environment, Path(folder) / f"{uuid4().hex}.log") as worker:
+                            if group:
+                                group.add(worker.process.pid)
+                            starts[kind, contender].append(parts(worker, resources, began))
+                            if kind == "restart":
+                                worker.wait_for_shards(SHARDS)
+                                memory[contender].append(resident(worker))
+    within = f", {args.cpus:g} CPU" if args.cpus else ""
+    for kind in ("first start", "restart"):
+        table = {contender: starts[kind, contender] for contender in contenders}
+        compare(f"{kind}: seconds since the process began, {SHARDS} shards{within}", table, "s")
+    compare(f"Resident memory of a task that holds {SHARDS} shards{within}", memory, "MiB")
+
+
+def compare(title: str, measured: dict[str, list[dict[str, float]]], unit: str) -> None:
+    """Shows one table, or one for each quantity with the contenders in turn."""
+    names = next(iter(measured.values()))[0]
+    if len(measured) == 1:
+        [values] = measured.values()
+        show(title, [Row(name, [one[name] for one in values], unit) for name in names])
+        return
+    for name in names:
+        rows = [Row(contender, [one[name] for one in values], unit) for contender, values in measured.items()]
+        show(f"{title}: {name}", rows, rows[0])
+
+
+def with_and_without(folder: Path) -> dict[str, dict[str, str]]:
+    """Two copies of KCL, the second with a cache made for it; what a worker's environment has to say for each."""
+    changes = {}
+    for name in ("without the cache", "from the cache"):
+        path = folder / name.replace(" ", "-")
+        ignored = shutil.ignore_patterns("*.aot")
+        shutil.copytree(Path(amazon_kclpy.__file__).parent, path / "amazon_kclpy", ignore=ignored)
+        changes[name] = {"PYTHONPATH": str(path)}
+    made = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(path)))}
+    subprocess.run([sys.executable, "-m", "local.aot"], cwd=ROOT, env=made, check=True)
+    return changes
 
 
 def produce(resources: Resources, environment: dict[str, str]) -> None:
@@ -83,12 +126,13 @@ def parts(worker: Worker, resources: Resources, began: float) -> dict[str, float
 
     worker.wait_for(receive, "result")
     result = time.time() - began
+    jvm_cpu = cpu_seconds(parts_of(worker)["daemon"])
     entries = [entry for entry in worker.log() if "time" in entry]
     times = {entry["message"]: seconds(entry["time"]) - began for entry in reversed(entries)}
     # The daemon writes its first line when its JVM has loaded the library's classes.
     jvm = next(seconds(entry["time"]) - began for entry in entries if entry["logger"].startswith("kcl."))
     worker.wait_for(lambda: receive() == CAMERAS * FRAMES, "every frame")
-    return dict(zip(PARTS, (times["model loaded"], jvm, times["shard leased"], result), strict=True))
+    return dict(zip(PARTS, (times["model loaded"], jvm, times["shard leased"], result, jvm_cpu), strict=True))
 
 
 def seconds(text: str) -> float:
@@ -107,4 +151,7 @@ def resident(worker: Worker) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except NoCgroupsError as error:
+        sys.exit(f"error: no cgroup: {error}")

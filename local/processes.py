@@ -152,8 +152,8 @@ class Process(Program):
         log: Path | None = None,
         python: Path | str = sys.executable,
     ) -> None:
-        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-        environment = {**(env or os.environ), "PYTHONPATH": path}
+        environment = dict(env or os.environ)
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), environment.get("PYTHONPATH"))))
         super().__init__(module, [str(python), "-m", module, *arguments], env=environment, log=log)
 
 
