@@ -64,6 +64,9 @@ def properties(settings: Settings, record_processor: Path) -> dict[str, str]:
         # default is twice the failover time and makes a first start last 40 s. This value costs a scan of two
         # small tables every two seconds, by one worker.
         "leaseAssignmentIntervalMillis": "2000",
+        # KCL sleeps for so long after it has made leases by itself at its start (`ShardSyncTask`); its default is a
+        # minute. 0 counts as not set.
+        "shardSyncIntervalMillis": "1",
         # A worker gets no leases before its first report; KCL's default is 30 s.
         "workerMetricsReporterFreqInMillis": "2000",
     }
