@@ -1,6 +1,6 @@
 """How long a worker takes to its first result, where the time goes, and how much memory a task takes.
 
-The first start is that of a new application: no tables, no leases. The embedded AWS answers at once;
+The first start is that of a new application: no tables, no leases. The embedded AWS answers at once, by TLS as AWS;
 on AWS itself the creation of three tables adds some seconds to it. `--compare` takes turns with and without
 the cache from which the image's JVM starts.
 
@@ -19,6 +19,7 @@ import time
 from collections import defaultdict
 from contextlib import nullcontext
 from datetime import datetime
+from itertools import product
 from pathlib import Path
 from uuid import uuid4
 
@@ -28,6 +29,7 @@ from benchmarks.cgroup import NoCgroupsError, quota
 from benchmarks.engine import SHARED
 from benchmarks.report import Row, show
 from benchmarks.usage import cpu_seconds, resident_mib
+from local import tls
 from local.processes import ROOT, Aws, Process, Worker
 from local.resources import Resources
 from local.rig import parts as parts_of
@@ -35,6 +37,7 @@ from local.rig import parts as parts_of
 SHARDS = 4
 # Enough cameras that every shard has some.
 CAMERAS, FRAMES = 8, 3
+KINDS = ("first start", "restart")
 PARTS = (
     "model read and run once", "JVM up", "leases held (tables, assignment)", "first result",
     "CPU of the JVM until then",
@@ -52,28 +55,40 @@ def main() -> None:
         parser.error(f"{args.onnx}: no such file")
     starts: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
     memory: dict[str, list[dict[str, float]]] = defaultdict(list)
-    with tempfile.TemporaryDirectory() as folder, Aws(log=Path(folder) / "aws.log") as aws:
-        contenders = with_and_without(Path(folder)) if args.compare else {"": {}}
-        for _ in range(args.repetitions):
-            for contender, changes in contenders.items():
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        contenders = with_and_without(folder) if args.compare else {"": {}}
+        tls.certify(folder)
+        os.environ.update(tls.trust(folder))
+        trust = tls.trust(folder) | {"JDK_JAVA_OPTIONS": " ".join(tls.java_trust(folder))}
+        with Aws(log=folder / "aws.log", tls=folder) as aws:
+            for _, (contender, changes) in product(range(args.repetitions), contenders.items()):
                 resources = Resources.create(aws.url, f"b{uuid4().hex[:8]}", SHARDS)
-                environment = resources.environment() | {"YOLO_MODEL_PATH": str(args.onnx)} | changes
-                for kind in ("first start", "restart"):
+                environment = resources.environment() | {"YOLO_MODEL_PATH": str(args.onnx)} | trust | changes
+                for kind in KINDS:
                     produce(resources, environment)
-                    with quota(args.cpus) if args.cpus else nullcontext() as group:
-                        began = time.time()
-                        with Worker(environment, Path(folder) / f"{uuid4().hex}.log") as worker:
-                            if group:
-                                group.add(worker.process.pid)
-                            starts[kind, contender].append(parts(worker, resources, began))
-                            if kind == "restart":
-                                worker.wait_for_shards(SHARDS)
-                                memory[contender].append(resident(worker))
+                    seconds, sizes = start(resources, environment, folder / f"{uuid4().hex}.log", args.cpus)
+                    starts[kind, contender].append(seconds)
+                    memory[contender].append(sizes)
     within = f", {args.cpus:g} CPU" if args.cpus else ""
-    for kind in ("first start", "restart"):
+    for kind in KINDS:
         table = {contender: starts[kind, contender] for contender in contenders}
         compare(f"{kind}: seconds since the process began, {SHARDS} shards{within}", table, "s")
     compare(f"Resident memory of a task that holds {SHARDS} shards{within}", memory, "MiB")
+
+
+def start(
+    resources: Resources, environment: dict[str, str], log: Path, cpus: float | None
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Starts a worker, with a quota if one is given; gives seconds to its milestones, and sizes of its processes."""
+    with quota(cpus) if cpus else nullcontext() as group:
+        began = time.time()
+        with Worker(environment, log) as worker:
+            if group:
+                group.add(worker.process.pid)
+            seconds = parts(worker, resources, began)
+            worker.wait_for_shards(SHARDS)
+            return seconds, resident(worker)
 
 
 def compare(title: str, measured: dict[str, list[dict[str, float]]], unit: str) -> None:
@@ -128,14 +143,14 @@ def parts(worker: Worker, resources: Resources, began: float) -> dict[str, float
     result = time.time() - began
     jvm_cpu = cpu_seconds(parts_of(worker)["daemon"])
     entries = [entry for entry in worker.log() if "time" in entry]
-    times = {entry["message"]: seconds(entry["time"]) - began for entry in reversed(entries)}
+    times = {entry["message"]: moment(entry["time"]) - began for entry in reversed(entries)}
     # The daemon writes its first line when its JVM has loaded the library's classes.
-    jvm = next(seconds(entry["time"]) - began for entry in entries if entry["logger"].startswith("kcl."))
+    jvm = next(moment(entry["time"]) - began for entry in entries if entry["logger"].startswith("kcl."))
     worker.wait_for(lambda: receive() == CAMERAS * FRAMES, "every frame")
     return dict(zip(PARTS, (times["model loaded"], jvm, times["shard leased"], result, jvm_cpu), strict=True))
 
 
-def seconds(text: str) -> float:
+def moment(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 

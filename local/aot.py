@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from kcl_worker.kcl import jvm
+from local import tls
 from local.processes import Aws, Process, Worker
 from local.resources import Resources
 from local.rig import QUICK, drain, parts
@@ -22,7 +23,7 @@ from local.waiting import StoodStillError
 CAMERAS, FRAMES = 4, 2
 SHARDS: Final = 2
 # Machine code would be of this processor, whose instructions the next may lack; it is a hundredth of the cache.
-_NO_CODE: Final = "-XX:+UnlockDiagnosticVMOptions -XX:-AOTAdapterCaching -XX:-AOTStubCaching"
+_NO_CODE: Final = ("-XX:+UnlockDiagnosticVMOptions", "-XX:-AOTAdapterCaching", "-XX:-AOTStubCaching")
 
 
 class TrainingError(RuntimeError):
@@ -30,7 +31,7 @@ class TrainingError(RuntimeError):
 
 
 def make(cache: Path) -> None:
-    """Makes the cache anew.
+    """Makes the cache beside KCL's jars anew.
 
     Raises:
         TrainingError: If the worker or its JVM fails.
@@ -39,11 +40,15 @@ def make(cache: Path) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         made = folder / cache.name
-        with Aws(log=folder / "aws.log") as aws:
+        tls.certify(folder)
+        os.environ.update(tls.trust(folder))
+        with Aws(log=folder / "aws.log", tls=folder) as aws:
             resources = Resources.create(aws.url, shards=SHARDS)
-            environment = resources.environment() | QUICK
-            # The launcher adds them to its command. The daemon idles for its failover time before it ends.
-            environment |= {"JDK_JAVA_OPTIONS": f"-XX:AOTCacheOutput={made} {_NO_CODE}", "KCL_FAILOVER_SECONDS": "1"}
+            # The launcher adds them to its command.
+            options = [f"-XX:AOTCacheOutput={made}", *_NO_CODE, *tls.java_trust(folder)]
+            # The daemon idles for its failover time before it ends.
+            quick = QUICK | {"KCL_FAILOVER_SECONDS": "1", "JDK_JAVA_OPTIONS": " ".join(options)}
+            environment = resources.environment() | quick | tls.trust(folder)
             try:
                 work(resources, environment, folder / "worker.log")
             except (RuntimeError, StoodStillError) as error:

@@ -170,12 +170,16 @@ def cpu_seconds(pid: int) -> float:
 class Aws(Process):
     """The embedded AWS.
 
+    Args:
+        tls: A folder with a certificate and its key, which `local.tls` makes; None for plain HTTP.
+
     Attributes:
         url: Its endpoint.
     """
 
-    def __init__(self, port: int = 0, log: Path | None = None) -> None:
-        super().__init__("local.server", "--port", str(port), log=log)
+    def __init__(self, port: int = 0, log: Path | None = None, tls: Path | None = None) -> None:
+        encrypted = ("--tls", str(tls)) if tls else ()
+        super().__init__("local.server", "--port", str(port), *encrypted, log=log)
         url = self.line()
         if not url:
             self.stop()
