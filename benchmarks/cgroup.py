@@ -34,6 +34,10 @@ class Group:
         joined = ["/bin/sh", "-c", f'echo $$ > {self.folder}/cgroup.procs && exec "$@"', "sh", *command]
         return subprocess.run(joined, cwd=cwd, check=True, capture_output=True, text=True).stdout
 
+    def add(self, pid: int) -> None:
+        """Puts a process into the group, with what it starts from now on."""
+        (self.folder / "cgroup.procs").write_text(str(pid))
+
     def throttled(self) -> float:
         """The share of periods in which the group was throttled."""
         fields = dict(line.split() for line in (self.folder / "cpu.stat").read_text().splitlines())

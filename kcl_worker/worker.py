@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# The daemon looks for leases a second after it was started, and where it finds none, again after three.
-PREPARE_SECONDS: Final = 1.0
+# The daemon looks for leases as soon as it is up, and where it finds none, again after three seconds or more.
+PREPARE_SECONDS: Final = 3.0
 # For giving the leases up; part of the time that a container has beyond the grace period. Where DynamoDB is away for
 # longer, the leases expire.
 RELEASE_SECONDS: Final = 8
@@ -72,16 +72,19 @@ class Worker:
                 await self._end(daemon)
 
     async def _work(self, daemon: Daemon, listener: socket.socket) -> None:
-        # -- start-up: the worker's libraries and the model load while the daemon starts
+        # -- start-up: leases are prepared; the worker's libraries and the model load while the daemon starts
         with _scratch_errors():
             daemon.write_files()
+        preparing = asyncio.create_task(asyncio.to_thread(_prepare, self._settings))
+        # Where a service is away, the daemon waits for it by itself.
+        await asyncio.wait({preparing}, timeout=PREPARE_SECONDS)
         await daemon.start()
         # OpenCV reads it when it loads.
         os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(self._settings.max_frame_pixels)
         from kcl_worker.kcl.keeper import Keeper
 
         daemon_run = self._spawn((keeper := Keeper(self._settings, daemon)).run())
-        starting = asyncio.create_task(self._start(keeper, listener))
+        starting = asyncio.create_task(self._start(keeper, listener, preparing))
         # It may take for ever, where a service is away, and is obeyed all the same.
         await self._first_of(starting, asyncio.create_task(self._stop.wait()))
         if not starting.done():
@@ -108,9 +111,10 @@ class Worker:
             engine.gateway.kill_processors()
             engine.isolation.end()
 
-    async def _start(self, keeper: Keeper, listener: socket.socket) -> tuple[Engine, State, LeaseWatch]:
+    async def _start(
+        self, keeper: Keeper, listener: socket.socket, preparing: asyncio.Task[None]
+    ) -> tuple[Engine, State, LeaseWatch]:
         from cloud.clients import client
-        from kcl_worker.kcl import arrival
         from kcl_worker.kcl.daemon_watch import DaemonWatch
         from kcl_worker.kcl.lease_table import LeaseTable
         from kcl_worker.kcl.lease_watch import LeaseWatch
@@ -140,9 +144,6 @@ class Worker:
         self._spawn(health.run())
         self._spawn(metrics.run(settings.metrics_seconds))
         self._spawn(watch.run())
-        preparing = asyncio.create_task(asyncio.to_thread(arrival.prepare, settings))
-        # The model has time: nothing needs it before the daemon has leases. It loads meanwhile where a service is away.
-        await asyncio.wait({preparing}, timeout=PREPARE_SECONDS)
         settings, detector = await asyncio.to_thread(load_detector, settings)
         await preparing
         state.model = detector.name
@@ -215,6 +216,12 @@ class Worker:
         seconds = round(time.monotonic() - self._started, 2)
         extra = {"model": model, "threads": threads, "health_port": port, "seconds": seconds}
         logger.info("worker started", extra=extra)
+
+
+def _prepare(settings: Settings) -> None:
+    from kcl_worker.kcl import arrival
+
+    arrival.prepare(settings)
 
 
 # Use the intended folder, not the first writable one: another one may not exist in production.

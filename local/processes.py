@@ -152,8 +152,8 @@ class Process(Program):
         log: Path | None = None,
         python: Path | str = sys.executable,
     ) -> None:
-        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-        environment = {**(env or os.environ), "PYTHONPATH": path}
+        environment = dict(env or os.environ)
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), environment.get("PYTHONPATH"))))
         super().__init__(module, [str(python), "-m", module, *arguments], env=environment, log=log)
 
 
@@ -170,12 +170,16 @@ def cpu_seconds(pid: int) -> float:
 class Aws(Process):
     """The embedded AWS.
 
+    Args:
+        tls: A folder with a certificate and its key, which `local.tls` makes; None for plain HTTP.
+
     Attributes:
         url: Its endpoint.
     """
 
-    def __init__(self, port: int = 0, log: Path | None = None) -> None:
-        super().__init__("local.server", "--port", str(port), log=log)
+    def __init__(self, port: int = 0, log: Path | None = None, tls: Path | None = None) -> None:
+        encrypted = ("--tls", str(tls)) if tls else ()
+        super().__init__("local.server", "--port", str(port), *encrypted, log=log)
         url = self.line()
         if not url:
             self.stop()

@@ -18,6 +18,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
 from hypercorn.asyncio import serve
@@ -25,8 +26,8 @@ from hypercorn.config import Config
 
 from local import autoscaling, budgets, ecs, events, kinesis, permissions, policies, queues, quotas
 from local.faults import Faults
+from local.tls import CERTIFICATE, HOST, KEY
 
-HOST = "127.0.0.1"
 # PutRecords may carry 10 MiB, and base64 and JSON make this a third larger.
 MAX_BODY_BYTES = 24 * 1024 * 1024
 END_SECONDS = 3.0
@@ -35,14 +36,16 @@ END_SECONDS = 3.0
 def main() -> None:
     parser = argparse.ArgumentParser(description="an embedded AWS on a loopback port")
     parser.add_argument("--port", type=int, default=0, help="default: any free one")
+    parser.add_argument("--tls", type=Path, help="a folder with a certificate and its key (`local.tls`)")
     args = parser.parse_args()
     listener = socket.create_server((HOST, args.port), backlog=256)
     # The parent process reads the address from this line; the address is bound by now.
-    print(f"http://{HOST}:{listener.getsockname()[1]}", flush=True)
-    asyncio.run(_serve(listener))
+    scheme = "https" if args.tls else "http"
+    print(f"{scheme}://{HOST}:{listener.getsockname()[1]}", flush=True)
+    asyncio.run(_serve(listener, args.tls))
 
 
-async def _serve(listener: socket.socket) -> None:
+async def _serve(listener: socket.socket, tls: Path | None) -> None:
     kinesis.correct()
     policies.correct()
     autoscaling.correct()
@@ -57,6 +60,8 @@ async def _serve(listener: socket.socket) -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     config = Config()
     config.bind = [f"fd://{listener.fileno()}"]
+    if tls:
+        config.certfile, config.keyfile = str(tls / CERTIFICATE), str(tls / KEY)
     config.wsgi_max_body_size = MAX_BODY_BYTES
     config.h2_max_inbound_frame_size = 2**20
     # Clients reuse connections that were idle for minutes. If a connection closes under a request, they

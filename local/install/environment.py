@@ -17,7 +17,7 @@ PROJECT: Final = "cv2kinesis"
 _BUILD_HASHES: Final = ("--require-build-hashes", "--preview-features", "build-dependency-hashes")
 # The class archive lets the JVM start a second sooner.
 _ARCHIVE: Final = (
-    "import subprocess; from kcl_worker.kcl.daemon import find_java; "
+    "import subprocess; from kcl_worker.kcl.jvm import find_java; "
     "subprocess.run([find_java(), '-Xshare:dump'], stdout=subprocess.DEVNULL)"
 )
 

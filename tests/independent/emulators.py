@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from kcl_worker.kcl.daemon import find_java
+from kcl_worker.kcl.jvm import find_java
 from local.processes import Program
 from local.services import REGION, Services
 from tests.independent.install import FERROKINESIS, HERE, JARS, LOOPBACK, NODE

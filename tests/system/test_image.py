@@ -28,6 +28,8 @@ from local.waiting import wait_for
 
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 MAX_BYTES = 10**9
+# The tracker gives an object its id once it has seen it twice.
+FRAMES = 4
 HEALTH_COMMAND = ["CMD", "python", "-m", "kcl_worker.operating.healthcheck"]
 
 
@@ -82,11 +84,13 @@ def buildah(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buildah]:
 def container(buildah: Buildah, reference: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A container of the image with YOLOv8n; gives its name."""
     context = tmp_path_factory.mktemp("context")
-    for name in ("cloud", "contract", "kcl_worker", "requirements"):
+    for name in ("audit", "cloud", "consumer", "contract", "kcl_worker", "local", "producer", "requirements"):
         shutil.copytree(ROOT / name, context / name)
     for name in ("Dockerfile", ".dockerignore"):
         shutil.copy(ROOT / name, context)
     (context / "models").mkdir()
+    for path in (ROOT / "models").glob("street.onnx*"):
+        shutil.copy(path, context / "models")
     model = (reference / "yolov8n.onnx").read_bytes()
     (context / "models/yolov8n.onnx").write_bytes(model)
     digest = hashlib.sha256(model).hexdigest()
@@ -98,7 +102,7 @@ def container(buildah: Buildah, reference: Path, tmp_path_factory: pytest.TempPa
 
 @pytest.mark.thorough
 def test_the_image_holds_what_it_needs_and_a_frame_goes_through_it(
-    buildah: Buildah, container: str, aws: Aws, resources: Resources, jpeg: bytes, tmp_path: Path
+    buildah: Buildah, container: str, aws: Aws, resources: Resources, reference: Path, tmp_path: Path
 ) -> None:
     # -- what is in it
     config = json.loads(buildah("inspect", container))["Docker"]["config"]
@@ -110,25 +114,31 @@ def test_the_image_holds_what_it_needs_and_a_frame_goes_through_it(
     assert size < MAX_BYTES
     packages = {path.name for path in (root / "opt/venv/lib").glob("python3*/site-packages/*")}
     assert "openvino" in packages
-    assert not packages & {"torch", "ultralytics", "pip", "setuptools"}
+    assert not packages & {"torch", "ultralytics", "pip", "setuptools", "moto"}
     assert sorted(path.name for path in (root / "app").iterdir()) == ["cloud", "contract", "kcl_worker", "models"]
 
-    # -- it works: healthy, and a frame goes through
+    # -- it works: healthy, its JVM starts from the cache, and a tracked frame goes through
     log, before = tmp_path / "container.log", files(root)
     env = {name: value for name, value in resources.environment().items() if name not in os.environ}
     env |= {"HEALTH_PORT": "0", "HEALTH_HOST": "127.0.0.1", "YOLO_MODEL_SIZE": "yolov8n", "EVENT_BUS_NAME": "default"}
+    env |= {"SOURCE_DEFAULTS": '{"tracking": true}'}
     options = [part for name, value in env.items() for part in ("--env", f"{name}={value}")]
     process = buildah.start(*options, container, "--", *config["Entrypoint"], log=log)
     try:
         port = healthy_port(log, process)
         buildah("run", "--isolation", "chroot", "--env", f"HEALTH_PORT={port}", container, "--", *HEALTH_COMMAND[1:])
-        resources.client("kinesis").put_record(StreamName=resources.stream, Data=jpeg, PartitionKey="door")
-        message = receive(resources)
+        [daemon] = processes(resources.stream, b"software.amazon.kinesis.multilang.MultiLangDaemon")
+        assert "/jars/daemon.aot" in Path(f"/proc/{daemon}/maps").read_text()
+        photograph = (reference / "zidane.jpg").read_bytes()
+        for _ in range(FRAMES):
+            resources.client("kinesis").put_record(StreamName=resources.stream, Data=photograph, PartitionKey="door")
+        message = receive(resources, FRAMES)[-1]
         assert message["model"] == "yolov8n"
+        assert all(detection["track_id"] for detection in message["summary"])
         assert resources.client("s3").get_object(Bucket=message["bucket"], Key=message["key"])["ContentLength"] > 0
     finally:
         # buildah passes no signals on.
-        for pid in workers_of(resources.stream):
+        for pid in processes(resources.stream, b"kcl_worker"):
             os.kill(pid, signal.SIGTERM)
         wait_for(lambda: process.poll() is not None, "end of the container", lambda: log.stat().st_size)
         status = process.returncode
@@ -142,8 +152,8 @@ def files(root: Path) -> set[Path]:
     return {path for path in root.rglob("*") if not path.is_relative_to(root / "tmp")}
 
 
-def workers_of(application: str) -> list[int]:
-    """The worker's process in a container: by its command and its environment, for its root is hidden."""
+def processes(application: str, word: bytes) -> list[int]:
+    """Processes in a container: by a word of their command and by their environment, for their root is hidden."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -151,7 +161,7 @@ def workers_of(application: str) -> list[int]:
             environment = (process / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if command[1:3] == [b"-m", b"kcl_worker"] and f"KCL_APPLICATION_NAME={application}".encode() in environment:
+        if word in command and f"KCL_APPLICATION_NAME={application}".encode() in environment:
             found.append(int(process.name))
     return found
 
@@ -170,8 +180,13 @@ def healthy_port(log: Path, process: subprocess.Popen[bytes]) -> int:
     return int(wait_for(port, f"health, see {log}", lambda: log.stat().st_size))
 
 
-def receive(resources: Resources) -> dict[str, Any]:
-    """The first result."""
-    [body] = wait_for(lambda: list(drain(resources, resources.queue_url)), "result")
-    message: dict[str, Any] = json.loads(body)
-    return message
+def receive(resources: Resources, number: int) -> list[dict[str, Any]]:
+    """So many results, in the order in which they were sent."""
+    bodies: list[str] = []
+
+    def received() -> bool:
+        bodies.extend(drain(resources, resources.queue_url))
+        return len(bodies) >= number
+
+    wait_for(received, f"{number} results", lambda: len(bodies))
+    return [json.loads(body) for body in bodies]

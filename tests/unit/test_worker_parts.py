@@ -205,6 +205,7 @@ def test_the_daemon_is_told_what_keeps_frames_safe(monkeypatch: pytest.MonkeyPat
     assert 0 < int(values["shutdownGraceMillis"]) < 30_000
     assert "timeoutInSeconds" not in values  # it would end the task while S3 is away
     assert values["callProcessRecordsEvenForEmptyRecordList"] == "true"
+    assert 0 < int(values["shardSyncIntervalMillis"]) < 1000  # 0 is none, and that a minute's sleep
     assert (values["maxRecords"], values["a"]) == ("7", "b")
     assert values["initialPositionInStream"] == "TRIM_HORIZON"
     assert not any("ndpoint" in name for name in values)
