@@ -14,6 +14,8 @@ import numpy as np
 from pydantic import BaseModel
 
 from kcl_worker.tracking.clock import LOST_SECONDS, elapsed
+from kcl_worker.tracking.look import Look
+from kcl_worker.tracking.pace import Pace
 from kcl_worker.vision.detections import Detections
 
 if TYPE_CHECKING:
@@ -40,7 +42,11 @@ class TrackState(BaseModel):
 
 
 class TrackerState(BaseModel):
-    """All tracks of a source's session; the times are those of its last frame."""
+    """All tracks of a source's session; the times are those of its last frame.
+
+    Attributes:
+        looked: The tracker's time at the last frame that was looked at; None: it was the last one.
+    """
 
     epoch: str
     next_id: int
@@ -48,6 +54,9 @@ class TrackerState(BaseModel):
     at: float
     arrived: float
     tracks: list[TrackState]
+    looked: float | None = None
+    look: Look | None = None
+    pace: Pace | None = None
 
 
 class Tracker:
@@ -62,18 +71,23 @@ class Tracker:
 
     Attributes:
         arrived: When its last frame arrived, in seconds.
+        time: Of the tracker's own clock at its last frame, in seconds.
+        look: What the last frame showed that was looked at; None where every frame is.
+        pace: Where the session stands between two looks, likewise.
     """
 
     def __init__(self, first_frame_id: str, threshold: float) -> None:
         self._threshold = threshold
         self._at: float | None = None
         self.arrived = 0.0
+        self.pace: Pace | None = None
         self._begin(first_frame_id)
 
     def _begin(self, frame_id: str) -> None:
         self._epoch = hashlib.sha256(frame_id.encode()).hexdigest()[:10]
         self._tracker = _bytetrack(self._threshold)
-        self._time = 0.0
+        self.time = self._looked = 0.0
+        self.look: Look | None = None
 
     def update(self, frame_id: str, at: float, arrived: float, detections: Detections) -> list[str | None]:
         """Follows the objects into the next frame.
@@ -86,11 +100,12 @@ class Tracker:
         Returns:
             The id of each detection's track; None for a detection without one, such as an object's first.
         """
-        elapsed = self._elapsed(at, arrived)
-        if elapsed > LOST_SECONDS:
+        unseen, time = self.time - self._looked, self.time_at(at, arrived)
+        if time is None:
             self._begin(frame_id)  # all tracks are lost
         else:
-            self._time += max(elapsed, LEAST_SECONDS)
+            self._forgive(unseen)
+            self.time = self._looked = time
         self._at, self.arrived = at, arrived
         import supervision
 
@@ -100,7 +115,7 @@ class Tracker:
             class_id=detections.class_id.astype(int),
             data={"place": np.arange(len(detections))},
         )
-        found = self._tracker.update(given, timestamp=self._time)
+        found = self._tracker.update(given, timestamp=self.time)
         ids: list[str | None] = [None] * len(detections)
         if len(found) and found.tracker_id is not None:
             for place, number in zip(found.data["place"], found.tracker_id, strict=True):
@@ -108,11 +123,29 @@ class Tracker:
                     ids[int(place)] = f"{self._epoch}-{number}"
         return ids
 
-    def _elapsed(self, at: float, arrived: float) -> float:
-        """Seconds since the last frame."""
-        if self._at is None:
-            return 0.0
-        return elapsed(at - self._at, arrived - self.arrived)
+    def pass_over(self, at: float, arrived: float) -> None:
+        """Notes a frame that nobody has looked at, no later than `LOST_SECONDS` after the last one."""
+        self.time = self.time_at(at, arrived) or self.time
+        self._at, self.arrived = at, arrived
+
+    def time_at(self, at: float, arrived: float) -> float | None:
+        """The tracker's time at its next frame; None if all tracks are lost by then."""
+        passed = elapsed(at - self._at, arrived - self.arrived) if self._at is not None else 0.0
+        return self.time + max(passed, LEAST_SECONDS) if passed <= LOST_SECONDS else None
+
+    def speeds(self) -> dict[str, tuple[float, float]]:
+        """How fast the middle of each current track moves, by its filter: pixels a second, to the right and down."""
+        speeds = {}
+        for track in self._tracker.tracks:
+            x1, y1, x2, y2 = track.state_estimator.kf.state.ravel()[4:].tolist()
+            speeds[f"{self._epoch}-{track.tracker_id}"] = (x1 + x2) / 2 * REFERENCE_FPS, (y1 + y2) / 2 * REFERENCE_FPS
+        return speeds
+
+    def _forgive(self, unseen: float) -> None:
+        """What was in sight when somebody looked last was not out of sight as long as nobody looked."""
+        for track in self._tracker.tracks:
+            if track.time_since_update == 0:
+                track.time_since_update_seconds -= unseen
 
     def alive(self) -> set[str]:
         """Ids of all current tracks, including those out of sight."""
@@ -126,7 +159,7 @@ class Tracker:
         return TrackerState(
             epoch=self._epoch,
             next_id=self._tracker._next_track_id,
-            time=self._time,
+            time=self.time,
             at=self._at or 0.0,
             arrived=self.arrived,
             tracks=[
@@ -141,6 +174,9 @@ class Tracker:
                 )
                 for track in self._tracker.tracks
             ],
+            looked=self._looked,
+            look=self.look,
+            pace=self.pace,
         )
 
     @classmethod
@@ -153,10 +189,12 @@ class Tracker:
         from trackers.core.bytetrack.tracklet import ByteTrackTracklet
 
         tracker = cls("", threshold)
-        tracker._epoch, tracker._time = state.epoch, state.time
+        tracker._epoch, tracker.time = state.epoch, state.time
+        tracker._looked = state.time if state.looked is None else state.looked
         tracker._at, tracker.arrived = state.at, state.arrived
+        tracker.look, tracker.pace = state.look, state.pace
         inner = tracker._tracker
-        inner._next_track_id, inner._last_timestamp = state.next_id, state.time
+        inner._next_track_id, inner._last_timestamp = state.next_id, tracker._looked
         for saved in state.tracks:
             track = ByteTrackTracklet(np.zeros(4), inner.state_estimator_class)
             filter_ = track.state_estimator.kf
