@@ -58,6 +58,9 @@ PACES: Final[dict[str, dict[str, int]]] = {
     "gate: one in 2, else one in 25": {"every": 2, "every_still": 25},
 }
 
+WARM_UP: Final = 20
+TRACKED: Final = SourceSettings(tracking=True)
+
 Boxes = list[tuple[str, tuple[float, float, float, float]]]
 
 
@@ -210,6 +213,7 @@ def compare(title: str, model: Path, precision: Precision, films: Mapping[str, l
     frames = sum(map(len, films.values()))
     parsed = [Frame.parse(jpeg) for jpegs in films.values() for jpeg in jpegs]
     title = f"{title}, {model.stem} {precision}, {os.cpu_count()} cores"
+    way(compute, settings, {name: jpegs[:WARM_UP] for name, jpegs in films.items()}, TRACKED)
     for store in ("all", "none"):
         runs: dict[str, list[Run]] = {name: [] for name in PACES}
         for _ in range(repetitions):

@@ -64,14 +64,15 @@ class Said:
         body: The record's message; None: it is counted in a tally.
         queue: The message's; None if nobody wants it.
         count: Counts the record's outcome, once it is stored.
-        rest: Stores and sends what comes before the message, then enqueues it; None: nothing does.
+        rest: Stores and sends what comes before the message, then enqueues it; gives what was settled then, for a frame
+            may turn out to be none. None: nothing does.
         outcome: What became of the record, once all that is done.
     """
 
     body: ResultMessage | QuarantineMessage | SkippedMessage | None
     queue: MessageQueue | None
     count: Callable[[], None]
-    rest: Callable[[Said], Awaitable[Sending | None]] | None = None
+    rest: Callable[[Said], Awaitable[tuple[Said, Sending | None]]] | None = None
     outcome: Outcome = Outcome.DURABLE
 
 
@@ -140,7 +141,7 @@ class Pipeline:
                     if not said.rest:
                         sent = await self._enqueue(record, said)
             if said.rest:
-                sent = await said.rest(said)
+                said, sent = await said.rest(said)
         if sent:
             with doing("sqs"):
                 await sent
@@ -202,8 +203,8 @@ class Pipeline:
         pace = await step.decide(moment_of(record.position, identity), wanted, glance)
         if pace.looks or record.suspect:
             return False
-        if not glances:
-            await self._glance(frame, wanted)  # what cannot be decoded is quarantined, whoever looks at it
+        if not glances and not wanted.stores_at_once(0):
+            await self._glance(frame, wanted)  # what nobody will decode may be no picture
         return True
 
     async def _glance(self, frame: Frame, wanted: SourceSettings) -> bytes:
@@ -235,6 +236,9 @@ class Pipeline:
     ) -> Said:
         if step and step.pace:
             shard.scenes.pass_by(identity.source, moment_of(record.position, identity), identity.session, step.pace)
+        return self._refused(record, identity, error)
+
+    def _refused(self, record: Record, identity: Identity, error: FrameError) -> Said:
         notice = self._messages.notice(record, identity, error)
         return Said(notice, self._quarantined, self._metrics.add_quarantined, outcome=Outcome.QUARANTINED)
 
@@ -332,36 +336,43 @@ class Pipeline:
 
     async def _carry_out(
         self, looked: Looked, shard: LeasedShard, told: Told, order: Turn, before: list[HeldFrame], said: Said
-    ) -> Sending | None:
+    ) -> tuple[Said, Sending | None]:
         """Stores and sends what a frame's turn has settled, in the order of the source's frames."""
         identity, wanted = looked.identity, looked.wanted
         jpeg, late = b"", told.stored and not looked.stored
         if late or any(_shows(change.happening.best, looked) for change in told.changes):
-            async with self._drawn(looked) as jpeg:
-                if late and jpeg:
-                    await self._frames.put(identity.key, jpeg, "image/jpeg", looked.about)
-            if late and not jpeg and isinstance(said.body, ResultMessage):
-                said = replace(said, body=said.body.model_copy(update={"key": None}))
+            try:
+                async with self._drawn(looked) as jpeg:
+                    if late:
+                        await self._frames.put(identity.key, jpeg, "image/jpeg", looked.about)
+            except FrameError as error:  # nobody has decoded it before
+                await self._quarantine(looked.record, identity, error, is_known=looked.frame.metadata is not None)
+                said = self._refused(looked.record, identity, error)
         async with order:
             await self._tell_events(identity.source, told, wanted, partial(_snapshot, looked, jpeg))
             sent = await self._enqueue(looked.record, said)
-        for earlier in (held.looked for held in before):
-            async with self._drawn(earlier) as drawn:
-                if drawn:
-                    await self._frames.put(earlier.identity.key, drawn, "image/jpeg", earlier.about)
+        for held in before:
+            await self._put_earlier(held.looked)
         shard.held.done(before)
         await self._tell_tallies(identity.source, told)
-        return sent
+        return said, sent
+
+    async def _put_earlier(self, looked: Looked) -> None:
+        try:
+            async with self._drawn(looked) as jpeg:
+                await self._frames.put(looked.identity.key, jpeg, "image/jpeg", looked.about)
+        except FrameError as error:  # its message was sent long ago, after a glance at it
+            logger.warning("not stored: %s", error, extra={"frame_id": looked.identity.frame_id})
 
     @asynccontextmanager
     async def _drawn(self, looked: Looked) -> AsyncIterator[bytes]:
-        """The picture of a frame, with the memory that it takes; empty for one that only a glance can decode."""
+        """The picture of a frame, with the memory that it takes.
+
+        Raises:
+            FrameError: `undecodable`, of a frame at which nobody has looked.
+        """
         with await self._take_memory(looked.frame) as memory:
-            try:
-                jpeg = await self._compute.jpeg(looked.frame, looked.picture, looked.wanted)
-            except FrameError as error:
-                logger.warning("not stored: %s", error, extra={"frame_id": looked.identity.frame_id})
-                jpeg = b""
+            jpeg = await self._compute.jpeg(looked.frame, looked.picture, looked.wanted)
             memory.shrink(len(jpeg))
             yield jpeg
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,6 +131,7 @@ def _middle(xyxy: Sequence[float]) -> tuple[float, float]:
     return (x1 + x2) / 2, (y1 + y2) / 2
 
 
-def _areas(xyxy: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    width, height = (xyxy[:, 2:] - xyxy[:, :2]).T
-    return width * height
+def _areas(xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
+    x1, y1, x2, y2 = xyxy.T
+    areas: NDArray[np.float64] = (x2 - x1) * (y2 - y1)
+    return areas
