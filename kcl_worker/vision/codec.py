@@ -16,8 +16,8 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _EXIF = b"Exif\0\0"
 # Width and height: a distant person still covers one of these pixels.
 _GLANCE = (48, 27)
-# Of a dash, and of the gap after it, in widths of the line.
-_DASH = 4
+# The part of a side that a corner takes.
+_CORNER = 4
 
 # Frames are what runs in parallel here; OpenCV's own threads would only compete for the same cores.
 cv2.setNumThreads(1)
@@ -103,11 +103,11 @@ def encode(image: Image, quality: int) -> bytes:
     return jpeg.tobytes()
 
 
-def annotate(image: Image, detections: Detections, class_names: Sequence[str], *, dashed: bool = False) -> None:
+def annotate(image: Image, detections: Detections, class_names: Sequence[str], *, corners: bool = False) -> None:
     """Draws boxes with class and confidence into the image, in place.
 
     Args:
-        dashed: Where nobody has looked for the objects.
+        corners: Draws no more than the corners of boxes.
     """
     height, width = image.shape[:2]
     line = max(1, round(max(height, width) / 500))
@@ -115,8 +115,8 @@ def annotate(image: Image, detections: Detections, class_names: Sequence[str], *
     for xyxy, confidence, class_id in zip(detections.xyxy, detections.confidence, detections.class_id, strict=True):
         x1, y1, x2, y2 = (round(float(value)) for value in xyxy)
         colour = class_colour(int(class_id))
-        if dashed:
-            _dash(image, (x1, y1, x2, y2), colour, line)
+        if corners:
+            _bracket(image, (x1, y1, x2, y2), colour, line)
         else:
             cv2.rectangle(image, (x1, y1), (x2, y2), colour, line)
         text = f"{class_names[int(class_id)]} {confidence:.2f}"
@@ -130,15 +130,14 @@ def annotate(image: Image, detections: Detections, class_names: Sequence[str], *
         cv2.putText(image, text, (left, bottom - baseline), _FONT, scale, ink, 1, cv2.LINE_AA)
 
 
-def _dash(image: Image, box: tuple[int, int, int, int], colour: tuple[int, int, int], line: int) -> None:
+def _bracket(image: Image, box: tuple[int, int, int, int], colour: tuple[int, int, int], line: int) -> None:
+    """Draws the corners of a box."""
     x1, y1, x2, y2 = box
-    dash = _DASH * line
-    for x in range(x1, x2, 2 * dash):
-        for y in (y1, y2):
-            cv2.line(image, (x, y), (min(x + dash, x2), y), colour, line)
-    for y in range(y1, y2, 2 * dash):
-        for x in (x1, x2):
-            cv2.line(image, (x, y), (x, min(y + dash, y2)), colour, line)
+    right, down = (x2 - x1) // _CORNER, (y2 - y1) // _CORNER
+    for x, along in ((x1, right), (x2, -right)):
+        for y, across in ((y1, down), (y2, -down)):
+            corner = np.array([(x + along, y), (x, y), (x, y + across)], np.int32)
+            cv2.polylines(image, [corner], isClosed=False, color=colour, thickness=line)
 
 
 def class_colour(class_id: int) -> tuple[int, int, int]:

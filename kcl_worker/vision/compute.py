@@ -169,7 +169,7 @@ class Compute:
     def _finish(self, image: Image, seen: Picture, settings: SourceSettings) -> bytes:
         with doing("encode"):
             hide(image, seen.private, self.class_names, settings.privacy)
-            codec.annotate(image, seen.detections, self.class_names, dashed=seen.carried)
+            codec.annotate(image, seen.detections, self.class_names, corners=seen.carried)
             return codec.encode(image, self._quality)
 
     def _private(self, found: Detections, settings: SourceSettings) -> Detections:
