@@ -49,6 +49,7 @@ class Look(BaseModel):
 
     Attributes:
         time: Of the tracker, in seconds.
+        seen: Of the tracker's filter, in seconds.
         gap: Seconds since the look before; 0 for the first.
         header_size: Width and height by the frame's header, before it is turned.
         size: Of the picture, width and height in pixels.
@@ -57,6 +58,7 @@ class Look(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     time: float
+    seen: float
     gap: float
     header_size: tuple[int, int]
     size: tuple[int, int]
@@ -80,7 +82,12 @@ class Look(BaseModel):
 
 
 def look_of(
-    before: Look | None, time: float, shot: Shot, tracks: Sequence[str | None], filtered: Mapping[str, Speed]
+    before: Look | None,
+    time: float,
+    seen: float,
+    shot: Shot,
+    tracks: Sequence[str | None],
+    filtered: Mapping[str, Speed],
 ) -> Look:
     """What was seen in a frame.
 
@@ -90,22 +97,24 @@ def look_of(
     Args:
         before: The look before.
         tracks: Of each candidate.
-        filtered: The speed of each track by its filter.
+        filtered: The speed of each track by its filter, and the filter's clock.
     """
-    gap = time - before.time if before else 0.0
+    gap, step = (time - before.time, seen - before.seen) if before else (0.0, 0.0)
     places = {one.track: _middle(one.xyxy) for one in before.objects if one.track} if before else {}
 
     def speed(track: str | None, xyxy: Sequence[float]) -> Speed:
-        if track is None:
+        if track is None or gap <= 0:
             return 0.0, 0.0
-        if track not in places or gap <= 0:
-            return filtered.get(track, (0.0, 0.0))
-        (x, y), (old_x, old_y) = _middle(xyxy), places[track]
-        return (x - old_x) / gap, (y - old_y) / gap
+        if track in places:
+            (x, y), (old_x, old_y) = _middle(xyxy), places[track]
+            return (x - old_x) / gap, (y - old_y) / gap
+        x, y = filtered.get(track, (0.0, 0.0))
+        return x * step / gap, y * step / gap
 
     shown, found = set(shot.shown), shot.candidates
     return Look(
         time=time,
+        seen=seen,
         gap=gap,
         header_size=shot.header_size,
         size=(shot.width, shot.height),

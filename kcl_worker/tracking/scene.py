@@ -114,7 +114,9 @@ class Scene:
         tracker = self._tracker(shot)
         if shot.tracks is None:
             ids = tracker.update(shot.frame_id, shot.at, shot.arrived, shot.candidates)
-            tracker.look = look_of(tracker.look, tracker.time, shot, ids, tracker.speeds()) if shot.pace else None
+            tracker.look = (
+                look_of(tracker.look, tracker.time, tracker.seen, shot, ids, tracker.speeds()) if shot.pace else None
+            )
         else:
             ids = [*shot.tracks]
             tracker.pass_over(shot.at, shot.arrived)

@@ -45,7 +45,7 @@ class TrackerState(BaseModel):
     """All tracks of a source's session; the times are those of its last frame.
 
     Attributes:
-        looked: The tracker's time at the last frame that was looked at; None: it was the last one.
+        seen: Seconds of the filter's clock; None: it has never stood still.
     """
 
     epoch: str
@@ -54,7 +54,7 @@ class TrackerState(BaseModel):
     at: float
     arrived: float
     tracks: list[TrackState]
-    looked: float | None = None
+    seen: float | None = None
     look: Look | None = None
     pace: Pace | None = None
 
@@ -72,6 +72,8 @@ class Tracker:
     Attributes:
         arrived: When its last frame arrived, in seconds.
         time: Of the tracker's own clock at its last frame, in seconds.
+        seen: Of the filter's clock, in seconds. It stands still in frames at which nobody looks: so it expects of a look
+            what the looks before have shown, and nothing is lost because nobody has looked for it.
         look: What the last frame showed that was looked at; None where every frame is.
         pace: Where the session stands between two looks, likewise.
     """
@@ -86,7 +88,7 @@ class Tracker:
     def _begin(self, frame_id: str) -> None:
         self._epoch = hashlib.sha256(frame_id.encode()).hexdigest()[:10]
         self._tracker = _bytetrack(self._threshold)
-        self.time = self._looked = 0.0
+        self.time = self.seen = 0.0
         self.look: Look | None = None
 
     def update(self, frame_id: str, at: float, arrived: float, detections: Detections) -> list[str | None]:
@@ -100,12 +102,12 @@ class Tracker:
         Returns:
             The id of each detection's track; None for a detection without one, such as an object's first.
         """
-        unseen, time = self.time - self._looked, self.time_at(at, arrived)
-        if time is None:
+        step = self._step(at, arrived)
+        if step is None:
             self._begin(frame_id)  # all tracks are lost
         else:
-            self._forgive(unseen)
-            self.time = self._looked = time
+            self.time += step
+            self.seen += step
         self._at, self.arrived = at, arrived
         import supervision
 
@@ -115,7 +117,7 @@ class Tracker:
             class_id=detections.class_id.astype(int),
             data={"place": np.arange(len(detections))},
         )
-        found = self._tracker.update(given, timestamp=self.time)
+        found = self._tracker.update(given, timestamp=self.seen)
         ids: list[str | None] = [None] * len(detections)
         if len(found) and found.tracker_id is not None:
             for place, number in zip(found.data["place"], found.tracker_id, strict=True):
@@ -125,27 +127,26 @@ class Tracker:
 
     def pass_over(self, at: float, arrived: float) -> None:
         """Notes a frame that nobody has looked at, no later than `LOST_SECONDS` after the last one."""
-        self.time = self.time_at(at, arrived) or self.time
+        self.time += self._step(at, arrived) or 0.0
         self._at, self.arrived = at, arrived
 
     def time_at(self, at: float, arrived: float) -> float | None:
         """The tracker's time at its next frame; None if all tracks are lost by then."""
+        step = self._step(at, arrived)
+        return None if step is None else self.time + step
+
+    def _step(self, at: float, arrived: float) -> float | None:
         passed = elapsed(at - self._at, arrived - self.arrived) if self._at is not None else 0.0
-        return self.time + max(passed, LEAST_SECONDS) if passed <= LOST_SECONDS else None
+        return max(passed, LEAST_SECONDS) if passed <= LOST_SECONDS else None
 
     def speeds(self) -> dict[str, tuple[float, float]]:
-        """How fast the middle of each current track moves, by its filter: pixels a second, to the right and down."""
+        """How fast the middle of each current track moves, by its filter: pixels to the right and down, a second of the
+        filter's clock."""
         speeds = {}
         for track in self._tracker.tracks:
             x1, y1, x2, y2 = track.state_estimator.kf.state.ravel()[4:].tolist()
             speeds[f"{self._epoch}-{track.tracker_id}"] = (x1 + x2) / 2 * REFERENCE_FPS, (y1 + y2) / 2 * REFERENCE_FPS
         return speeds
-
-    def _forgive(self, unseen: float) -> None:
-        """What was in sight when somebody looked last was not out of sight as long as nobody looked."""
-        for track in self._tracker.tracks:
-            if track.time_since_update == 0:
-                track.time_since_update_seconds -= unseen
 
     def alive(self) -> set[str]:
         """Ids of all current tracks, including those out of sight."""
@@ -174,7 +175,7 @@ class Tracker:
                 )
                 for track in self._tracker.tracks
             ],
-            looked=self._looked,
+            seen=self.seen,
             look=self.look,
             pace=self.pace,
         )
@@ -190,11 +191,11 @@ class Tracker:
 
         tracker = cls("", threshold)
         tracker._epoch, tracker.time = state.epoch, state.time
-        tracker._looked = state.time if state.looked is None else state.looked
+        tracker.seen = state.time if state.seen is None else state.seen
         tracker._at, tracker.arrived = state.at, state.arrived
         tracker.look, tracker.pace = state.look, state.pace
         inner = tracker._tracker
-        inner._next_track_id, inner._last_timestamp = state.next_id, tracker._looked
+        inner._next_track_id, inner._last_timestamp = state.next_id, tracker.seen
         for saved in state.tracks:
             track = ByteTrackTracklet(np.zeros(4), inner.state_estimator_class)
             filter_ = track.state_estimator.kf
