@@ -72,8 +72,8 @@ class Tracker:
     Attributes:
         arrived: When its last frame arrived, in seconds.
         time: Of the tracker's own clock at its last frame, in seconds.
-        seen: Of the filter's clock, in seconds. It stands still in frames at which nobody looks: so it expects of a look
-            what the looks before have shown, and nothing is lost because nobody has looked for it.
+        seen: Of the filter's clock, in seconds. It stands still in frames at which nobody looks, so its noise grows
+            by looks, and nothing is lost because nobody has looked for it.
         look: What the last frame showed that was looked at; None where every frame is.
         pace: Where the session stands between two looks, likewise.
     """
