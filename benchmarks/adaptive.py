@@ -48,9 +48,9 @@ FPS: Final = 10
 # As the producer makes JPEGs.
 QUALITY: Final = 80
 STREETS: Final = (0, 3, 7)
-STREET_FRAMES: Final = 300
+STREET_FRAMES: Final = 200
 # Of the street that is mostly quiet.
-MOVES: Final = range(100, 160)
+MOVES: Final = range(80, 120)
 EVERY: Final = "every frame"
 PACES: Final[dict[str, dict[str, int]]] = {
     EVERY: {},

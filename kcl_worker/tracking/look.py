@@ -21,6 +21,8 @@ Speed = tuple[float, float]
 LEAST_VISIBLE: Final = 0.3
 # An object moves on for no longer than twice the time in which its movement was seen: clocks may leap.
 LONGEST: Final = 2.0
+# The part of an object's speed that is that of the look before: boxes tremble.
+STEADY: Final = 0.4
 
 
 class Sighted(BaseModel):
@@ -91,8 +93,8 @@ def look_of(
 ) -> Look:
     """What was seen in a frame.
 
-    An object's speed is that between two looks, which follows a turn at once; the filter's, which smooths, is taken for
-    an object that the look before has missed.
+    An object's speed is that between two looks, steadied by the one before: it follows a turn sooner than the filter's,
+    which is taken for an object that the look before has missed.
 
     Args:
         before: The look before.
@@ -100,14 +102,15 @@ def look_of(
         filtered: The speed of each track by its filter, and the filter's clock.
     """
     gap, step = (time - before.time, seen - before.seen) if before else (0.0, 0.0)
-    places = {one.track: _middle(one.xyxy) for one in before.objects if one.track} if before else {}
+    known = {one.track: one for one in before.objects if one.track} if before else {}
 
     def speed(track: str | None, xyxy: Sequence[float]) -> Speed:
         if track is None or gap <= 0:
             return 0.0, 0.0
-        if track in places:
-            (x, y), (old_x, old_y) = _middle(xyxy), places[track]
-            return (x - old_x) / gap, (y - old_y) / gap
+        if old := known.get(track):
+            moved = zip(_middle(xyxy), _middle(old.xyxy), old.speed, strict=True)
+            x, y = ((1 - STEADY) * (after - before) / gap + STEADY * past for after, before, past in moved)
+            return x, y
         x, y = filtered.get(track, (0.0, 0.0))
         return x * step / gap, y * step / gap
 
