@@ -203,8 +203,9 @@ class Pipeline:
         pace = await step.decide(moment_of(record.position, identity), wanted, glance)
         if pace.looks or record.suspect:
             return False
-        if not glances and not wanted.stores_at_once(0):
-            await self._glance(frame, wanted)  # what nobody will decode may be no picture
+        # What nobody will decode may be no picture; nor may one be told of, together with others, that is none.
+        if not glances and (wanted.tells or not wanted.stores_at_once(0)):
+            await self._glance(frame, wanted)
         return True
 
     async def _glance(self, frame: Frame, wanted: SourceSettings) -> bytes:

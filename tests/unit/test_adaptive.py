@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from contract import Frame, FrameError, Metadata, Position, embed
-from contract.message import QuarantineMessage, ResultMessage
+from contract.message import QuarantineMessage, ResultMessage, TallyMessage
 from contract.source_settings import Detect, SourceSettings
 from kcl_worker.kcl.shard_order import Turns
 from kcl_worker.pipeline import LeasedShard
@@ -28,7 +28,7 @@ from kcl_worker.vision.detections import Detections, Image
 from local.resources import Resources
 from producer.street import Street
 from tests.unit.test_pipeline import NOW, SHARD, Oracle, messages, running
-from tests.unit.test_policies import states
+from tests.unit.test_policies import rest, states
 
 FPS = 10
 SIZE = 160, 96  # width and height
@@ -265,16 +265,29 @@ async def test_a_still_picture_is_looked_at_once(resources: Resources) -> None:
     assert all(result.key is None for result in found)
 
 
-@pytest.mark.parametrize("store", ["all", "none", "detections"])
+@pytest.mark.parametrize(
+    "settings",
+    [{"store": "all"}, {"store": "none"}, {"store": "detections"}, {"store": "all", "announce": "detections"}],
+)
 async def test_what_cannot_be_decoded_is_quarantined_though_nobody_looks_at_it(
-    resources: Resources, store: str
+    resources: Resources, settings: dict[str, Any]
 ) -> None:
-    async with leased(resources, detect={"every": 3}, store=store) as shard:
+    async with leased(resources, detect={"every": 3}, **settings) as shard:
         outcomes = [await shard.process(one) for one in records([0, broken(1), 8, 12])]
     assert outcomes == [Outcome.DURABLE, Outcome.QUARANTINED, Outcome.DURABLE, Outcome.DURABLE]
     assert origins(results(resources)) == "dtd"
     [notice] = [QuarantineMessage.model_validate_json(body) for body in messages(resources, resources.quarantine_url)]
     assert (notice.reason, notice.frame_id) == ("undecodable", "cam/s/000000001")
+
+
+@pytest.mark.parametrize("store", ["all", "none"])
+async def test_what_cannot_be_decoded_is_in_no_tally(resources: Resources, store: str) -> None:
+    async with leased(resources, detect={"every": 4}, store=store, announce="detections") as shard:
+        for one in records([None, None, broken(2), None]):
+            await shard.process(one)
+        await rest(shard, 100)
+    [tally] = [TallyMessage.model_validate_json(body) for body in messages(resources, resources.queue_url)]
+    assert tally.frames == 3
 
 
 async def test_a_frame_is_looked_at_after_all_if_nothing_can_be_carried_into_it(resources: Resources) -> None:
