@@ -36,8 +36,27 @@ class Step:
         self._chain, self._turn, self._identity, self._last = chain, turn, identity, last
         self.pace: Pace | None = None
 
-    async def decide(self, moment: Moment, wanted: SourceSettings, glance: bytes) -> Pace:
-        """Decides, once it is decided of all frames before."""
+    async def is_looked_at(
+        self, moment: Moment, wanted: SourceSettings, glance: Callable[[], Awaitable[bytes]] | None
+    ) -> bool:
+        """Decides whether a frame is looked at, once it is decided of all frames before.
+
+        Args:
+            glance: Glances at the frame; None for one of which a worker may have died: it is looked at, elsewhere.
+
+        Raises:
+            FrameError: `undecodable`.
+        """
+        gate = wanted.detect.every_still is not None
+        pace = await self._decide(moment, wanted, await glance() if gate and glance else b"")
+        if pace.looks or not glance:
+            return True
+        # What nobody will decode may be no picture; nor may one be told of, together with others, that is none.
+        if not gate and (wanted.tells or not wanted.stores_at_once(0)):
+            await glance()
+        return False
+
+    async def _decide(self, moment: Moment, wanted: SourceSettings, glance: bytes) -> Pace:
         chain, identity = self._chain, self._identity
         async with self._turn:
             if not chain.begun:

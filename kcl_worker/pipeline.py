@@ -165,7 +165,8 @@ class Pipeline:
             if not wanted.tells and self._is_stale(record.position) and not await self._has_outcome(identity):
                 return partial(self._skip, record.position, identity)
             about = About(_sha256(record.data), wanted.keep_days, identity.captured_at)
-            if step and await self._is_carried(record, identity, frame, wanted, step):
+            glance = None if record.suspect else partial(self._glance, frame, wanted)
+            if step and not await step.is_looked_at(moment_of(record.position, identity), wanted, glance):
                 looked = Looked(record, entry, identity, frame, UNSEEN, wanted, about, stored=False, step=step)
                 return partial(self._tell, looked, shard)
             with await self._take_memory(frame) as memory:
@@ -187,26 +188,6 @@ class Pipeline:
         finally:
             if step:
                 await step.leave()
-
-    async def _is_carried(
-        self, record: Record, identity: Identity, frame: Frame, wanted: SourceSettings, step: Step
-    ) -> bool:
-        """Decides whether a frame is not looked at. One of which a worker may have died is: not here, and not even
-        glanced at here.
-
-        Raises:
-            FrameError: `undecodable`.
-        """
-        glances, glance = wanted.detect.every_still is not None and not record.suspect, b""
-        if glances:
-            glance = await self._glance(frame, wanted)
-        pace = await step.decide(moment_of(record.position, identity), wanted, glance)
-        if pace.looks or record.suspect:
-            return False
-        # What nobody will decode may be no picture; nor may one be told of, together with others, that is none.
-        if not glances and (wanted.tells or not wanted.stores_at_once(0)):
-            await self._glance(frame, wanted)
-        return True
 
     async def _glance(self, frame: Frame, wanted: SourceSettings) -> bytes:
         with await self._take_memory(frame):
