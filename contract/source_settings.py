@@ -90,7 +90,10 @@ class SourceSettings(Section):
     classes: tuple[str, ...] | None = Field(
         default=None, min_length=1, max_length=1000, description="names of the classes to keep; none: all"
     )
-    detect: Detect = Field(default=Detect(), description="in which frames objects are detected; between them, tracked")
+    detect: Detect = Field(
+        default=Detect(),
+        description="in which frames objects are detected, to be tracked between; in all, where classes are hidden",
+    )
     tracking: bool = Field(default=False, description="whether detections carry the id of their track")
     zones: tuple[Zone, ...] = Field(
         default=(), max_length=MAX_SHAPES, description=f"at most {MAX_SHAPES} areas in which objects are counted"
