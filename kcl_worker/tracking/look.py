@@ -21,8 +21,6 @@ Speed = tuple[float, float]
 LEAST_VISIBLE: Final = 0.3
 # An object moves on for no longer than twice the time in which its movement was seen: clocks may leap.
 LONGEST: Final = 2.0
-# The part of an object's speed that is that of the look before: boxes tremble.
-STEADY: Final = 0.4
 
 
 class Sighted(BaseModel):
@@ -89,30 +87,23 @@ def look_of(
     seen: float,
     shot: Shot,
     tracks: Sequence[str | None],
-    filtered: Mapping[str, Speed],
+    speeds: Mapping[str, Speed],
 ) -> Look:
     """What was seen in a frame.
 
-    An object's speed is that between two looks, steadied by the one before: it follows a turn sooner than the filter's,
-    which is taken for an object that the look before has missed.
-
     Args:
         before: The look before.
+        time, seen: Of the tracker and of its filter, in seconds.
         tracks: Of each candidate.
-        filtered: The speed of each track by its filter, and the filter's clock.
+        speeds: Of each track, by the filter's clock.
     """
-    gap, step = (time - before.time, seen - before.seen) if before else (0.0, 0.0)
-    known = {one.track: one for one in before.objects if one.track} if before else {}
+    gap = time - before.time if before else 0.0
+    # What the filter takes for one frame was the time between two looks.
+    share = (seen - before.seen) / gap if before and gap > 0 else 0.0
 
-    def speed(track: str | None, xyxy: Sequence[float]) -> Speed:
-        if track is None or gap <= 0:
-            return 0.0, 0.0
-        if old := known.get(track):
-            moved = zip(_middle(xyxy), _middle(old.xyxy), old.speed, strict=True)
-            x, y = ((1 - STEADY) * (after - before) / gap + STEADY * past for after, before, past in moved)
-            return x, y
-        x, y = filtered.get(track, (0.0, 0.0))
-        return x * step / gap, y * step / gap
+    def speed(track: str | None) -> Speed:
+        x, y = speeds.get(track or "", (0.0, 0.0))
+        return x * share, y * share
 
     shown, found = set(shot.shown), shot.candidates
     return Look(
@@ -128,7 +119,7 @@ def look_of(
                 class_id=class_id,
                 track=track,
                 shown=place in shown,
-                speed=speed(track, xyxy),
+                speed=speed(track),
             )
             for place, (xyxy, confidence, class_id, track) in enumerate(
                 zip(found.xyxy.tolist(), found.confidence.tolist(), found.class_id.tolist(), tracks, strict=True)
@@ -136,11 +127,6 @@ def look_of(
             if place in shown or track is not None
         ),
     )
-
-
-def _middle(xyxy: Sequence[float]) -> tuple[float, float]:
-    x1, y1, x2, y2 = xyxy
-    return (x1 + x2) / 2, (y1 + y2) / 2
 
 
 def _areas(xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
