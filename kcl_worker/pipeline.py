@@ -217,7 +217,10 @@ class Pipeline:
         self, record: Record, identity: Identity, error: FrameError, shard: LeasedShard, step: Step | None
     ) -> Said:
         if step and step.pace:
-            shard.scenes.pass_by(identity.source, moment_of(record.position, identity), identity.session, step.pace)
+            wanted, moment = self.settings_of(identity.source), moment_of(record.position, identity)
+            await shard.scenes.pass_by(
+                identity.source, moment, identity.session, step.pace, wanted, self._compute.threshold(wanted)
+            )
         return self._refused(record, identity, error)
 
     def _refused(self, record: Record, identity: Identity, error: FrameError) -> Said:

@@ -113,10 +113,7 @@ class SceneStore:
         Raises:
             ServiceError: If access to states is forbidden.
         """
-        live = self._live.get(source)
-        if live is None or moment.series not in live.series:
-            live = self._live[source] = await self._begin(source, moment, threshold, settings, live)
-            live.series.append(moment.series)
+        live = await self._resume(source, moment, settings, threshold)
         if self._archive and live.trail and moment.arrived - live.trail[-1].arrived > PAUSE_SECONDS:
             self._archive.is_new_here(source)
         live.here = True
@@ -150,11 +147,17 @@ class SceneStore:
         tracker = last.scene.trackers.get(session) if last and last.scene else None
         return tracker.pace if tracker else None
 
-    def pass_by(self, source: str, moment: Moment, session: str, pace: Pace) -> None:
+    async def pass_by(
+        self, source: str, moment: Moment, session: str, pace: Pace, settings: SourceSettings, threshold: float
+    ) -> None:
         """Notes a frame of a source that turned out to be none, so that the next ones are judged as they were before it
-        was known."""
-        live = self._live.get(source)
-        if live and live.scene and live.trail:
+        was known.
+
+        Raises:
+            ServiceError: If access to states is forbidden.
+        """
+        live = await self._resume(source, moment, settings, threshold)
+        if live.scene and live.trail:
             live.scene.pass_by(session, pace)
             live.trail.append(_snapshot(moment, live))
 
@@ -252,6 +255,14 @@ class SceneStore:
             self._live.pop(source, None)
 
     # -- parts of `add`
+
+    async def _resume(self, source: str, moment: Moment, settings: SourceSettings, threshold: float) -> _Live:
+        """A source with its state before its next frame."""
+        live = self._live.get(source)
+        if live is None or moment.series not in live.series:
+            live = self._live[source] = await self._begin(source, moment, threshold, settings, live)
+            live.series.append(moment.series)
+        return live
 
     async def _trace(self, live: _Live, shot: Shot, settings: SourceSettings, threshold: float) -> Traced:
         """Tracks a frame's objects, if the source wants that."""

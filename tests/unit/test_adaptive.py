@@ -176,12 +176,16 @@ class Mover(Oracle):
         return Detections(np.array([box], np.float32), np.array([0.75], np.float32), np.array([0], np.int32))
 
 
-def picture(number: int, place: int | None, session: str = "s") -> bytes:
-    """A cat whose left edge is there, in pixels."""
+def plain(place: int | None) -> Image:
     image = np.full((SIZE[1], SIZE[0], 3), 10, np.uint8)
     if place is not None:
         image[SIDE : 2 * SIDE, place : place + SIDE] = 220
-    return embed(jpeg(image, 95), Metadata("cam", session, number, NOW + timedelta(seconds=number / FPS)))
+    return image
+
+
+def picture(number: int, place: int | None, session: str = "s") -> bytes:
+    """A cat whose left edge is there, in pixels."""
+    return embed(jpeg(plain(place), 95), Metadata("cam", session, number, NOW + timedelta(seconds=number / FPS)))
 
 
 def broken(number: int) -> bytes:
@@ -298,6 +302,46 @@ async def test_a_frame_is_looked_at_after_all_if_nothing_can_be_carried_into_it(
         for one in records([broken(0), 4, other, 12, 16]):
             await shard.process(one)
     assert origins(results(resources)) == "dddt"
+
+
+async def test_a_worker_that_dies_behind_what_is_no_picture_goes_on_as_if_it_had_not(resources: Resources) -> None:
+    walk: list[int | bytes | None] = [0, 4, 8, 12, broken(4), 20, 24, 28]
+    everything = records(walk)
+    seen = []
+    for parts in ([slice(0, 8)], [slice(0, 4), slice(4, 5), slice(5, 8)]):
+        for part in parts:
+            turns = Turns()
+            async with leased(resources, detect={"every": 3}, store="none") as shard:
+                for one in everything[part]:
+                    await shard.process(Record(one.data, one.position, turns.next()))
+                await shard.save()
+        seen.append(results(resources))
+        states_ = resources.client("s3").list_objects_v2(Bucket=resources.bucket, Prefix="state/")["Contents"]
+        for stored in states_:
+            resources.client("s3").delete_object(Bucket=resources.bucket, Key=stored["Key"])
+    assert origins(seen[0]) == "dttdtdt"
+    assert [said(result) for result in seen[1]] == [said(result) for result in seen[0]]
+
+
+async def test_an_object_keeps_its_id_though_looks_are_further_apart_than_it_may_be_out_of_sight(
+    resources: Resources,
+) -> None:
+    turns = Turns()
+    slow = [
+        Record(
+            embed(jpeg(plain(4 * number), 95), Metadata("cam", "s", number, NOW + timedelta(seconds=number))),
+            Position(SHARD, str(1000 + number), "cam", NOW + timedelta(seconds=number)),
+            turns.next(),
+        )
+        for number in range(16)
+    ]
+    async with leased(resources, detect={"every": 5}, tracking=True, store="none") as shard:
+        for one in slow:
+            await shard.process(one)
+    found = results(resources)
+    assert origins(found) == "dttttdttttdttttd"
+    assert len({result.summary[0].track_id for result in found[5:]}) == 1
+    assert found[5].summary[0].track_id
 
 
 def said(result: ResultMessage) -> dict[str, Any]:
