@@ -17,7 +17,7 @@ from typing import Final
 from benchmarks.engine import SHARED
 from local.processes import MODEL_PYTHON, QUANTISE_PYTHON, ROOT
 
-# `benchmarks.sizes` (ten minutes) and `benchmarks.cost` are not part of this run.
+# `benchmarks.sizes` and `benchmarks.adaptive` (ten minutes each) and `benchmarks.cost` are not part of this run.
 OTHERS: Final = ("latency", "start", "scaling", "quota", "producer")
 
 

@@ -36,6 +36,9 @@ LONGEST_SHORT_BYTES: Final = 16 * 1024
 MAX_SHORT_EVENTS: Final = 64
 
 
+Origin = Literal["detected", "tracked"]
+
+
 def whole_key(frame_key: str) -> str:
     """Where the whole of a message lies that is too long for its queue: beside its frame."""
     return frame_key.removesuffix(".jpg") + ".json"
@@ -53,6 +56,12 @@ class Summary(Message):
         exclude_if=is_none,
         description="the same in all frames of an object; missing for an object that is not tracked, or not yet",
         examples=["3f9a2b61c0-17"],
+    )
+    origin: Origin | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="whether it was detected in this frame, or is where it has to be by now, as sure as its last "
+        "detection was; missing where every frame is looked at",
     )
 
 

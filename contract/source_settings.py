@@ -29,6 +29,9 @@ MAX_BYTES: Final = 4096
 # Those for which the bucket has a rule.
 KeepDays = Literal[1, 2, 3, 5, 7, 14, 30, 60, 90, 180, 365]
 KEEP_DAYS_TAG: Final = "keep-days"
+# Thirty seconds of a camera of ten frames a second; a moving picture says little after a second.
+MAX_EVERY: Final = 30
+MAX_EVERY_STILL: Final = 300
 # Frames that wait for an event are held in memory, and their shard's checkpoint waits with them.
 MAX_AROUND_SECONDS: Final = 30.0
 
@@ -57,12 +60,39 @@ class Privacy(Section):
         return self.hides_classes or bool(self.masks)
 
 
+class Detect(Section):
+    """Which frames are looked at; between them, what was found moves on as it moved before."""
+
+    every: int = Field(default=1, ge=1, le=MAX_EVERY, description="one frame in so many")
+    every_still: int | None = Field(
+        default=None,
+        ge=2,
+        le=MAX_EVERY_STILL,
+        description="one frame in so many as long as the picture stands still; none: as often as else",
+    )
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.every_still is not None and self.every_still <= self.every:
+            raise ValueError(f"every_still: more than every ({self.every})")
+        return self
+
+    @property
+    def longest(self) -> int:
+        """Frames after which one is looked at whatever the picture shows."""
+        return self.every_still or self.every
+
+
 class SourceSettings(Section):
     """One source's settings; a setting that is not given falls back to the worker's."""
 
     confidence_threshold: Fraction | None = Field(default=None, description="used instead of `CONFIDENCE_THRESHOLD`")
     classes: tuple[str, ...] | None = Field(
         default=None, min_length=1, max_length=1000, description="names of the classes to keep; none: all"
+    )
+    detect: Detect = Field(
+        default=Detect(),
+        description="in which frames objects are detected, to be tracked between; in all, where classes are hidden",
     )
     tracking: bool = Field(default=False, description="whether detections carry the id of their track")
     zones: tuple[Zone, ...] = Field(
@@ -112,9 +142,19 @@ class SourceSettings(Section):
         return self
 
     @property
+    def adapts(self) -> bool:
+        """Whether frames are left out of detection. What is hidden has to be found in every frame."""
+        return self.detect.longest > 1 and not self.privacy.hides_classes
+
+    @property
+    def names_tracks(self) -> bool:
+        """Whether messages say of detections which track they are of."""
+        return self.tracking or bool(self.lines) or any(not isinstance(rule, Silent) for rule in self.events)
+
+    @property
     def tracks(self) -> bool:
         """Whether objects are tracked from frame to frame."""
-        return self.tracking or bool(self.lines) or any(not isinstance(rule, Silent) for rule in self.events)
+        return self.names_tracks or self.adapts
 
     @property
     def remembers(self) -> bool:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from contract import FrameError, Identity, Position
 from contract.event import Best, EventMessage, event_folder
 from contract.frame import format_time, parse_time
-from contract.message import Hidden, QuarantineMessage, ResultMessage, SkippedMessage, Summary, TallyMessage
+from contract.message import Hidden, Origin, QuarantineMessage, ResultMessage, SkippedMessage, Summary, TallyMessage
 from contract.source_settings import SourceSettings
 from kcl_worker.record import Record
 from kcl_worker.settings import Settings
@@ -49,8 +49,9 @@ class Messages:
         """
         position, names = record.position, self._class_names
         detections, width, height = picture.detections, picture.width, picture.height
-        tracks = seen.tracks if seen else [None] * len(detections)
-        summary = summarise(detections, names, width, height, tracks)
+        tracks = seen.tracks if seen and wanted.names_tracks else [None] * len(detections)
+        origin: Origin | None = ("tracked" if picture.carried else "detected") if wanted.adapts else None
+        summary = summarise(detections, names, width, height, tracks, origin)
         now, privacy = _now(), wanted.privacy
         hidden = Hidden(masks=len(privacy.masks), classes=tuple(sorted({*privacy.blur, *privacy.fill})))
         return ResultMessage(
@@ -173,7 +174,12 @@ def _now() -> str:
 
 
 def summarise(
-    detections: Detections, class_names: tuple[str, ...], width: int, height: int, tracks: Sequence[str | None]
+    detections: Detections,
+    class_names: tuple[str, ...],
+    width: int,
+    height: int,
+    tracks: Sequence[str | None],
+    origin: Origin | None = None,
 ) -> tuple[Summary, ...]:
     """Detections as the message states them: boxes as fractions of the image."""
     return tuple(
@@ -182,6 +188,7 @@ def summarise(
             conf=round(confidence, 4),
             bbox=bbox_of(xyxy, width, height),
             track_id=track,
+            origin=origin,
         )
         for xyxy, confidence, class_id, track in zip(
             detections.xyxy.tolist(), detections.confidence.tolist(), detections.class_id.tolist(), tracks, strict=True

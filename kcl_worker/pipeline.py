@@ -15,6 +15,8 @@ from functools import partial
 from typing import Final
 from weakref import WeakValueDictionary
 
+import numpy as np
+
 from contract import Frame, FrameError, Identity, Metadata, Position, identify
 from contract.frame import format_time, parse_time
 from contract.identity import frame_key
@@ -27,6 +29,7 @@ from kcl_worker.kcl.shard_order import Turns
 from kcl_worker.looked import Looked
 from kcl_worker.messages import Messages
 from kcl_worker.operating.metrics import Metrics
+from kcl_worker.pacing import Pacing, Step
 from kcl_worker.prefix import Entry, Prefix
 from kcl_worker.record import Outcome, Place, Record, Turn
 from kcl_worker.settings import Settings
@@ -37,13 +40,17 @@ from kcl_worker.tracking.scene import Shot
 from kcl_worker.tracking.scene_store import Parents, SceneStore, Seen
 from kcl_worker.tracking.snapshots import Moment, SequenceNumber
 from kcl_worker.tracking.story import Told
-from kcl_worker.vision.compute import Compute
+from kcl_worker.vision.compute import Compute, Picture
+from kcl_worker.vision.detections import Detections
 from kcl_worker.vision.footprint import footprint
 from kcl_worker.vision.isolation import Isolation
 
 logger = logging.getLogger(__name__)
 
 MIB: Final = 2**20
+
+# Of a frame at which nobody looks, until its turn says what is carried into it.
+UNSEEN: Final = Picture(b"", Detections.empty(), np.empty(0, np.intp), 0, 0, 0.0, carried=True)
 
 Sending = asyncio.Future[None]
 """Done when SQS has a message."""
@@ -57,13 +64,16 @@ class Said:
         body: The record's message; None: it is counted in a tally.
         queue: The message's; None if nobody wants it.
         count: Counts the record's outcome, once it is stored.
-        rest: Stores and sends what comes before the message, then enqueues it; None: nothing does.
+        rest: Stores and sends what comes before the message, then enqueues it; gives what was settled then, for a frame
+            may turn out to be none. None: nothing does.
+        outcome: What became of the record, once all that is done.
     """
 
     body: ResultMessage | QuarantineMessage | SkippedMessage | None
     queue: MessageQueue | None
     count: Callable[[], None]
-    rest: Callable[[Said], Awaitable[Sending | None]] | None = None
+    rest: Callable[[Said], Awaitable[tuple[Said, Sending | None]]] | None = None
+    outcome: Outcome = Outcome.DURABLE
 
 
 class Pipeline:
@@ -123,7 +133,7 @@ class Pipeline:
         Raises only errors that end the worker; while a service is down, it waits.
         """
         with self._results.expecting():
-            outcome, say = await self._store(record, shard, entry)
+            say = await self._store(record, shard, entry)
             sent = None
             with doing("turn"):
                 async with record.turn:
@@ -131,18 +141,17 @@ class Pipeline:
                     if not said.rest:
                         sent = await self._enqueue(record, said)
             if said.rest:
-                sent = await said.rest(said)
+                said, sent = await said.rest(said)
         if sent:
             with doing("sqs"):
                 await sent
         said.count()
-        return outcome
+        return said.outcome
 
-    async def _store(
-        self, record: Record, shard: LeasedShard, entry: Entry
-    ) -> tuple[Outcome, Callable[[], Awaitable[Said]]]:
+    async def _store(self, record: Record, shard: LeasedShard, entry: Entry) -> Callable[[], Awaitable[Said]]:
         """Stores what is certain before the record's turn; gives what its turn has to say."""
         metadata: Metadata | None = None
+        step: Step | None = None
         try:
             frame = Frame.parse(
                 record.data,
@@ -152,9 +161,14 @@ class Pipeline:
             metadata = frame.metadata
             identity = identify(metadata, record.position)
             wanted = self.settings_of(identity.source)
+            step = shard.pacing.next(identity) if wanted.adapts else None
             if not wanted.tells and self._is_stale(record.position) and not await self._has_outcome(identity):
-                return Outcome.DURABLE, partial(self._skip, record.position, identity)
+                return partial(self._skip, record.position, identity)
             about = About(_sha256(record.data), wanted.keep_days, identity.captured_at)
+            glance = None if record.suspect else partial(self._glance, frame, wanted)
+            if step and not await step.is_looked_at(moment_of(record.position, identity), wanted, glance):
+                looked = Looked(record, entry, identity, frame, UNSEEN, wanted, about, stored=False, step=step)
+                return partial(self._tell, looked, shard)
             with await self._take_memory(frame) as memory:
                 compute = self._isolation if record.suspect else self._compute
                 picture = await compute.picture(frame, wanted)
@@ -165,20 +179,27 @@ class Pipeline:
                 if not record.suspect:  # one that was is drawn once
                     # What is stored is let go: the message may have to wait for its turn.
                     picture = replace(picture, jpeg=b"")
-            looked = Looked(record, entry, identity, frame, picture, wanted, about, stored)
-            return Outcome.DURABLE, partial(self._tell, looked, shard)
+            looked = Looked(record, entry, identity, frame, picture, wanted, about, stored, step)
+            return partial(self._tell, looked, shard)
         except FrameError as error:
             identity = identify(metadata, record.position)
-            await self._quarantine(record, identity, is_known=metadata is not None)
-            logger.warning("quarantined: %s", error, extra={"frame_id": identity.frame_id})
-            return Outcome.QUARANTINED, partial(self._notify, record, identity, error)
+            await self._quarantine(record, identity, error, is_known=metadata is not None)
+            return partial(self._notify, record, identity, error, shard, step)
+        finally:
+            if step:
+                await step.leave()
 
-    async def _quarantine(self, record: Record, identity: Identity, *, is_known: bool) -> None:
+    async def _glance(self, frame: Frame, wanted: SourceSettings) -> bytes:
+        with await self._take_memory(frame):
+            return await self._compute.glance(frame, wanted)
+
+    async def _quarantine(self, record: Record, identity: Identity, error: FrameError, *, is_known: bool) -> None:
         """Keeps a record's bytes, unless they may show what its source hides.
 
         Args:
             is_known: Whether its source is; else it is named after its partition key, and may be any source's.
         """
+        logger.warning("quarantined: %s", error, extra={"frame_id": identity.frame_id})
         wanted = self.settings_of(identity.source)
         hides = wanted.privacy.hides if is_known else wanted.privacy.hides or self._anything_hidden()
         about = About(_sha256(record.data), wanted.keep_days)
@@ -192,15 +213,30 @@ class Pipeline:
             self._messages.skipped(position, identity, _age(position)), self._results, self._metrics.add_skipped
         )
 
-    async def _notify(self, record: Record, identity: Identity, error: FrameError) -> Said:
-        return Said(self._messages.notice(record, identity, error), self._quarantined, self._metrics.add_quarantined)
+    async def _notify(
+        self, record: Record, identity: Identity, error: FrameError, shard: LeasedShard, step: Step | None
+    ) -> Said:
+        if step and step.pace:
+            wanted, moment = self.settings_of(identity.source), moment_of(record.position, identity)
+            await shard.scenes.pass_by(
+                identity.source, moment, identity.session, step.pace, wanted, self._compute.threshold(wanted)
+            )
+        return self._refused(record, identity, error)
+
+    def _refused(self, record: Record, identity: Identity, error: FrameError) -> Said:
+        notice = self._messages.notice(record, identity, error)
+        return Said(notice, self._quarantined, self._metrics.add_quarantined, outcome=Outcome.QUARANTINED)
 
     async def _tell(self, looked: Looked, shard: LeasedShard) -> Said:
         """Adds a frame to its source's story, and has done what that asks for."""
         identity, wanted, stored = looked.identity, looked.wanted, looked.stored
         seen, told = None, Told(announced=True, stored=stored)
         if wanted.remembers or shard.scenes.knows(identity.source):
-            seen = await self._see(looked, shard.scenes)
+            try:
+                looked, seen = await self._see(looked, shard.scenes)
+            except FrameError as error:
+                await self._quarantine(looked.record, identity, error, is_known=looked.frame.metadata is not None)
+                return await self._notify(looked.record, identity, error, shard, looked.step)
             told = seen.told
         before: list[HeldFrame] = []
         if told.since is not None:
@@ -215,15 +251,42 @@ class Pipeline:
                 looked.record, identity, looked.picture, wanted, seen, stored=stored or told.stored
             )
         rest = None
-        if wanted.tells or told.changes or told.tallies:
+        if wanted.tells or wanted.adapts or told.changes or told.tallies:
             rest = partial(self._carry_out, looked, shard, told, shard.order(identity.source), before)
         return Said(body, self._results, partial(self._count, looked), rest)
 
-    async def _see(self, looked: Looked, scenes: SceneStore) -> Seen:
-        """Adds a frame to its source's scene. Tracks are not drawn: a picture is made of its frame alone."""
-        identity, picture, position = looked.identity, looked.picture, looked.record.position
-        moment = moment_of(position, identity)
-        shot = Shot(
+    async def _see(self, looked: Looked, scenes: SceneStore) -> tuple[Looked, Seen]:
+        """Adds a frame to its source's scene; gives it with what it shows. Tracks are not drawn: a picture that was
+        looked at is made of its frame alone.
+
+        Raises:
+            FrameError: `undecodable`, of a frame that nobody has looked at yet.
+        """
+        wanted, threshold = looked.wanted, self._compute.threshold(looked.wanted)
+        moment = moment_of(looked.record.position, looked.identity)
+        late = looked
+
+        async def look() -> Shot:
+            nonlocal late
+            with await self._take_memory(looked.frame):
+                late = replace(looked, picture=await self._compute.picture(looked.frame, wanted))
+            return self._shot(late, moment)
+
+        carried = looked.picture is UNSEEN
+        seen = await scenes.add(
+            looked.identity.source, moment, self._shot(looked, moment), wanted, threshold, look if carried else None
+        )
+        shot = seen.shot
+        if shot.tracks is not None:
+            picture = Picture(
+                b"", shot.candidates, np.array(shot.shown, np.intp), shot.width, shot.height, 0.0, carried=True
+            )
+            late = replace(looked, picture=picture)
+        return late, seen
+
+    def _shot(self, looked: Looked, moment: Moment) -> Shot:
+        identity, picture = looked.identity, looked.picture
+        return Shot(
             identity.frame_id,
             identity.session,
             identity.captured_at.timestamp(),
@@ -237,8 +300,9 @@ class Pipeline:
             key=identity.key,
             sharpness=picture.sharpness,
             latency_ms=round(_latency_ms(identity)),
+            pace=looked.step.pace if looked.step else None,
+            header_size=(looked.frame.width, looked.frame.height),
         )
-        return await scenes.add(identity.source, moment, shot, looked.wanted, self._compute.threshold(looked.wanted))
 
     async def _enqueue(self, record: Record, said: Said) -> Sending | None:
         """Enqueues a record's message.
@@ -257,27 +321,41 @@ class Pipeline:
 
     async def _carry_out(
         self, looked: Looked, shard: LeasedShard, told: Told, order: Turn, before: list[HeldFrame], said: Said
-    ) -> Sending | None:
+    ) -> tuple[Said, Sending | None]:
         """Stores and sends what a frame's turn has settled, in the order of the source's frames."""
         identity, wanted = looked.identity, looked.wanted
         jpeg, late = b"", told.stored and not looked.stored
         if late or any(_shows(change.happening.best, looked) for change in told.changes):
-            async with self._drawn(looked) as jpeg:
-                if late:
-                    await self._frames.put(identity.key, jpeg, "image/jpeg", looked.about)
+            try:
+                async with self._drawn(looked) as jpeg:
+                    if late:
+                        await self._frames.put(identity.key, jpeg, "image/jpeg", looked.about)
+            except FrameError as error:  # nobody has decoded it before
+                await self._quarantine(looked.record, identity, error, is_known=looked.frame.metadata is not None)
+                said = self._refused(looked.record, identity, error)
         async with order:
             await self._tell_events(identity.source, told, wanted, partial(_snapshot, looked, jpeg))
             sent = await self._enqueue(looked.record, said)
-        for earlier in (held.looked for held in before):
-            async with self._drawn(earlier) as drawn:
-                await self._frames.put(earlier.identity.key, drawn, "image/jpeg", earlier.about)
+        for held in before:
+            await self._put_earlier(held.looked)
         shard.held.done(before)
         await self._tell_tallies(identity.source, told)
-        return sent
+        return said, sent
+
+    async def _put_earlier(self, looked: Looked) -> None:
+        try:
+            async with self._drawn(looked) as jpeg:
+                await self._frames.put(looked.identity.key, jpeg, "image/jpeg", looked.about)
+        except FrameError as error:  # its message was sent long ago, after a glance at it
+            logger.warning("not stored: %s", error, extra={"frame_id": looked.identity.frame_id})
 
     @asynccontextmanager
     async def _drawn(self, looked: Looked) -> AsyncIterator[bytes]:
-        """The picture of a frame that was looked at, with the memory that it takes."""
+        """The picture of a frame, with the memory that it takes.
+
+        Raises:
+            FrameError: `undecodable`, of a frame at which nobody has looked.
+        """
         with await self._take_memory(looked.frame) as memory:
             jpeg = await self._compute.jpeg(looked.frame, looked.picture, looked.wanted)
             memory.shrink(len(jpeg))
@@ -360,7 +438,8 @@ class Pipeline:
 
     def _count(self, looked: Looked) -> None:
         picture, latency = looked.picture, _latency_ms(looked.identity)
-        self._metrics.add_frame(len(picture.shown), picture.inference_ms, latency)
+        inference_ms = None if picture.carried else picture.inference_ms
+        self._metrics.add_frame(len(picture.shown), inference_ms, latency)
         extra = {
             "frame_id": looked.identity.frame_id,
             "shard_id": looked.record.position.shard_id,
@@ -377,11 +456,12 @@ class LeasedShard:
     Attributes:
         scenes: What is known of its sources.
         held: Frames that an event may still want.
+        pacing: Which frames are looked at.
     """
 
     def __init__(self, pipeline: Pipeline, shard_id: str, scenes: SceneStore, held: Held) -> None:
         self._pipeline, self._shard_id, self._prefix = pipeline, shard_id, Prefix()
-        self.scenes, self.held = scenes, held
+        self.scenes, self.held, self.pacing = scenes, held, Pacing(scenes.pace)
         self._tellings: defaultdict[str, Turns] = defaultdict(Turns)
         self._adopted = not scenes.outlive
         # What is told without a frame is told before a state is stored that says so.

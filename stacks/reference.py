@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from contract.event_rules import Appear, Count, Cross, Dwell, Leave, Silent
 from contract.shapes import Line, Zone
-from contract.source_settings import Privacy, SourceSettings
+from contract.source_settings import Detect, Privacy, SourceSettings
 from kcl_worker.settings import Settings
 from stacks.config import Config
 from stacks.event_routes import EventRoute, EventsConfig
@@ -81,6 +81,7 @@ def page(text: str) -> str:
         *(f"\n### `[{name}]`\n{_section_text(name)}" for name in sections),
         SOURCE,
         table("setting", SourceSettings.model_fields),
+        f"\nDetection:\n{table('setting', Detect.model_fields)}",
         f"\nA zone:\n{table('setting', Zone.model_fields)}",
         f"\nA line:\n{table('setting', Line.model_fields)}",
         f"\nPrivacy:\n{table('setting', Privacy.model_fields)}",

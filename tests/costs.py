@@ -51,6 +51,7 @@ SECONDS: Final = {
     "faults/test_obeying.py": 30,
     "faults/test_frames.py": 25,
     "faults/test_missing.py": 20,
+    "unit/test_adaptive_counts.py": 30,
     "unit/test_bare_machine.py": 15,
     "unit/test_demo_model.py": 10,
 }

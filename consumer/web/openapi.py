@@ -34,6 +34,11 @@ _SUMMARY: Final = {
             "maxItems": 4,
         },
         "track_id": _TEXT,
+        "origin": {
+            "description": "missing where every frame is looked at",
+            "type": "string",
+            "enum": ["detected", "tracked"],
+        },
     },
 }
 _SCHEMAS: Final = {

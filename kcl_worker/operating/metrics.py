@@ -33,6 +33,7 @@ _UNITS: Final = {
     "Detections": "Count",
     "Quarantined": "Count",
     "Skipped": "Count",
+    "FramesTracked": "Count",
     "InferenceTime": "Milliseconds",
     "EndToEndLatency": "Milliseconds",
     "MillisBehindLatest": "Milliseconds",
@@ -98,17 +99,24 @@ class Metrics:
         self._board, self._output = board, output
         self._worker_id, self._lines = worker_id, count(1)
         self._unowned, self._waits = unowned, waits
-        self.frames = self.detections = self.quarantined = self.skipped = 0
-        self._written = (0, 0, 0, 0)
+        self.frames = self.detections = self.quarantined = self.skipped = self.frames_tracked = 0
+        self._written = (0, 0, 0, 0, 0)
         self._inference_ms: list[float] = []
         self._latency_ms: list[float] = []
         self._recent: deque[float] = deque()
 
-    def add_frame(self, detections: int, inference_ms: float, latency_ms: float) -> None:
-        """Counts a frame whose outcome is stored and announced."""
+    def add_frame(self, detections: int, inference_ms: float | None, latency_ms: float) -> None:
+        """Counts a frame whose outcome is stored and announced.
+
+        Args:
+            inference_ms: None for a frame in which objects were tracked without a look at it.
+        """
         self.frames += 1
         self.detections += detections
-        self._inference_ms.append(inference_ms)
+        if inference_ms is None:
+            self.frames_tracked += 1
+        else:
+            self._inference_ms.append(inference_ms)
         self._latency_ms.append(latency_ms)
         self._recent.append(time.monotonic())
 
@@ -139,7 +147,7 @@ class Metrics:
     def flush(self) -> None:
         """Writes what has come since the last time, and that this worker lives."""
         self.frames_per_second()  # drops old times
-        totals = self.frames, self.detections, self.quarantined, self.skipped
+        totals = self.frames, self.detections, self.quarantined, self.skipped, self.frames_tracked
         counts = dict(zip(_UNITS, (now - then for now, then in zip(totals, self._written, strict=True)), strict=False))
         self._written = totals
         inference, self._inference_ms = self._inference_ms, []
@@ -156,10 +164,10 @@ class Metrics:
         if (unowned := self._unowned()) is not None:
             values["UnownedShards"] = len(unowned)
             values["UnownedSeconds"] = round(max((shard.seconds for shard in unowned), default=0.0), 1)
-        for start in range(0, max(len(inference), 1), MAX_VALUES):
-            if inference:
-                values["InferenceTime"] = inference[start : start + MAX_VALUES]
-                values["EndToEndLatency"] = latency[start : start + MAX_VALUES]
+        for start in range(0, max(len(latency), 1), MAX_VALUES):
+            for name, times in (("InferenceTime", inference), ("EndToEndLatency", latency)):
+                if part := times[start : start + MAX_VALUES]:
+                    values[name] = part
             self._write(values)
             values = {}
         for shard_id, lag in lags.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -18,6 +18,8 @@ from contract.source_settings import SourceSettings
 from kcl_worker.tracking.clock import LOST_SECONDS
 from kcl_worker.tracking.events import Crossing
 from kcl_worker.tracking.geometry import feet
+from kcl_worker.tracking.look import look_of
+from kcl_worker.tracking.pace import Pace
 from kcl_worker.tracking.tracker import Tracker, TrackerState
 from kcl_worker.vision.detections import Detections
 
@@ -49,10 +51,14 @@ class Shot:
         index, captured_at, key: As messages state them.
         at: Time of capture, in seconds.
         arrived: Time of arrival on the stream, in seconds.
-        candidates: Detections down to the tracker's lowest confidence.
+        candidates: Detections down to the tracker's lowest confidence; of a frame that nobody looks at, what is carried
+            into it.
         shown: Indices into `candidates` of the detections that the message lists.
         sharpness: Of each candidate, from 0 to 1; empty where nobody asks.
         latency_ms: From its capture until now.
+        pace: Where its session stands between two looks; None: every frame is looked at.
+        tracks: The track of each candidate that is carried; None: they were detected.
+        header_size: Width and height by the frame's header, before it is turned.
     """
 
     frame_id: str
@@ -68,6 +74,9 @@ class Shot:
     key: str = ""
     sharpness: Sequence[float] = ()
     latency_ms: int = 0
+    pace: Pace | None = None
+    tracks: Sequence[str | None] | None = None
+    header_size: tuple[int, int] = (0, 0)
 
 
 class Traced(NamedTuple):
@@ -102,7 +111,16 @@ class Scene:
 
     def add(self, shot: Shot, settings: SourceSettings) -> Traced:
         """Adds a frame; gives the track of each candidate, and the crossings of lines."""
-        ids = self._tracker(shot).update(shot.frame_id, shot.at, shot.arrived, shot.candidates)
+        tracker = self._tracker(shot)
+        if shot.tracks is None:
+            ids = tracker.update(shot.frame_id, shot.at, shot.arrived, shot.candidates)
+            tracker.look = (
+                look_of(tracker.look, tracker.time, tracker.seen, shot, ids, tracker.speeds()) if shot.pace else None
+            )
+        else:
+            ids = [*shot.tracks]
+            tracker.pass_over(shot.at, shot.arrived)
+        tracker.pace = shot.pace
         heights = (shot.candidates.xyxy[:, 3] - shot.candidates.xyxy[:, 1]).tolist()
         places = feet(shot.candidates, shot.width, shot.height)
         steps = {
@@ -127,6 +145,29 @@ class Scene:
         self._places = {track: place for track, place in latest.items() if track in alive}
         self._standings = {track: lines for track, lines in self._standings.items() if track in alive}
         return Traced(ids, tuple(counts), tuple(crossings))
+
+    def carry(self, shot: Shot) -> Shot | None:
+        """Fills in what is carried into a frame that was not looked at; None if nobody can know what it shows."""
+        tracker = self._trackers.get(shot.session)
+        look, time = (tracker.look, tracker.time_at(shot.at, shot.arrived)) if tracker else (None, None)
+        if look is None or time is None or shot.pace is None or look.header_size != shot.header_size:
+            return None
+        carried = look.carry(look.time if shot.pace.still else time)
+        return replace(
+            shot,
+            candidates=carried.candidates,
+            shown=carried.shown,
+            tracks=carried.tracks,
+            width=look.size[0],
+            height=look.size[1],
+            # No frame shows an object best in which nobody has looked for it.
+            sharpness=[0.0] * len(carried.candidates),
+        )
+
+    def pass_by(self, session: str, pace: Pace) -> None:
+        """Notes where a session stands after a frame that turned out to be none."""
+        if tracker := self._trackers.get(session):
+            tracker.pace = pace
 
     def _tracker(self, shot: Shot) -> Tracker:
         """The tracker of a frame's session. Those of sessions that have ended are dropped."""

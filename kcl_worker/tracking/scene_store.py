@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 from contract.message import LineCount
 from contract.source_settings import SourceSettings
 from kcl_worker.storing.sinks import StateStore
+from kcl_worker.tracking.pace import Pace
 from kcl_worker.tracking.scene import Scene, Shot, Traced
 from kcl_worker.tracking.scene_archive import SceneArchive
 from kcl_worker.tracking.sight import counted_of, sight_of
@@ -46,12 +47,14 @@ class Seen(NamedTuple):
 
     Attributes:
         tracks: Of each shown detection; None for one without.
+        shot: The frame, with what was carried into it.
     """
 
     tracks: list[str | None]
     lines: tuple[LineCount, ...]
     told: Told
     clock: float
+    shot: Shot
 
 
 @dataclass(slots=True)
@@ -93,19 +96,29 @@ class SceneStore:
         self._live: dict[str, _Live] = {}
         self._durable: SequenceNumber = (-1, 0)
 
-    async def add(self, source: str, moment: Moment, shot: Shot, settings: SourceSettings, threshold: float) -> Seen:
+    async def add(
+        self,
+        source: str,
+        moment: Moment,
+        shot: Shot,
+        settings: SourceSettings,
+        threshold: float,
+        look: Callable[[], Awaitable[Shot]] | None = None,
+    ) -> Seen:
         """Adds a source's next frame.
+
+        Args:
+            look: Of a frame that was not looked at: does so after all. Asked if nothing can be carried into the frame.
 
         Raises:
             ServiceError: If access to states is forbidden.
         """
-        live = self._live.get(source)
-        if live is None or moment.series not in live.series:
-            live = self._live[source] = await self._begin(source, moment, threshold, settings, live)
-            live.series.append(moment.series)
+        live = await self._resume(source, moment, settings, threshold)
         if self._archive and live.trail and moment.arrived - live.trail[-1].arrived > PAUSE_SECONDS:
             self._archive.is_new_here(source)
         live.here = True
+        if look:
+            shot = (live.scene.carry(shot) if live.scene and live.threshold == threshold else None) or await look()
         traced = await self._trace(live, shot, settings, threshold)
         clock = live.story.tick(shot.at, moment.arrived)
         told = live.story.add(
@@ -119,7 +132,34 @@ class SceneStore:
         self._live[source] = self._live.pop(source)
         self._forget()
         tracks = [traced.ids[place] if traced.ids else None for place in shot.shown]
-        return Seen(tracks, traced.lines, told, clock)
+        return Seen(tracks, traced.lines, told, clock, shot)
+
+    async def pace(self, source: str, moment: Moment, session: str) -> Pace | None:
+        """Where a session stands between two looks before its next frame, all earlier ones having had their turns; None
+        if it begins.
+
+        Raises:
+            ServiceError: If access to states is forbidden.
+        """
+        live = self._live.get(source)
+        known = live is not None and moment.series in live.series
+        last = self.last(source) if known else await self._last_before(source, moment, live)
+        tracker = last.scene.trackers.get(session) if last and last.scene else None
+        return tracker.pace if tracker else None
+
+    async def pass_by(
+        self, source: str, moment: Moment, session: str, pace: Pace, settings: SourceSettings, threshold: float
+    ) -> None:
+        """Notes a frame of a source that turned out to be none, so that the next ones are judged as they were before it
+        was known.
+
+        Raises:
+            ServiceError: If access to states is forbidden.
+        """
+        live = await self._resume(source, moment, settings, threshold)
+        if live.scene and live.trail:
+            live.scene.pass_by(session, pace)
+            live.trail.append(_snapshot(moment, live))
 
     def knows(self, source: str) -> bool:
         """Whether a source has begun something here that has to be told."""
@@ -215,6 +255,14 @@ class SceneStore:
             self._live.pop(source, None)
 
     # -- parts of `add`
+
+    async def _resume(self, source: str, moment: Moment, settings: SourceSettings, threshold: float) -> _Live:
+        """A source with its state before its next frame."""
+        live = self._live.get(source)
+        if live is None or moment.series not in live.series:
+            live = self._live[source] = await self._begin(source, moment, threshold, settings, live)
+            live.series.append(moment.series)
+        return live
 
     async def _trace(self, live: _Live, shot: Shot, settings: SourceSettings, threshold: float) -> Traced:
         """Tracks a frame's objects, if the source wants that."""

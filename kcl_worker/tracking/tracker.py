@@ -14,6 +14,8 @@ import numpy as np
 from pydantic import BaseModel
 
 from kcl_worker.tracking.clock import LOST_SECONDS, elapsed
+from kcl_worker.tracking.look import Look
+from kcl_worker.tracking.pace import Pace
 from kcl_worker.vision.detections import Detections
 
 if TYPE_CHECKING:
@@ -40,7 +42,11 @@ class TrackState(BaseModel):
 
 
 class TrackerState(BaseModel):
-    """All tracks of a source's session; the times are those of its last frame."""
+    """All tracks of a source's session; the times are those of its last frame.
+
+    Attributes:
+        seen: Seconds of the filter's clock; None: it has never stood still.
+    """
 
     epoch: str
     next_id: int
@@ -48,6 +54,9 @@ class TrackerState(BaseModel):
     at: float
     arrived: float
     tracks: list[TrackState]
+    seen: float | None = None
+    look: Look | None = None
+    pace: Pace | None = None
 
 
 class Tracker:
@@ -62,18 +71,25 @@ class Tracker:
 
     Attributes:
         arrived: When its last frame arrived, in seconds.
+        time: Of the tracker's own clock at its last frame, in seconds.
+        seen: Of the filter's clock, in seconds. It stands still in frames at which nobody looks, so its noise grows
+            by looks, and nothing is lost because nobody has looked for it.
+        look: What the last frame showed that was looked at; None where every frame is.
+        pace: Where the session stands between two looks, likewise.
     """
 
     def __init__(self, first_frame_id: str, threshold: float) -> None:
         self._threshold = threshold
         self._at: float | None = None
         self.arrived = 0.0
+        self.pace: Pace | None = None
         self._begin(first_frame_id)
 
     def _begin(self, frame_id: str) -> None:
         self._epoch = hashlib.sha256(frame_id.encode()).hexdigest()[:10]
         self._tracker = _bytetrack(self._threshold)
-        self._time = 0.0
+        self.time = self.seen = 0.0
+        self.look: Look | None = None
 
     def update(self, frame_id: str, at: float, arrived: float, detections: Detections) -> list[str | None]:
         """Follows the objects into the next frame.
@@ -86,11 +102,12 @@ class Tracker:
         Returns:
             The id of each detection's track; None for a detection without one, such as an object's first.
         """
-        elapsed = self._elapsed(at, arrived)
-        if elapsed > LOST_SECONDS:
+        step = self._step(at, arrived)
+        if step is None:
             self._begin(frame_id)  # all tracks are lost
         else:
-            self._time += max(elapsed, LEAST_SECONDS)
+            self.time += step
+            self.seen += step
         self._at, self.arrived = at, arrived
         import supervision
 
@@ -100,7 +117,7 @@ class Tracker:
             class_id=detections.class_id.astype(int),
             data={"place": np.arange(len(detections))},
         )
-        found = self._tracker.update(given, timestamp=self._time)
+        found = self._tracker.update(given, timestamp=self.seen)
         ids: list[str | None] = [None] * len(detections)
         if len(found) and found.tracker_id is not None:
             for place, number in zip(found.data["place"], found.tracker_id, strict=True):
@@ -108,11 +125,28 @@ class Tracker:
                     ids[int(place)] = f"{self._epoch}-{number}"
         return ids
 
-    def _elapsed(self, at: float, arrived: float) -> float:
-        """Seconds since the last frame."""
-        if self._at is None:
-            return 0.0
-        return elapsed(at - self._at, arrived - self.arrived)
+    def pass_over(self, at: float, arrived: float) -> None:
+        """Notes a frame that nobody has looked at, no later than `LOST_SECONDS` after the last one."""
+        self.time += self._step(at, arrived) or 0.0
+        self._at, self.arrived = at, arrived
+
+    def time_at(self, at: float, arrived: float) -> float | None:
+        """The tracker's time at its next frame; None if all tracks are lost by then."""
+        step = self._step(at, arrived)
+        return None if step is None else self.time + step
+
+    def _step(self, at: float, arrived: float) -> float | None:
+        passed = elapsed(at - self._at, arrived - self.arrived) if self._at is not None else 0.0
+        return max(passed, LEAST_SECONDS) if passed <= LOST_SECONDS else None
+
+    def speeds(self) -> dict[str, tuple[float, float]]:
+        """How fast the middle of each current track moves, by its filter: pixels to the right and down, a second of the
+        filter's clock."""
+        speeds = {}
+        for track in self._tracker.tracks:
+            x1, y1, x2, y2 = track.state_estimator.kf.state.ravel()[4:].tolist()
+            speeds[f"{self._epoch}-{track.tracker_id}"] = (x1 + x2) / 2 * REFERENCE_FPS, (y1 + y2) / 2 * REFERENCE_FPS
+        return speeds
 
     def alive(self) -> set[str]:
         """Ids of all current tracks, including those out of sight."""
@@ -126,7 +160,7 @@ class Tracker:
         return TrackerState(
             epoch=self._epoch,
             next_id=self._tracker._next_track_id,
-            time=self._time,
+            time=self.time,
             at=self._at or 0.0,
             arrived=self.arrived,
             tracks=[
@@ -141,6 +175,9 @@ class Tracker:
                 )
                 for track in self._tracker.tracks
             ],
+            seen=self.seen,
+            look=self.look,
+            pace=self.pace,
         )
 
     @classmethod
@@ -153,10 +190,12 @@ class Tracker:
         from trackers.core.bytetrack.tracklet import ByteTrackTracklet
 
         tracker = cls("", threshold)
-        tracker._epoch, tracker._time = state.epoch, state.time
+        tracker._epoch, tracker.time = state.epoch, state.time
+        tracker.seen = state.time if state.seen is None else state.seen
         tracker._at, tracker.arrived = state.at, state.arrived
+        tracker.look, tracker.pace = state.look, state.pace
         inner = tracker._tracker
-        inner._next_track_id, inner._last_timestamp = state.next_id, state.time
+        inner._next_track_id, inner._last_timestamp = state.next_id, tracker.seen
         for saved in state.tracks:
             track = ByteTrackTracklet(np.zeros(4), inner.state_estimator_class)
             filter_ = track.state_estimator.kf

@@ -39,6 +39,7 @@ class Picture:
         inference_ms: How long the detector took.
         sharpness: Of each candidate, from 0 to 1; of a source without events, nothing.
         private: Objects that the picture must not show.
+        carried: Whether nobody has looked at the frame; the candidates are where their tracks have to be.
     """
 
     jpeg: bytes
@@ -49,6 +50,7 @@ class Picture:
     inference_ms: float
     sharpness: tuple[float, ...] = ()
     private: Detections = field(default_factory=Detections.empty)
+    carried: bool = False
 
     @property
     def detections(self) -> Detections:
@@ -99,6 +101,22 @@ class Compute:
             FrameError: `undecodable`.
         """
         return await self._in_thread(self.look, frame, settings)
+
+    async def glance(self, frame: Frame, settings: SourceSettings) -> bytes:
+        """A frame's tiny grey picture, row by row; says that the frame can be decoded, too.
+
+        It waits for no core: decisions about other frames wait for it.
+
+        Raises:
+            FrameError: `undecodable`.
+        """
+        return await asyncio.to_thread(self._glance, frame, settings)
+
+    def _glance(self, frame: Frame, settings: SourceSettings) -> bytes:
+        with doing("decode"):
+            small = codec.glance(frame)
+            black_out(small, settings.privacy.masks, 1)
+        return small.tobytes()
 
     async def jpeg(self, frame: Frame, seen: Picture, settings: SourceSettings) -> bytes:
         """The annotated picture of a frame that was seen before; waits as `picture` does."""
@@ -151,7 +169,7 @@ class Compute:
     def _finish(self, image: Image, seen: Picture, settings: SourceSettings) -> bytes:
         with doing("encode"):
             hide(image, seen.private, self.class_names, settings.privacy)
-            codec.annotate(image, seen.detections, self.class_names)
+            codec.annotate(image, seen.detections, self.class_names, corners=seen.carried)
             return codec.encode(image, self._quality)
 
     def _private(self, found: Detections, settings: SourceSettings) -> Detections:

@@ -21,6 +21,7 @@ def test_ids_and_counts_outlive_killed_and_replaced_workers(rig: MakeRig, report
     stage = rig(shards=2, environment={"SOURCES_REFRESH_SECONDS": "1"})
     for camera in ("c1", "c2"):
         stage.resources.configure(camera, json.dumps({"tracking": True, "lines": [LINE], "zones": [ZONE]}))
+    stage.resources.configure("c3", json.dumps({"detect": {"every": 3, "every_still": 5}}))
     stage.fleet.scale(1)
     stage.send(cameras=3, fps=2, width=640)
 
@@ -54,8 +55,9 @@ def test_ids_and_counts_outlive_killed_and_replaced_workers(rig: MakeRig, report
         frames[result.frame_id].append(result)
     assert any(len(copies) > 1 for copies in frames.values())  # or nothing was killed at work
     for copies in frames.values():
-        # A frame that is processed again says the same, ids and totals included.
-        said = {copy.model_dump_json(include={"summary", "zones", "lines"}) for copy in copies if copy.lines}
+        # A frame that is processed again says the same: ids, totals, and whether it was looked at.
+        lasting = [copy for copy in copies if copy.lines or copy.source == "c3"]
+        said = {copy.model_dump_json(include={"summary", "zones", "lines"}) for copy in lasting}
         assert len(said) <= 1
     mine = sorted(
         (copies[0] for copies in frames.values() if copies[0].source == "c1"), key=lambda r: r.frame_index or 0
@@ -68,7 +70,9 @@ def test_ids_and_counts_outlive_killed_and_replaced_workers(rig: MakeRig, report
     crossed = sum(line.inward + line.outward for result in mine for line in result.lines or ())
     last = (mine[-1].lines or ())[0]
     assert last.in_total + last.out_total == crossed > 0
-    assert all(result.lines is None for result in stage.results if result.source == "c3")
+    seen_by_c3 = [result for result in stage.results if result.source == "c3"]
+    assert all(result.lines is None for result in seen_by_c3)
+    assert {seen.origin for result in seen_by_c3 for seen in result.summary} == {"detected", "tracked"}
     c2 = max((r for r in stage.results if r.source == "c2"), key=lambda r: r.frame_index or 0)
     assert c2.lines is None  # its settings went while the worker ran
     assert c2.zones is None

@@ -121,6 +121,17 @@ def test_a_port_that_is_taken_is_named() -> None:
     first.close()
 
 
+def test_frames_that_nobody_looked_at_are_counted_apart() -> None:
+    output = io.StringIO()
+    metrics = Metrics("cv2kinesis", "app", ShardBoard(), output)
+    metrics.add_frame(2, 10.0, 300.0)
+    metrics.add_frame(2, None, 200.0)
+    metrics.flush()
+    line = json.loads(output.getvalue())
+    assert (line["Frames"], line["Detections"], line["FramesTracked"]) == (2, 4, 1)
+    assert (line["InferenceTime"], line["EndToEndLatency"]) == ([10.0], [300.0, 200.0])
+
+
 def test_metrics_are_lines_of_the_embedded_format() -> None:
     board, output = ShardBoard(), io.StringIO()
     metrics = Metrics("cv2kinesis", "app", board, output, worker_id="w")
