@@ -175,6 +175,10 @@ menu: $(DEMO) ## choose from the six that are used most
 simulate: $(DEV) ## replay traffic through the scaling policies of ENVIRONMENT (here: prod); draw docs/scaling.png
 	@$(BIN)/python -m simulation $(if $(filter-out file,$(origin ENVIRONMENT)),--environment $(ENVIRONMENT)) --chart docs/scaling.png
 
+.PHONY: scale-demo
+scale-demo: $(DEV) ## let the policies of ENVIRONMENT (here: prod) start and stop real workers, in compressed time (5 minutes, Linux); draw docs/scale-demo.png
+	@$(BIN)/python -m simulation.live $(if $(filter-out file,$(origin ENVIRONMENT)),--environment $(ENVIRONMENT)) --chart docs/scale-demo.png $(if $(JSON),--json > '$(JSON)')
+
 # -- working on it --------------------------------------------------------------------------
 
 # What takes long begins first (tests/costs.py); each process takes the next test when it has done one.

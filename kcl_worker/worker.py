@@ -99,7 +99,7 @@ class Worker:
             if not self._stop.is_set():
                 self._raise_reason(daemon_run)
             # -- shut-down: finish what is in flight, checkpoint it, hand the leases over
-            state.draining = True
+            state.draining = engine.metrics.leaving = True
             farewell = asyncio.create_task(watch.leave())
             logger.info("draining", extra={"grace_seconds": self._settings.shutdown_grace_seconds})
             engine.gateway.drain()

@@ -111,13 +111,17 @@ class Program:
         wait_for(lambda: not self.alive, f"end of {self._name}", self.activity)
         return int(self.process.returncode)
 
-    def stop(self) -> int:
-        """Asks it to end, makes it end when it does nothing any more; gives its exit status."""
+    def stop(self, within: float | None = None) -> int:
+        """Asks it to end, makes it end when it does nothing any more; gives its exit status.
+
+        Args:
+            within: After so many seconds it is made to end whatever it does.
+        """
         if self.alive:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return self.wait()
-        except StoodStillError:
+            return self.wait() if within is None else self.process.wait(within)
+        except (StoodStillError, subprocess.TimeoutExpired):
             self.process.kill()
             return self.process.wait()
         finally:

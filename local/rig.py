@@ -64,6 +64,7 @@ class Fleet:
         self.workers: list[Worker] = []
         self.exits: list[int] = []
         self.all: list[Worker] = []
+        self._stopping: list[threading.Thread] = []
         self._lock = threading.RLock()
         self._ending = threading.Event()
         self._watch = threading.Thread(target=self._keep, daemon=True)
@@ -71,16 +72,21 @@ class Fleet:
 
     def scale(self, number: int) -> None:
         """Starts workers, or stops the youngest in good order."""
+        self.adjust(number)
+        for thread in self._stopping:
+            thread.join()
+        self._stopping.clear()
+
+    def adjust(self, number: int, stop_seconds: float | None = None) -> None:
+        """Scales without a wait for those that stop; after `stop_seconds` they are killed."""
         with self._lock:
             leaving = self.workers[number:]
             del self.workers[number:]
             while len(self.workers) < number:
                 self.workers.append(self._start())
-        stopping = [threading.Thread(target=worker.stop) for worker in leaving]
-        for thread in stopping:
-            thread.start()
-        for thread in stopping:
-            thread.join()
+        for worker in leaving:
+            self._stopping.append(threading.Thread(target=worker.stop, args=(stop_seconds,)))
+            self._stopping[-1].start()
 
     def change(self, environment: dict[str, str]) -> None:
         """Gives workers that start from now on other variables."""
@@ -97,6 +103,7 @@ class Fleet:
         """Stops all; gives their exit statuses."""
         self._ending.set()
         self._watch.join()
+        self.scale(len(self.workers))
         with self._lock:
             return [worker.stop() for worker in self.workers]
 
@@ -234,14 +241,18 @@ class Rig:
 
     def describe(self) -> str:
         """What is missing, and where it may be: for whoever reads that a test stood still."""
-        known = self._done()
-        missing = [frame.frame_id for frame in read_ledger(self._ledger) if frame.frame_id not in known]
+        missing = self.missing()
         lines = [f"{len(missing)} without an outcome: {', '.join(missing[:10])}"]
         lines += [f"lease {lease}" for lease in self.lease_table()]
         for name, worker in self.fleet.living().items():
             with suppress(OSError):
                 lines.append(f"{name}: {json.dumps(worker.get('/status')[1])}")
         return "\n".join(lines)
+
+    def missing(self) -> list[str]:
+        """Accepted frames of which no outcome has been collected."""
+        known = self._done()
+        return [frame.frame_id for frame in read_ledger(self._ledger) if frame.frame_id not in known]
 
     def _done(self) -> set[str]:
         """Frames of which an outcome has been collected."""

@@ -15,6 +15,8 @@ from simulation.cloudwatch import CloudWatch
 STEP_SECONDS: Final = 10
 # Seconds from the request for a task to its first record: capacity, image, network, JVM and leases.
 START_SECONDS: Final = 80
+# A task that starts is not idle: libraries, JVM, model.
+STARTING_CPU: Final = 50.0
 # Frames a second of one core, YOLOv8n in fp32 (`make bench`: 30.8 on two cores).
 CORE_FRAMES_PER_SECOND: Final = 15.0
 STREAM, FLEET = "AWS/Kinesis", "ECS/ContainerInsights"
@@ -57,6 +59,8 @@ class Conditions:
         late: For so much longer than usual a namespace's metrics cannot be seen.
         silent: In this time a namespace has no metrics.
         outage: In this time a service is away that the workers store frames in.
+        core_frames_per_second: What one core does.
+        start_seconds: From the request for a task to its first record.
     """
 
     fan_out: bool = False
@@ -65,6 +69,8 @@ class Conditions:
     late: Mapping[str, float] = field(default_factory=dict)
     silent: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     outage: tuple[float, float] = (0.0, 0.0)
+    core_frames_per_second: float = CORE_FRAMES_PER_SECOND
+    start_seconds: float = START_SECONDS
 
 
 # The age of what a replay reads, in seconds.
@@ -118,16 +124,18 @@ class Pipeline:
         for number, rate in enumerate(rates):
             if rate:
                 self._send(number, rate * STEP_SECONDS)
-        # Tasks that are told to stop read for ten seconds more, because they are told within a step.
+        # A task that is told to stop reads no more; it may have said in this step that it lives.
         stopping = self._ready[desired:]
         del self._ready[desired:]
         while len(self._ready) < desired:
-            self._ready.append(max(now, self._broken_until) + START_SECONDS)
+            self._ready.append(max(now, self._broken_until) + self._conditions.start_seconds)
         self.task_seconds += STEP_SECONDS * desired
-        before, self.running = self.running, sum(ready <= now for ready in self._ready + stopping)
+        before, self.running = self.running, sum(ready <= now for ready in self._ready)
         if self._orphaned_at is not None and now > self._orphaned_at and self.running > before:
             self._orphaned_at = None
         self.worst_lag = max(self.worst_lag, self.lag)
+        for _ in range(sum(ready <= now for ready in stopping)):
+            self._put(WORKERS, "Workers", 1)
         self._work()
         if desired:
             self._put(FLEET, "DesiredTaskCount", desired)
@@ -162,10 +170,9 @@ class Pipeline:
                 if not self._conditions.fan_out:
                     self._put(STREAM, "GetRecords.IteratorAgeMilliseconds", shard.lag(now) * 1000)
             self._put("AWS/ECS", "CPUUtilization", self._process(own))
-        # A task that starts is not idle: libraries, JVM, model.
         for _ in range(sum(ready > now for ready in self._ready)):
             if now >= self._broken_until:
-                self._put("AWS/ECS", "CPUUtilization", 50)
+                self._put("AWS/ECS", "CPUUtilization", STARTING_CPU)
 
     def _process(self, own: list[Shard]) -> float:
         """Lets a task read from its shards for ten seconds; gives the percentage of its CPU that this takes."""

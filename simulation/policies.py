@@ -11,11 +11,13 @@ MINUTE: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A metric in an alarm; `period` in seconds."""
+    """A metric in an alarm; `period` in seconds. Namespace and dimensions tell whose it is, as the stack has them."""
 
     metric: str
     statistic: str
     period: int
+    namespace: str = ""
+    dimensions: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,10 @@ def _alarm(alarm: dict[str, Any]) -> Alarm:
     for query in alarm["metric_query"]:
         if "metric" in query:
             metric = query["metric"]
-            queries[query["id"]] = Query(metric["metric_name"], metric["stat"], metric["period"])
+            queries[query["id"]] = Query(
+                metric["metric_name"], metric["stat"], metric["period"], metric["namespace"],
+                frozenset(metric["dimensions"].items()),
+            )  # fmt: skip
         if query.get("return_data"):
             expression = query.get("expression") or query["id"]
     [action] = alarm["alarm_actions"]

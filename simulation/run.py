@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from simulation.cloudwatch import CloudWatch
-from simulation.pipeline import CORE_FRAMES_PER_SECOND, GIB_HOUR, STEP_SECONDS, VCPU_HOUR, Conditions, Pipeline
+from simulation.pipeline import GIB_HOUR, STEP_SECONDS, VCPU_HOUR, Conditions, Pipeline
 from simulation.policies import Scaling
 from simulation.scaling import AutoScaler, Change
 from simulation.traffic import Shape
@@ -56,7 +56,12 @@ def run(scaling: Scaling, shape: Shape, shards: int, cpu: int, conditions: Condi
     cloudwatch = CloudWatch(conditions.late, conditions.silent)
     orphaned_at = None if shape.orphaned_hour is None else shape.orphaned_hour * 3600
     pipeline = Pipeline(
-        shards, cloudwatch, CORE_FRAMES_PER_SECOND * cpu / 1024, shape.broken_hours * 3600, orphaned_at, conditions
+        shards,
+        cloudwatch,
+        conditions.core_frames_per_second * cpu / 1024,
+        shape.broken_hours * 3600,
+        orphaned_at,
+        conditions,
     )
     scaler, outcome = AutoScaler(scaling, cloudwatch), Outcome(shape)
     for minute in range(int(shape.hours * 60)):

@@ -28,6 +28,8 @@ or not at all, as with a log that is away. So each alarm defines what missing da
 - `wake` adds a task instead of setting a number, so that metrics that come late stop nobody. It wants to see neither a
   task that ECS wants nor a worker, by two services' metrics, before it believes that there is none. A task that is
   wanted and does not come up needs no other beside it, as far as ECS's metric comes in time.
+- A producer may begin while the last tasks leave: they read no more, and their last words are in the window for as long
+  as the knock. So `knock` overlooks workers that were seen in two of its periods alone; one that stays is seen in ten.
 - A producer's word is there within seconds and read every ten, and a task wakes a minute and a half after the first
   frame. CloudWatch bills a metric and a high-resolution alarm on three: 1.20 dollars a month. Records of producers that
   say nothing are seen in the stream's metrics, by the minute and a minute late.
@@ -71,6 +73,9 @@ WAKE_COOLDOWN_SECONDS: Final = 5 * MINUTE
 # The least period of an alarm, and for how long neither worker nor task may have been seen when a producer begins.
 KNOCK_SECONDS: Final = 10
 KNOCK_PERIODS: Final = 12
+# Periods in which a worker may have been seen all the same: those that leave speak in the period of a knock that they
+# do not hear any more, or in the one before.
+LAST_WORDS: Final = 2
 OUT_COOLDOWN_SECONDS: Final = 2 * MINUTE
 IN_COOLDOWN_SECONDS: Final = 5 * MINUTE
 QUIET_SECONDS: Final = 15 * MINUTE
@@ -143,12 +148,13 @@ class Autoscaling:
             {"incoming": self._incoming, "wanted": self._wanted, "workers": self._workers},
             policy,
         )
-        # A knock in one of the last periods is enough. Workers and tasks are summed over all of them, because their
+        # A knock in one of the last periods is enough. Workers and tasks are looked for in all of them, because their
         # metrics come later than a knock.
         self._alarm(
             "knock",
             "A producer begins and no task is wanted",
-            "IF(knocks > 0 AND SUM(FILL(wanted, 0)) == 0 AND SUM(FILL(workers, 0)) == 0, 1, 0)",
+            "IF(knocks > 0 AND SUM(FILL(wanted, 0)) == 0"
+            f" AND SUM(IF(FILL(workers, 0) > 0, 1, 0)) <= {LAST_WORDS}, 1, 0)",
             {"knocks": self._knocks, "wanted": self._wanted, "workers": self._workers},
             policy,
             period=KNOCK_SECONDS,

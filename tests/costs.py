@@ -20,6 +20,7 @@ SECONDS: Final = {
     "infra/test_access.py": 100,
     "infra/test_bus.py": 90,
     "infra/test_scaling.py": 40,
+    "infra/test_live_scaling.py": 250,
     "faults/test_services.py": 200,
     "faults/test_fleet.py": 150,
     "system/test_image.py": 150,

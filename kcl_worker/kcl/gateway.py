@@ -200,7 +200,9 @@ class Gateway:
                 record.turn.give_up()
                 outcome = Outcome.REFUSED
             else:
-                outcome = await work.process(record)
+                waited = time.time() - record.position.arrived_at.timestamp()
+                with shard.working(self._board.clock() - waited):
+                    outcome = await work.process(record)
                 shard.settle(self._board.clock(), quarantined=outcome is Outcome.QUARANTINED)
             writer.write(wire.outcome(number, outcome))
         finally:

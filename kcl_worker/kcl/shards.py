@@ -23,6 +23,7 @@ class Shard:
         last_read: When the last of them came; at first the time since which the shard is held.
         pending: Records that were announced and have no outcome yet.
         millis_behind_latest: As the last read said; None before the first.
+        at_work: When the records arrived that are at work, by the board's clock.
         checkpointing_since: When the daemon was asked for a checkpoint that it has not made yet.
         lost: Whether another worker has the lease.
     """
@@ -36,6 +37,7 @@ class Shard:
     frames: int = 0
     quarantined: int = 0
     millis_behind_latest: int | None = None
+    at_work: list[float] = field(default_factory=list)
     stale_seconds: float = STALE_SECONDS
     checkpoint: str | None = None
     checkpointing_since: float | None = None
@@ -49,6 +51,15 @@ class Shard:
             self.last_progress = now
         self.pending += records
         self.millis_behind_latest = millis_behind_latest
+
+    @contextmanager
+    def working(self, arrived: float) -> Iterator[None]:
+        """A record is at work that arrived at a time of the board's clock."""
+        self.at_work.append(arrived)
+        try:
+            yield
+        finally:
+            self.at_work.remove(arrived)
 
     def settle(self, now: float, *, quarantined: bool) -> None:
         """Notes that a record has its outcome."""
@@ -80,11 +91,13 @@ class Shard:
     def lag(self, now: float) -> int | None:
         """How far it is behind its end, in milliseconds; None where nobody knows that any more.
 
-        The end moves on while records of the last read have no outcome, whatever they wait for.
+        The end moves on while records of the last read have no outcome, whatever they wait for. The daemon reads ahead,
+        and what a read says does not count the records that lie ready: a record at work is older than all of them.
         """
         if self.millis_behind_latest is None or self.silent(now):
             return None
-        return self.millis_behind_latest + (round((now - self.last_read) * 1000) if self.pending else 0)
+        behind = self.millis_behind_latest + (round((now - self.last_read) * 1000) if self.pending else 0)
+        return max([behind, *(round((now - arrived) * 1000) for arrived in self.at_work)])
 
 
 @dataclass(slots=True)

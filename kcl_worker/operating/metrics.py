@@ -81,6 +81,9 @@ class Metrics:
     Args:
         application: The KCL application, whose metrics are not another's on the same stream.
         worker_id: Whose lines these are.
+
+    Attributes:
+        leaving: Whether the worker reads no more; it does not count among `Workers` then.
         unowned: Gives the stream's shards that nobody reads, None while that is not known.
         waits: Gives what the worker waits for, the longest first.
     """
@@ -99,6 +102,7 @@ class Metrics:
         self._board, self._output = board, output
         self._worker_id, self._lines = worker_id, count(1)
         self._unowned, self._waits = unowned, waits
+        self.leaving = False
         self.frames = self.detections = self.quarantined = self.skipped = self.frames_tracked = 0
         self._written = (0, 0, 0, 0, 0)
         self._inference_ms: list[float] = []
@@ -145,7 +149,7 @@ class Metrics:
             self.flush()
 
     def flush(self) -> None:
-        """Writes what has come since the last time, and that this worker lives."""
+        """Writes what has come since the last time, and that this worker is there to read."""
         self.frames_per_second()  # drops old times
         totals = self.frames, self.detections, self.quarantined, self.skipped, self.frames_tracked
         counts = dict(zip(_UNITS, (now - then for now, then in zip(totals, self._written, strict=True)), strict=False))
@@ -154,7 +158,8 @@ class Metrics:
         latency, self._latency_ms = self._latency_ms, []
         held, now, waits = self._board.held(), self._board.clock(), self._waits()
         lags = {shard.shard_id: lag for shard in held if (lag := shard.lag(now)) is not None}
-        values: dict[str, Any] = {"Workers": 1} | {name: count for name, count in counts.items() if count}
+        values: dict[str, Any] = {} if self.leaving else {"Workers": 1}
+        values |= {name: count for name, count in counts.items() if count}
         if lags:
             values["MillisBehindLatest"] = sorted(map(float, lags.values()), reverse=True)[:MAX_VALUES]
         if held:
@@ -168,7 +173,8 @@ class Metrics:
             for name, times in (("InferenceTime", inference), ("EndToEndLatency", latency)):
                 if part := times[start : start + MAX_VALUES]:
                     values[name] = part
-            self._write(values)
+            if values:
+                self._write(values)
             values = {}
         for shard_id, lag in lags.items():
             self._write({"MillisBehindLatest": lag}, ShardId=shard_id)

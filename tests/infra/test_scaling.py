@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -116,6 +117,17 @@ def test_a_task_reads_within_a_hundred_seconds_of_the_first_frame(synth: Synth, 
     assert START_SECONDS < woken.worst_lag < 100
     # The stream's own metrics take longer.
     assert 100 < run(scaling, shape, 4, 1024, Conditions(knocks=False)).worst_lag < 240
+
+
+@pytest.mark.parametrize("second", range(-20, 40, 10))
+def test_a_producer_that_begins_while_the_last_tasks_leave_wakes_one(synth: Synth, second: int) -> None:
+    scaling = Scaling.from_stack(synth(FOUR))
+    moment = last_moment(sleeps(scaling, Conditions()) * 60 + second)
+    heard = run(scaling, moment, 4, 1024)
+    assert (heard.unread, heard.worst_lag < 4 * 60) == (0, True)
+    if second == 0:  # the leavers have spoken since
+        strict = [replace(a, expression=re.sub(r"<= \d+", "<= 0", a.expression)) for a in scaling.alarms]
+        assert run(replace(scaling, alarms=strict), moment, 4, 1024).worst_lag > HOUR
 
 
 def test_a_running_fleet_is_woken_by_nobody_and_a_late_metric_stops_no_task(synth: Synth) -> None:

@@ -547,6 +547,8 @@ async def test_a_shard_has_at_most_a_window_in_flight_and_drains(tmp_path: Path)
             await asyncio.sleep(0.01)
         [held] = board.held()
         assert (held.shard_id, held.pending, held.millis_behind_latest) == ("shardId-7", WINDOW + 4, 9)
+        # They arrived in 1970.
+        assert (len(held.at_work), (held.lag(board.clock()) or 0) > 50 * 365 * 86_400_000) == (WINDOW, True)
         gateway.drain()
         release.set()
         outcomes = dict([await shard.outcome() for _ in range(WINDOW + 4)])

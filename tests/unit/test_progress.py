@@ -127,6 +127,15 @@ def test_the_end_moves_on_while_records_wait(parts: Parts) -> None:
     assert parts.shard.lag(parts.clock()) == 700
 
 
+def test_what_the_daemon_has_read_ahead_is_behind_too(parts: Parts) -> None:
+    # The daemon is at the end already, but what it holds has waited for a minute.
+    parts.shard.announce(1, 0, parts.clock())
+    with parts.shard.working(parts.clock() - 60), parts.shard.working(parts.clock() - 59):
+        assert parts.shard.lag(parts.clock()) == 60_000
+    parts.shard.settle(parts.clock(), quarantined=False)
+    assert parts.shard.lag(parts.clock()) == 0
+
+
 def test_a_checkpoint_that_is_not_made_waits_for_dynamodb(parts: Parts) -> None:
     parts.shard.announce(2, 0, parts.clock())
     parts.shard.settle(parts.clock(), quarantined=False)

@@ -132,6 +132,18 @@ def test_frames_that_nobody_looked_at_are_counted_apart() -> None:
     assert (line["InferenceTime"], line["EndToEndLatency"]) == ([10.0], [300.0, 200.0])
 
 
+def test_a_worker_that_leaves_tells_what_it_does_and_does_not_count_any_more() -> None:
+    output = io.StringIO()
+    metrics = Metrics("cv2kinesis", "app", ShardBoard(), output)
+    metrics.leaving = True
+    metrics.flush()
+    assert output.getvalue() == ""
+    metrics.add_quarantined()
+    metrics.flush()
+    line = json.loads(output.getvalue())
+    assert (line["Quarantined"], "Workers" in line) == (1, False)
+
+
 def test_metrics_are_lines_of_the_embedded_format() -> None:
     board, output = ShardBoard(), io.StringIO()
     metrics = Metrics("cv2kinesis", "app", board, output, worker_id="w")
