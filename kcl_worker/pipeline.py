@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import logging
 import sys
-from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -18,27 +17,27 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from contract import Frame, FrameError, Identity, Metadata, Position, identify
-from contract.frame import format_time, parse_time
-from contract.identity import frame_key
+from contract.frame import format_time
 from contract.message import QuarantineMessage, ResultMessage, SkippedMessage
 from contract.source_settings import DEFAULT, SourceSettings
 from kcl_worker.budget import Budget, Grant
 from kcl_worker.doing import doing
 from kcl_worker.held import Held, HeldFrame, HeldMemory
-from kcl_worker.kcl.shard_order import Turns
+from kcl_worker.leased_shard import LeasedShard
 from kcl_worker.looked import Looked
 from kcl_worker.messages import Messages
 from kcl_worker.operating.metrics import Metrics
-from kcl_worker.pacing import Pacing, Step
-from kcl_worker.prefix import Entry, Prefix
-from kcl_worker.record import Outcome, Place, Record, Turn
+from kcl_worker.pacing import Step
+from kcl_worker.prefix import Entry
+from kcl_worker.record import Outcome, Record, Turn
 from kcl_worker.settings import Settings
 from kcl_worker.storing.event_sink import EventSink
 from kcl_worker.storing.sinks import About, FrameStore, MessageQueue, StateStore
+from kcl_worker.telling import Sending, Telling
 from kcl_worker.tracking.events import BestView
 from kcl_worker.tracking.scene import Shot
 from kcl_worker.tracking.scene_store import Parents, SceneStore, Seen
-from kcl_worker.tracking.snapshots import Moment, SequenceNumber
+from kcl_worker.tracking.snapshots import Moment
 from kcl_worker.tracking.story import Told
 from kcl_worker.vision.compute import Compute, Picture
 from kcl_worker.vision.detections import Detections
@@ -51,9 +50,6 @@ MIB: Final = 2**20
 
 # Of a frame at which nobody looks, until its turn says what is carried into it.
 UNSEEN: Final = Picture(b"", Detections.empty(), np.empty(0, np.intp), 0, 0, 0.0, carried=True)
-
-Sending = asyncio.Future[None]
-"""Done when SQS has a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +107,10 @@ class Pipeline:
     ) -> None:
         self._settings, self._compute, self.settings_of = settings, compute, settings_of
         self._frames, self._results, self._quarantined = frames, results, quarantined
-        self._events = events or EventSink(frames, None, None)
         self._metrics, self._states, self.parents = metrics, states, parents
         self._messages = Messages(settings, compute.model, compute.class_names)
+        events = events or EventSink(frames, None, None)
+        self.telling = Telling(self._messages, results, events, frames, settings_of)
         self._memory = memory or Budget(sys.maxsize)
         self._isolation = isolation or compute
         self._anything_hidden = anything_hidden
@@ -166,7 +163,7 @@ class Pipeline:
                 return partial(self._skip, record.position, identity)
             about = About(_sha256(record.data), wanted.keep_days, identity.captured_at)
             glance = None if record.suspect else partial(self._glance, frame, wanted)
-            if step and not await step.is_looked_at(moment_of(record.position, identity), wanted, glance):
+            if step and not await step.is_looked_at(Moment.of(record.position, identity), wanted, glance):
                 looked = Looked(record, entry, identity, frame, UNSEEN, wanted, about, stored=False, step=step)
                 return partial(self._tell, looked, shard)
             with await self._take_memory(frame) as memory:
@@ -217,7 +214,7 @@ class Pipeline:
         self, record: Record, identity: Identity, error: FrameError, shard: LeasedShard, step: Step | None
     ) -> Said:
         if step and step.pace:
-            wanted, moment = self.settings_of(identity.source), moment_of(record.position, identity)
+            wanted, moment = self.settings_of(identity.source), Moment.of(record.position, identity)
             await shard.scenes.pass_by(
                 identity.source, moment, identity.session, step.pace, wanted, self._compute.threshold(wanted)
             )
@@ -263,7 +260,7 @@ class Pipeline:
             FrameError: `undecodable`, of a frame that nobody has looked at yet.
         """
         wanted, threshold = looked.wanted, self._compute.threshold(looked.wanted)
-        moment = moment_of(looked.record.position, looked.identity)
+        moment = Moment.of(looked.record.position, looked.identity)
         late = looked
 
         async def look() -> Shot:
@@ -305,17 +302,9 @@ class Pipeline:
         )
 
     async def _enqueue(self, record: Record, said: Said) -> Sending | None:
-        """Enqueues a record's message.
-
-        A shard's frames are announced in their order, which the times in their messages show. The queue may still
-        deliver them in another order: it is a standard queue and may refuse some messages of a batch.
-        """
         if not said.queue or said.body is None:
             return None
-        text = said.body.to_json()
-        if isinstance(said.body, ResultMessage) and not await said.queue.fits(text):
-            text = await self._shorten(record, said.body, text)
-        return said.queue.enqueue(text)
+        return await self.telling.enqueue(said.queue, said.body, record.data)
 
     # -- after it
 
@@ -334,12 +323,12 @@ class Pipeline:
                 await self._quarantine(looked.record, identity, error, is_known=looked.frame.metadata is not None)
                 said = self._refused(looked.record, identity, error)
         async with order:
-            await self._tell_events(identity.source, told, wanted, partial(_snapshot, looked, jpeg))
+            await self.telling.events(identity.source, told, wanted, partial(_snapshot, looked, jpeg))
             sent = await self._enqueue(looked.record, said)
         for held in before:
             await self._put_earlier(held.looked)
         shard.held.done(before)
-        await self._tell_tallies(identity.source, told)
+        await self.telling.tallies(identity.source, told)
         return said, sent
 
     async def _put_earlier(self, looked: Looked) -> None:
@@ -361,52 +350,10 @@ class Pipeline:
             memory.shrink(len(jpeg))
             yield jpeg
 
-    async def tell(self, source: str, told: Told, wanted: SourceSettings, order: Turn) -> None:
-        """Sends what no frame but the time has completed.
-
-        Args:
-            order: Among what is told of the source: an event's end must not be stored before its start.
-        """
-        async with order:
-            await self._tell_events(source, told, wanted, lambda frame_id: None)
-        await self._tell_tallies(source, told)
-
-    async def _tell_events(
-        self,
-        source: str,
-        told: Told,
-        wanted: SourceSettings,
-        snapshot: Callable[[str], tuple[bytes, About] | None],
-    ) -> None:
-        """Sends a source's events; `snapshot` gives the picture of a frame, if that frame is at hand."""
-        for change in told.changes:
-            event = self._messages.event(source, change, wanted)
-            picture = snapshot(event.best.frame_id)
-            if event.snapshot_key and picture and change.phase != "end":
-                await self._events.show(event.snapshot_key, *picture)
-            if change.phase != "better":
-                await self._events.send(event, wanted.keep_days)
-
-    async def _tell_tallies(self, source: str, told: Told) -> None:
-        sent = [self._results.enqueue(self._messages.tally(source, tally).to_json()) for tally in told.tallies]
-        with doing("sqs"):
-            await asyncio.gather(*sent)
-
     async def _take_memory(self, frame: Frame) -> Grant:
         need = self._need(frame)
         with doing("memory"):
             return await self._memory.take(need)
-
-    async def _shorten(self, record: Record, body: ResultMessage, text: str) -> str:
-        """Stores a message that is too long for the queue beside its frame; gives what is sent instead."""
-        short = body.shortened(frame_key(body.frame_id, parse_time(body.captured_at)))
-        key = str(short.whole_key)
-        logger.info(
-            "message too long for the queue: %d bytes", len(text), extra={"frame_id": body.frame_id, "key": key}
-        )
-        about = About(_sha256(record.data), self.settings_of(body.source).keep_days)
-        await self._frames.put(key, text.encode(), "application/json", about)
-        return short.to_json()
 
     def _need(self, frame: Frame) -> int:
         """Bytes that a frame takes at its peak.
@@ -450,111 +397,12 @@ class Pipeline:
         logger.debug("processed", extra=extra)
 
 
-class LeasedShard:
-    """The work on one shard for as long as it is leased: the pipeline with the shard's sources.
-
-    Attributes:
-        scenes: What is known of its sources.
-        held: Frames that an event may still want.
-        pacing: Which frames are looked at.
-    """
-
-    def __init__(self, pipeline: Pipeline, shard_id: str, scenes: SceneStore, held: Held) -> None:
-        self._pipeline, self._shard_id, self._prefix = pipeline, shard_id, Prefix()
-        self.scenes, self.held, self.pacing = scenes, held, Pacing(scenes.pace)
-        self._tellings: defaultdict[str, Turns] = defaultdict(Turns)
-        self._adopted = not scenes.outlive
-        # What is told without a frame is told before a state is stored that says so.
-        self._telling = asyncio.Lock()
-
-    async def process(self, record: Record) -> Outcome:
-        """Gives a record's outcome once it is stored."""
-        with self._prefix.working(place_of(record.position)) as entry:
-            outcome = await self._pipeline.process(record, self, entry)
-        self._settle()
-        return outcome
-
-    def order(self, source: str) -> Turn:
-        """The next turn to tell something of a source; it is given within the turn of what is told."""
-        return self._tellings[source].next()
-
-    def is_due(self, now: float) -> bool:
-        """Whether `rest` has anything to do; a shard that is leased begins with it."""
-        return not self._adopted or bool(self._due(now)) or bool(self._silent(now))
-
-    async def rest(self, turn: Callable[[], Turn], now: float) -> None:
-        """Tells what the time completes: nothing else has arrived up to now, in seconds."""
-        async with self._telling:
-            if not self._adopted:
-                await self.scenes.adopt(self._pipeline.parents)
-                self._adopted = True
-            for source in self._due(now):
-                await self.scenes.drop_if_elsewhere(source)
-            told = []
-            async with turn():
-                for source in self._due(now):
-                    wanted = self._pipeline.settings_of(source)
-                    told.append((source, self.scenes.rest(source, now, wanted), wanted, self.order(source)))
-                for source in self._silent(now):
-                    self.held.clear(source)
-                self._prefix.advance()
-                self._settle()
-            for source, its, wanted, order in told:
-                await self._pipeline.tell(source, its, wanted, order)
-
-    def close(self) -> None:
-        """No record follows: what is held waits for nothing any more."""
-        self.held.close()
-        self._prefix.advance()
-        self._settle()
-
-    async def save(self) -> Place | None:
-        """Stores the sources as of the last record that is done with all before it; gives its place."""
-        async with self._telling:
-            self._settle()
-            place = self._prefix.end
-            await self.scenes.save()
-        return place
-
-    async def finish(self) -> None:
-        """Nothing is left to do: the last checkpoint has stored all."""
-
-    def _settle(self) -> None:
-        if self._prefix.end:
-            self.scenes.settle(_number(self._prefix.end))
-
-    def _due(self, now: float) -> list[str]:
-        return self.scenes.due(now, self._pipeline.settings_of)
-
-    def _silent(self, now: float) -> list[str]:
-        return [source for source in self.held.sources() if self.scenes.is_silent(source, now)]
-
-
-def place_of(position: Position) -> Place:
-    """Where a record stands in its shard."""
-    return position.sequence_number, position.sub_sequence_number
-
-
-def moment_of(position: Position, identity: Identity) -> Moment:
-    """When a frame was, on the stream."""
-    return Moment(
-        shard_id=position.shard_id,
-        at=_number(place_of(position)),
-        frame_id=identity.frame_id,
-        arrived=position.arrived_at.timestamp(),
-    )
-
-
 def _shows(best: BestView | None, looked: Looked) -> bool:
     return best is not None and best.bbox is not None and best.frame_id == looked.identity.frame_id
 
 
 def _snapshot(looked: Looked, jpeg: bytes, frame_id: str) -> tuple[bytes, About] | None:
     return (jpeg, looked.about) if jpeg and frame_id == looked.identity.frame_id else None
-
-
-def _number(place: Place) -> SequenceNumber:
-    return int(place[0]), place[1]
 
 
 def _age(position: Position) -> float:

@@ -20,6 +20,11 @@ Place = tuple[str, int]
 """Where a record stands in its shard: its sequence number and sub-sequence number."""
 
 
+def place_of(position: Position) -> Place:
+    """Where a record stands in its shard."""
+    return position.sequence_number, position.sub_sequence_number
+
+
 class Outcome(IntEnum):
     """What became of a record. Only REFUSED means that the record has to be read again."""
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Self
 
 from pydantic import BaseModel
 
+from contract import Identity, Position
+from kcl_worker.record import Place, place_of
 from kcl_worker.tracking.scene import SceneState
 from kcl_worker.tracking.story import StoryState
 
 SequenceNumber = tuple[int, int]
 """A sequence number and a sub-sequence number, which grow along a shard."""
+
+
+def number_of(place: Place) -> SequenceNumber:
+    """A place in a shard, to be compared with others."""
+    return int(place[0]), place[1]
 
 
 class Moment(BaseModel):
@@ -24,6 +32,16 @@ class Moment(BaseModel):
     at: SequenceNumber
     frame_id: str
     arrived: float
+
+    @classmethod
+    def of(cls, position: Position, identity: Identity) -> Self:
+        """When a frame was, on the stream."""
+        return cls(
+            shard_id=position.shard_id,
+            at=number_of(place_of(position)),
+            frame_id=identity.frame_id,
+            arrived=position.arrived_at.timestamp(),
+        )
 
     @property
     def sequence(self) -> str:

@@ -18,7 +18,7 @@ from contract import Frame, FrameError, Metadata, Position, embed
 from contract.message import QuarantineMessage, ResultMessage, TallyMessage
 from contract.source_settings import Detect, SourceSettings
 from kcl_worker.kcl.shard_order import Turns
-from kcl_worker.pipeline import LeasedShard
+from kcl_worker.leased_shard import LeasedShard
 from kcl_worker.record import Outcome, Record
 from kcl_worker.tracking.clock import LOST_SECONDS
 from kcl_worker.tracking.look import LONGEST, Look, Sighted

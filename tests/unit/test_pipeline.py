@@ -31,8 +31,9 @@ from kcl_worker.kcl.gateway import Gateway
 from kcl_worker.kcl.shard_order import Turns
 from kcl_worker.kcl.shards import ShardBoard
 from kcl_worker.kcl.wire import WINDOW, Kind
+from kcl_worker.leased_shard import LeasedShard
 from kcl_worker.operating.metrics import Metrics
-from kcl_worker.pipeline import LeasedShard, Pipeline
+from kcl_worker.pipeline import Pipeline
 from kcl_worker.record import Outcome, Place, Record, Turn
 from kcl_worker.settings import Settings
 from kcl_worker.storing.caller import Caller

@@ -22,7 +22,7 @@ from contract.message import QuarantineMessage, ResultMessage, TallyMessage
 from contract.source_settings import SourceSettings
 from kcl_worker.held import STATE_BYTES, HeldMemory
 from kcl_worker.kcl.shard_order import Turns
-from kcl_worker.pipeline import LeasedShard
+from kcl_worker.leased_shard import LeasedShard
 from kcl_worker.record import Record
 from kcl_worker.storing.caller import Caller
 from kcl_worker.storing.sinks import StateStore
