@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 LEAST_SECONDS: Final = 0.001
 # The frame rate for which ByteTrack's motion model was tuned; the model scales with the time between frames.
 REFERENCE_FPS: Final = 30.0
+# The filter's noise grows with the fourth power of the time between frames, because it takes an object's acceleration
+# for constant meanwhile; at five frames a second it drowns what the filter knows. So a slow camera's filter has a
+# slower clock, of so many seconds a frame at most.
+LONGEST_STEP: Final = 0.1
+# The weight of one more frame in the usual time between frames, and what one frame may be taken for at most.
+_ADAPTS: Final = 0.1
+_MOST_USUAL: Final = 2.0
 _BOX_FIELDS: Final = 8  # x1 y1 x2 y2 and their velocities
 _importing = threading.Lock()
 
@@ -46,6 +53,7 @@ class TrackerState(BaseModel):
 
     Attributes:
         seen: Seconds of the filter's clock; None: it has never stood still.
+        interval: Usual seconds between two frames; 0 before the second.
     """
 
     epoch: str
@@ -55,6 +63,7 @@ class TrackerState(BaseModel):
     arrived: float
     tracks: list[TrackState]
     seen: float | None = None
+    interval: float = 0.0
     look: Look | None = None
     pace: Pace | None = None
 
@@ -73,7 +82,7 @@ class Tracker:
         arrived: When its last frame arrived, in seconds.
         time: Of the tracker's own clock at its last frame, in seconds.
         seen: Of the filter's clock, in seconds. It stands still in frames at which nobody looks, so its noise grows
-            by looks, and nothing is lost because nobody has looked for it.
+            by looks, and nothing is lost because nobody has looked for it. It goes slower for a slow camera.
         look: What the last frame showed that was looked at; None where every frame is.
         pace: Where the session stands between two looks, likewise.
     """
@@ -88,7 +97,7 @@ class Tracker:
     def _begin(self, frame_id: str) -> None:
         self._epoch = hashlib.sha256(frame_id.encode()).hexdigest()[:10]
         self._tracker = _bytetrack(self._threshold)
-        self.time = self.seen = 0.0
+        self.time = self.seen = self._interval = 0.0
         self.look: Look | None = None
 
     def update(self, frame_id: str, at: float, arrived: float, detections: Detections) -> list[str | None]:
@@ -106,8 +115,11 @@ class Tracker:
         if step is None:
             self._begin(frame_id)  # all tracks are lost
         else:
+            slowness = self._slowness(step) if self._at is not None else 1.0
             self.time += step
-            self.seen += step
+            self.seen += step * slowness
+            # The library counts by the filter's clock.
+            self._tracker.maximum_time_without_update = LOST_SECONDS * slowness
         self._at, self.arrived = at, arrived
         import supervision
 
@@ -124,6 +136,12 @@ class Tracker:
                 if number >= 0:
                     ids[int(place)] = f"{self._epoch}-{number}"
         return ids
+
+    def _slowness(self, step: float) -> float:
+        """Seconds of the filter's clock for each second, once a frame comes `step` seconds after the last one."""
+        usual = self._interval or step
+        self._interval = usual + _ADAPTS * (min(step, _MOST_USUAL * usual) - usual)
+        return min(1.0, LONGEST_STEP / self._interval)
 
     def pass_over(self, at: float, arrived: float) -> None:
         """Notes a frame that nobody has looked at, no later than `LOST_SECONDS` after the last one."""
@@ -176,6 +194,7 @@ class Tracker:
                 for track in self._tracker.tracks
             ],
             seen=self.seen,
+            interval=self._interval,
             look=self.look,
             pace=self.pace,
         )
@@ -192,7 +211,7 @@ class Tracker:
         tracker = cls("", threshold)
         tracker._epoch, tracker.time = state.epoch, state.time
         tracker.seen = state.time if state.seen is None else state.seen
-        tracker._at, tracker.arrived = state.at, state.arrived
+        tracker._at, tracker.arrived, tracker._interval = state.at, state.arrived, state.interval
         tracker.look, tracker.pace = state.look, state.pace
         inner = tracker._tracker
         inner._next_track_id, inner._last_timestamp = state.next_id, tracker.seen

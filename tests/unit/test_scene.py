@@ -16,6 +16,7 @@ from kcl_worker.tracking.scene import MAX_SESSIONS, Scene, SceneState, Shot, cou
 from kcl_worker.tracking.scene_archive import FORGET_SECONDS
 from kcl_worker.tracking.scene_store import SceneStore
 from kcl_worker.tracking.snapshots import Moment, ShardScenes
+from kcl_worker.tracking.tracker import Tracker
 from kcl_worker.vision.detections import Detections
 
 WIDTH, HEIGHT, FPS = 640, 360, 10.0
@@ -373,3 +374,18 @@ def test_classes_are_those_of_the_model() -> None:
     with pytest.raises(ValueError, match="the same name twice"):
         SourceSettings.parse(f'{{"lines": [{line}, {line}]}}', ())
     assert SourceSettings.parse(f'{{"lines": [{line}]}}', ()).tracks
+
+
+@pytest.mark.parametrize("fps", [10, 5, 2.5])
+def test_tracks_live_as_long_with_a_slow_camera(fps: float) -> None:
+    """People walk side by side, and their boxes tremble; each keeps the one track that it got in its second frame."""
+    random = np.random.default_rng(0)
+    tracker, ids = Tracker("door/s/0", 0.5), set[str]()
+    for number in range(round(40 * fps)):
+        at = number / fps
+        left = np.array([[100 * place + 30 * at, 200 + 4 * at] for place in range(6)])
+        boxes = np.hstack((left, left + np.array([40, 110]))) + random.normal(0, 3, (6, 4))
+        people = Detections(boxes.astype(np.float32), np.full(6, 0.9, np.float32), np.zeros(6, np.int32))
+        ids |= {track for track in tracker.update(f"door/s/{number}", at, at, people) if track}
+        tracker = Tracker.from_state(tracker.state(), 0.5)
+    assert len(ids) == 6
