@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +49,9 @@ class Worker:
         self._settings, self._output = with_heap(settings), output
         self._started = time.monotonic()
         self._stop, self._hurry = asyncio.Event(), asyncio.Event()
+        # Said to the thread that prepares leases.
+        self._leaving = threading.Event()
+        self._preparing: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[Any]] = []
 
     async def run(self) -> None:
@@ -75,9 +79,16 @@ class Worker:
         # -- start-up: leases are prepared; the worker's libraries and the model load while the daemon starts
         with _scratch_errors():
             daemon.write_files()
-        preparing = asyncio.create_task(asyncio.to_thread(_prepare, self._settings))
+        self._preparing = preparing = asyncio.create_task(asyncio.to_thread(_prepare, self._settings, self._leaving))
+        stopped = asyncio.create_task(self._stop.wait())
         # Where a service is away, the daemon waits for it by itself.
-        await asyncio.wait({preparing}, timeout=PREPARE_SECONDS)
+        await asyncio.wait({preparing, stopped}, timeout=PREPARE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if self._stop.is_set():
+            logger.info("stopped before it had started")
+            return
+        if preparing.done():
+            preparing.result()
         await daemon.start()
         # OpenCV reads it when it loads.
         os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(self._settings.max_frame_pixels)
@@ -198,6 +209,7 @@ class Worker:
         """Ends what still runs, whatever the reason; then gives the leases up."""
         from kcl_worker.kcl import departure
 
+        self._leaving.set()
         daemon.kill()
         await daemon.ended()
         for task in self._tasks:
@@ -205,6 +217,8 @@ class Worker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
             async with asyncio.timeout(RELEASE_SECONDS):
+                if self._preparing:  # or it could take leases after they were given up
+                    await asyncio.gather(self._preparing, return_exceptions=True)
                 await asyncio.to_thread(departure.release, self._settings)
         except TimeoutError:
             logger.warning("leases are not released: DynamoDB takes too long")
@@ -218,10 +232,10 @@ class Worker:
         logger.info("worker started", extra=extra)
 
 
-def _prepare(settings: Settings) -> None:
+def _prepare(settings: Settings, leaving: threading.Event) -> None:
     from kcl_worker.kcl import arrival
 
-    arrival.prepare(settings)
+    arrival.prepare(settings, leaving)
 
 
 # Use the intended folder, not the first writable one: another one may not exist in production.

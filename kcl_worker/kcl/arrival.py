@@ -16,6 +16,7 @@ Nothing here has to succeed: where it fails, KCL does the same by itself, only l
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -39,8 +40,11 @@ logger = logging.getLogger(__name__)
 MAX_SHARDS: Final = 50
 
 
-def prepare(settings: Settings) -> None:
+def prepare(settings: Settings, leaving: threading.Event | None = None) -> None:
     """Makes what the application has not: tables, leases; reports this worker, and takes what is free if it is alone.
+
+    Args:
+        leaving: Set once this worker ends: it is not reported and takes no lease any more.
 
     Raises:
         ServiceError: If the stream is missing or closed to us, or a table of another kind has the name of the leases'.
@@ -48,10 +52,12 @@ def prepare(settings: Settings) -> None:
     """
     dynamodb, kinesis = client("dynamodb", settings.aws_region), client("kinesis", settings.aws_region)
     stream, me, reports = settings.kinesis_stream_name, settings.worker_id, settings.report_table
-    table = LeaseTable(dynamodb, settings.lease_table)
+    table, leaving = LeaseTable(dynamodb, settings.lease_table), leaving or threading.Event()
     created = _attempt("the stream is not described", lambda: creation(kinesis, stream))
     names = settings.lease_table, reports, settings.coordinator_table
     _attempt("tables are not made", lambda: tables.make_missing(dynamodb, *names))
+    if leaving.is_set():
+        return
     _attempt("this worker is not reported early", lambda: report(dynamodb, reports, me))
     if created is None:
         return
@@ -61,7 +67,7 @@ def prepare(settings: Settings) -> None:
     seeded = _attempt("leases are not seeded", lambda: _seed(settings, kinesis, table, created, whole=removed > 0))
     if seeded:
         logger.info("leases seeded", extra={"shards": seeded})
-    taken = _attempt("leases are not taken early", lambda: _take(settings, dynamodb, table))
+    taken = _attempt("leases are not taken early", lambda: _take(settings, dynamodb, table, leaving))
     if taken:
         logger.info("leases taken", extra={"shards": taken})
 
@@ -99,7 +105,7 @@ def _seed(settings: Settings, kinesis: Any, table: LeaseTable, created: str, *, 
     return sum(table.add(shard, settings.initial_position, created) for shard in first)
 
 
-def _take(settings: Settings, dynamodb: Any, table: LeaseTable) -> int:
+def _take(settings: Settings, dynamodb: Any, table: LeaseTable, leaving: threading.Event) -> int:
     """Takes the free leases if no other worker is there, as many as the daemon may hold; gives their number.
 
     Who is there has a report or leads. Two workers that come at once see each other, and leave it to the leader; or the
@@ -111,7 +117,7 @@ def _take(settings: Settings, dynamodb: Any, table: LeaseTable) -> int:
         return 0
     free = [lease for lease in table.leases(consistent=True) if lease.holder is None and not lease.finished]
     most = min(MAX_SHARDS, most_leases(settings))
-    return sum(table.assign(lease, me) for lease in free[:most])
+    return sum(not leaving.is_set() and table.assign(lease, me) for lease in free[:most])
 
 
 def _shards(stream: str, kinesis: Any, *, whole: bool) -> list[dict[str, Any]]:

@@ -139,7 +139,7 @@ class Tracker:
 
     def _slowness(self, step: float) -> float:
         """Seconds of the filter's clock for each second, once a frame comes `step` seconds after the last one."""
-        usual = self._interval or step
+        usual = self._interval or max(step, 1 / REFERENCE_FPS)  # a session may begin with a burst
         self._interval = usual + _ADAPTS * (min(step, _MOST_USUAL * usual) - usual)
         return min(1.0, LONGEST_STEP / self._interval)
 

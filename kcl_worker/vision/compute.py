@@ -60,6 +60,7 @@ class Picture:
 
 # Beyond those that the detector can use, so that no core waits while a frame goes from one thread to another.
 SPARE_THREADS: Final = 1
+GLANCE_THREADS: Final = 2
 MASK_EDGE: Final = 3
 # Objects of a picture that can be hidden; a crowd has more than are listed.
 MAX_HIDDEN: Final = 1000
@@ -79,6 +80,8 @@ class Compute:
     def __init__(self, detector: Detector, quality: int, confidence_threshold: float) -> None:
         self._detector, self._quality, self._threshold = detector, quality, confidence_threshold
         self._threads = ThreadPoolExecutor(detector.parallelism + SPARE_THREADS, thread_name_prefix="compute")
+        # Not among those that may stand in a call to a service that is away.
+        self._glances = ThreadPoolExecutor(GLANCE_THREADS, thread_name_prefix="glance")
 
     @property
     def model(self) -> str:
@@ -110,7 +113,8 @@ class Compute:
         Raises:
             FrameError: `undecodable`.
         """
-        return await asyncio.to_thread(self._glance, frame, settings)
+        loop, context = asyncio.get_running_loop(), copy_context()
+        return await loop.run_in_executor(self._glances, partial(context.run, self._glance, frame, settings))
 
     def _glance(self, frame: Frame, settings: SourceSettings) -> bytes:
         with doing("decode"):
