@@ -30,9 +30,10 @@ from benchmarks.engine import SHARED
 from benchmarks.report import Row, show
 from benchmarks.usage import cpu_seconds, resident_mib
 from local import tls
-from local.processes import ROOT, Aws, Process, Worker
+from local.processes import ROOT, Aws, Worker
 from local.resources import Resources
 from local.rig import parts as parts_of
+from local.rig import send_streets
 
 SHARDS = 4
 # Enough cameras that every shard has some.
@@ -66,7 +67,7 @@ def main() -> None:
                 resources = Resources.create(aws.url, f"b{uuid4().hex[:8]}", SHARDS)
                 environment = resources.environment() | {"YOLO_MODEL_PATH": str(args.onnx)} | trust | changes
                 for kind in KINDS:
-                    produce(resources, environment)
+                    produce(environment)
                     seconds, sizes = start(resources, environment, folder / f"{uuid4().hex}.log", args.cpus)
                     starts[kind, contender].append(seconds)
                     memory[contender].append(sizes)
@@ -116,14 +117,10 @@ def with_and_without(folder: Path) -> dict[str, dict[str, str]]:
     return changes
 
 
-def produce(resources: Resources, environment: dict[str, str]) -> None:
+def produce(environment: dict[str, str]) -> None:
     """Puts some frames of each camera on the stream."""
-    cameras = [f"demo:{number}" for number in range(CAMERAS)]
-    with Process(
-        "producer", "send", *cameras, "--limit", str(FRAMES), "--fps", "0", "--json", env=environment
-    ) as producer:
-        if producer.wait():
-            raise SystemExit("the producer failed")
+    if send_streets(environment, CAMERAS, FRAMES):
+        raise SystemExit("the producer failed")
 
 
 def parts(worker: Worker, resources: Resources, began: float) -> dict[str, float]:

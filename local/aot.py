@@ -15,9 +15,9 @@ from typing import Final
 
 from kcl_worker.kcl import jvm
 from local import tls
-from local.processes import Aws, Process, Worker
+from local.processes import Aws, Worker
 from local.resources import Resources
-from local.rig import QUICK, drain, parts
+from local.rig import QUICK, drain, parts, send_streets
 from local.waiting import StoodStillError
 
 CAMERAS, FRAMES = 4, 2
@@ -68,12 +68,7 @@ def work(resources: Resources, environment: dict[str, str], log: Path) -> None:
         RuntimeError: If no frame comes through.
     """
     with Worker(environment, log) as worker:
-        cameras = [f"demo:{number}" for number in range(CAMERAS)]
-        limits = "--limit", str(FRAMES), "--fps", "0", "--json"
-        with Process(
-            "producer", "send", *cameras, *limits, env=environment, log=log.with_name("producer.log")
-        ) as sender:
-            sender.wait()
+        send_streets(environment, CAMERAS, FRAMES, log.with_name("producer.log"))
         came: list[str] = []
 
         def all_came() -> bool:

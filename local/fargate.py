@@ -7,7 +7,6 @@ with SIGTERM.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Final, Self
 
 from cloud.errors import ERRORS
 from local.processes import Worker
+from local.repeating import Repeating
 
 LOOK_SECONDS: Final = 0.5
 
@@ -55,23 +55,20 @@ class Fargate:
         self._environment, self.credentials, self._folder = environment, credentials, folder
         self._tasks: list[_Task] = []
         self.started, self.definition = 0, ""
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="fargate")
+        self._keeping = Repeating(self._keep, LOOK_SECONDS, "fargate")
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._keeping.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._thread.join()
+        self._keeping.stop()
         while self._tasks:
             self._stop(self._tasks[0])
 
     def _keep(self) -> None:
-        while not self._ending.wait(LOOK_SECONDS):
-            with suppress(*ERRORS):  # no service yet, or no longer
-                self._look()
+        with suppress(*ERRORS):  # no service yet, or no longer
+            self._look()
 
     def _look(self) -> None:
         found = self._ecs.describe_services(cluster=self._cluster, services=[self._service])["services"]

@@ -37,6 +37,7 @@ from contract.message import QuarantineMessage, ResultMessage, SkippedMessage, T
 from kcl_worker.kcl.lease_table import Lease, LeaseTable
 from local.faults import OBSERVER
 from local.processes import ROOT, Process, Worker
+from local.repeating import Repeating
 from local.resources import Resources
 from local.services import Services
 from local.waiting import StoodStillError, wait_for
@@ -66,8 +67,7 @@ class Fleet:
         self.all: list[Worker] = []
         self._stopping: list[threading.Thread] = []
         self._lock = threading.RLock()
-        self._ending = threading.Event()
-        self._watch = threading.Thread(target=self._keep, daemon=True)
+        self._watch = Repeating(self._keep, WATCH_SECONDS, "fleet")
         self._watch.start()
 
     def scale(self, number: int) -> None:
@@ -101,8 +101,7 @@ class Fleet:
 
     def close(self) -> list[int]:
         """Stops all; gives their exit statuses."""
-        self._ending.set()
-        self._watch.join()
+        self._watch.stop()
         self.scale(len(self.workers))
         with self._lock:
             return [worker.stop() for worker in self.workers]
@@ -118,13 +117,12 @@ class Fleet:
         return worker
 
     def _keep(self) -> None:
-        while not self._ending.wait(WATCH_SECONDS):
-            with self._lock:
-                for number, worker in enumerate(self.workers):
-                    if not worker.alive:
-                        self.exits.append(worker.process.returncode)
-                        worker.stop()
-                        self.workers[number] = self._start()
+        with self._lock:
+            for number, worker in enumerate(self.workers):
+                if not worker.alive:
+                    self.exits.append(worker.process.returncode)
+                    worker.stop()
+                    self.workers[number] = self._start()
 
 
 class Rig:
@@ -323,6 +321,14 @@ def name_of(number: int) -> str:
 def observe(resources: Resources, service: str) -> Any:
     """A client that meets no fault."""
     return resources.client(service, OBSERVER)
+
+
+def send_streets(environment: dict[str, str], cameras: int, frames: int, log: Path | None = None) -> int:
+    """Has the producer send frames of drawn streets as fast as it can; gives its exit status."""
+    streets = [f"demo:{number}" for number in range(cameras)]
+    limits = "--limit", str(frames), "--fps", "0", "--json"
+    with Process("producer", "send", *streets, *limits, env=environment, log=log) as producer:
+        return producer.wait()
 
 
 def drain(resources: Resources, url: str) -> Iterator[str]:

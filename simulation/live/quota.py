@@ -7,11 +7,11 @@ it has some again, by the tenth of a second as in the kernel.
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from typing import Final, Self
 
 from local.processes import Worker, cpu_seconds
+from local.repeating import Repeating
 from local.rig import kill, pids_of
 
 TICK_SECONDS: Final = 0.025
@@ -77,16 +77,16 @@ class Quota:
     def __init__(self, cores: float) -> None:
         self.cores = cores
         self._meters: dict[int, Meter] = {}
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="quota", daemon=True)
+        self._before = 0.0
+        self._ticking = Repeating(self._tick, TICK_SECONDS, "quota")
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._before = time.monotonic()
+        self._ticking.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._thread.join()
+        self._ticking.stop()
         for meter in self._meters.values():
             meter.release()
 
@@ -94,12 +94,10 @@ class Quota:
         """A worker's meter; the first call begins to meter it."""
         return self._meters.setdefault(worker.process.pid, Meter(worker))
 
-    def _run(self) -> None:
-        before = time.monotonic()
-        while not self._ending.wait(TICK_SECONDS):
-            now = time.monotonic()
-            for meter in [meter for meter in list(self._meters.values()) if meter.alive]:
-                used = meter.read(now)
-                if meter.held:
-                    meter.hold(self.cores * (now - before), used, self.cores * PERIOD_SECONDS)
-            before = now
+    def _tick(self) -> None:
+        now = time.monotonic()
+        for meter in [meter for meter in list(self._meters.values()) if meter.alive]:
+            used = meter.read(now)
+            if meter.held:
+                meter.hold(self.cores * (now - self._before), used, self.cores * PERIOD_SECONDS)
+        self._before = now
