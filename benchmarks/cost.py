@@ -96,7 +96,7 @@ def fitting(
 def tables(measured: dict[str, Any], all_prices: dict[str, Any]) -> Iterator[str]:
     """The document's tables, in Markdown."""
     prices = of_region(all_prices, REGION)
-    yield f"Speeds of {measured['date']}, prices of {all_prices['date']} in {REGION}.\n\n"
+    yield f"Speeds of {measured['date']} on an {measured['processor']}, prices of {all_prices['date']} in {REGION}.\n\n"
     yield "| model | precision | smallest task | frames/s a vCPU | $ a million frames, Fargate alone |\n"
     yield "| --- | --- | --- | --- | --- |\n"
     for size in "nsmlx":

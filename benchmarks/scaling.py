@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import product
@@ -85,7 +86,7 @@ def measure(aws: Aws, folder: Path, args: argparse.Namespace, shards: int, worke
         put(resources, args.photograph.read_bytes(), args.frames)
         wait_for_results(resources, args.frames, alive)
         seconds = time.perf_counter() - started
-        memory = {"worker": 0.0, "daemon": 0.0, "record processor": 0.0}
+        memory: dict[str, float] = defaultdict(float)
         for worker in running:
             for kind, pids in parts(worker).items():
                 memory[kind] += resident_mib(pids)

@@ -20,6 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import openvino as ov
+
 from benchmarks.engine import SHARED, ours
 from benchmarks.report import Row, show
 from kcl_worker.vision.cpu import thread_count
@@ -57,8 +59,21 @@ def main() -> None:
     show("Likewise on one core", [Row(k, [v["memory_one_core"]], "MiB") for k, v in found.items()])
     if args.write:
         before = json.loads(MEASURED.read_text())["models"] if MEASURED.exists() else {}
-        kept = {"date": str(datetime.now(UTC).date()), "cores": thread_count(), "models": before | found}
+        kept = {
+            "date": str(datetime.now(UTC).date()),
+            "processor": processor(),
+            "cores": thread_count(),
+            "models": before | found,
+        }
         MEASURED.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def processor() -> str:
+    """The processor's name, with what it computes in besides fp32."""
+    core = ov.Core()
+    name = str(core.get_property("CPU", "FULL_DEVICE_NAME")).strip()
+    able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return f"{name} ({', '.join(sorted(one for one in able if one in ('BF16', 'FP16', 'INT8')))})"
 
 
 def export(folder: Path, name: str) -> Path:

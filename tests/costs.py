@@ -12,6 +12,7 @@ SECONDS: Final = {
     "faults/test_kill.py": 400,
     "faults/test_events.py": 300,
     "system/test_memory.py": 120,
+    "system/test_benchmarks.py": 120,
     "system/test_demo.py": 100,
     "infra/test_apply.py": 450,
     "infra/test_leaving.py": 250,

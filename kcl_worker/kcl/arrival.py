@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from botocore.exceptions import ClientError
@@ -25,10 +26,9 @@ from botocore.exceptions import ClientError
 from cloud.clients import client
 from cloud.errors import ERRORS, code_of, describe, may_pass
 from kcl_worker.errors import ServiceError
-from kcl_worker.kcl import leader, tables
-from kcl_worker.kcl.daemon import most_leases
+from kcl_worker.kcl import leader, reports, tables
+from kcl_worker.kcl.daemon import most_leases, properties
 from kcl_worker.kcl.lease_table import LeaseTable
-from kcl_worker.kcl.reports import report, reporting
 from kcl_worker.kcl.stream_watch import creation, of_another_stream
 from kcl_worker.settings import Settings
 
@@ -51,14 +51,14 @@ def prepare(settings: Settings, leaving: threading.Event | None = None) -> None:
             KCL would try again for ever.
     """
     dynamodb, kinesis = client("dynamodb", settings.aws_region), client("kinesis", settings.aws_region)
-    stream, me, reports = settings.kinesis_stream_name, settings.worker_id, settings.report_table
+    stream, me = settings.kinesis_stream_name, settings.worker_id
     table, leaving = LeaseTable(dynamodb, settings.lease_table), leaving or threading.Event()
     created = _attempt("the stream is not described", lambda: creation(kinesis, stream))
-    names = settings.lease_table, reports, settings.coordinator_table
+    names = settings.lease_table, settings.report_table, settings.coordinator_table
     _attempt("tables are not made", lambda: tables.make_missing(dynamodb, *names))
     if leaving.is_set():
         return
-    _attempt("this worker is not reported early", lambda: report(dynamodb, reports, me))
+    _attempt("this worker is not reported early", lambda: reports.write(dynamodb, settings.report_table, me))
     if created is None:
         return
     removed = _attempt("leases are not compared with the stream", lambda: _remove(table, created)) or 0
@@ -112,11 +112,11 @@ def _take(settings: Settings, dynamodb: Any, table: LeaseTable, leaving: threadi
     first has them all, as with KCL, and the leader evens them out.
     """
     me = settings.worker_id
-    others = reporting(dynamodb, settings.report_table) - {me}
+    others = reports.read(dynamodb, settings.report_table, consistent=True).keys() - {me}
     if others or leader.owner(dynamodb, settings.coordinator_table) not in (None, me):
         return 0
     free = [lease for lease in table.leases(consistent=True) if lease.holder is None and not lease.finished]
-    most = min(MAX_SHARDS, most_leases(settings))
+    most = min(MAX_SHARDS, most_leases(properties(settings, Path())))
     return sum(not leaving.is_set() and table.assign(lease, me) for lease in free[:most])
 
 

@@ -7,7 +7,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -87,9 +87,9 @@ def properties(settings: Settings, record_processor: Path) -> dict[str, str]:
     return values
 
 
-def most_leases(settings: Settings) -> int:
-    """How many leases the daemon may hold."""
-    return int(properties(settings, Path()).get("maxLeasesForWorker", sys.maxsize))
+def most_leases(daemon: Mapping[str, str]) -> int:
+    """How many leases a daemon may hold, by its properties."""
+    return int(daemon.get("maxLeasesForWorker", sys.maxsize))
 
 
 def _most_leases(settings: Settings) -> dict[str, str]:

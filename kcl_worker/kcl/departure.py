@@ -15,6 +15,7 @@ worker does.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from typing import Any, Final
 
 from cloud.clients import client
@@ -49,14 +50,14 @@ def _release(settings: Settings, dynamodb: Any) -> int:
         ours = [lease for lease in table.leases(consistent=True) if me in (lease.owner, lease.checkpoint_owner)]
         if not ours:
             break
-        reporting = reports.reporting(dynamodb, settings.report_table)
-        released += sum(_give_up(table, lease, me, reporting) for lease in ours)
+        there = reports.read(dynamodb, settings.report_table, consistent=True).keys()
+        released += sum(_give_up(table, lease, me, there) for lease in ours)
     return released
 
 
-def _give_up(table: LeaseTable, lease: Lease, me: str, reporting: set[str]) -> bool:
-    if lease.checkpoint_owner == me and lease.owner in reporting:
+def _give_up(table: LeaseTable, lease: Lease, me: str, there: Collection[str]) -> bool:
+    if lease.checkpoint_owner == me and lease.owner in there:
         return table.finish_hand_over(lease)
-    if lease.owner == me and lease.checkpoint_owner in reporting:
+    if lease.owner == me and lease.checkpoint_owner in there:
         return table.call_off_hand_over(lease)
     return table.free(lease)

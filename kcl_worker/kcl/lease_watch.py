@@ -15,13 +15,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from cloud.errors import ERRORS, code_of
 from cloud.shards import Shard, list_shards, without_lease
-from kcl_worker.kcl import leader
+from kcl_worker.kcl import leader, reports
 from kcl_worker.kcl.daemon import most_leases, properties
 from kcl_worker.kcl.lease_table import Lease, LeaseTable
 from kcl_worker.kcl.neglect import Neglect, hand_over_seconds
@@ -36,8 +35,6 @@ LOOKS_PER_FAILOVER: Final = 4
 # Workers that look so often, the first by name; each of the others looks ten times less.
 WATCHERS: Final = 3
 REST_FACTOR: Final = 10
-# Our attribute of a worker's report, beside KCL's.
-LEAVING: Final = "leaving"
 # Three reports, which a worker makes every two seconds: fewer that are late say nothing.
 LEAST_PATIENCE_SECONDS: Final = 6.0
 # Shards come and go by resharding alone. Kinesis allows 1000 such calls a second.
@@ -70,7 +67,7 @@ class LeaseWatch:
         self._missing = Standing(clock, 2 * self._interval)
         self._signs = SignsOfLife(clock, 2 * self._interval, self._patience)
         daemon = properties(settings, Path())
-        self._most = most_leases(settings)
+        self._most = most_leases(daemon)
         self._neglect = Neglect(settings.worker_id, Standing(clock, 2 * self._interval), hand_over_seconds(daemon))
         self._shards: list[Shard] = []
         self._listed: float | None = None
@@ -78,13 +75,11 @@ class LeaseWatch:
         self._leaving = False
 
     async def leave(self) -> None:
-        """This worker ends: it takes no more leases, and the others are told to give it none.
-
-        KCL knows no such word. Its reports change their own attributes alone (`WorkerMetricStatsDAO`), so ours stays.
-        """
+        """This worker ends: it takes no more leases, and the others are told to give it none."""
         self._leaving = True
+        table, me = self._settings.report_table, self._settings.worker_id
         try:
-            await asyncio.to_thread(self._say_that_we_leave)
+            await asyncio.to_thread(reports.say_leaving, self._dynamodb, table, me)
         except ERRORS as error:
             logger.debug("nobody was told that this worker leaves: %s", code_of(error))
 
@@ -105,13 +100,14 @@ class LeaseWatch:
     def look(self) -> list[Repair]:
         """Looks once and mends what it can; gives what it has mended."""
         leading = leader.owner(self._dynamodb, self._settings.coordinator_table)
-        reports, leaving = self._reports()
+        reported = reports.read(self._dynamodb, self._settings.report_table)
         leases = self._table.leases()
-        self._note(reports, leases)
+        self._note({worker: report.time for worker, report in reported.items()}, leases)
         if leading and leading != self._settings.worker_id and self._signs.dead(leading):
             if leader.free(self._dynamodb, self._settings.coordinator_table, leading):
                 logger.warning("the leader gave no sign of life", extra={"leader": leading})
             leading = None
+        leaving = {worker for worker, report in reported.items() if report.leaving}
         return [repair for repair in self._repairs(leases, leaving, led=leading is not None) if self._make(repair)]
 
     def forget(self) -> None:
@@ -124,8 +120,8 @@ class LeaseWatch:
         me = self._settings.worker_id
         return me in sorted(self._signs.lively() | {me})[:WATCHERS]
 
-    def _note(self, reports: dict[str, str], leases: list[Lease]) -> None:
-        self._signs.look(reports, leases)
+    def _note(self, reported: dict[str, str], leases: list[Lease]) -> None:
+        self._signs.look(reported, leases)
         self._still.look({lease.key: (lease.counter, lease.owner, lease.checkpoint_owner) for lease in leases})
         self._list_shards()
         self._neglect.look(leases, self._reading(), self._shards)
@@ -169,22 +165,3 @@ class LeaseWatch:
             extra = {"shard_id": repair.lease.key, "owner": repair.owner, "why": repair.why}
             logger.warning("a lease that nobody read is %s", repair.change.value, extra=extra)
         return made
-
-    def _reports(self) -> tuple[dict[str, str], set[str]]:
-        """The time of each worker's last report, by its id; and those that have said that they leave."""
-        pages = self._dynamodb.get_paginator("scan").paginate(
-            TableName=self._settings.report_table, ProjectionExpression=f"wid, lut, {LEAVING}"
-        )
-        items = [item for page in pages for item in page["Items"]]
-        times = {item["wid"]["S"]: item.get("lut", {}).get("N", "") for item in items}
-        return times, {item["wid"]["S"] for item in items if LEAVING in item}
-
-    def _say_that_we_leave(self) -> None:
-        with suppress(self._dynamodb.exceptions.ConditionalCheckFailedException):  # we have no report
-            self._dynamodb.update_item(
-                TableName=self._settings.report_table,
-                Key={"wid": {"S": self._settings.worker_id}},
-                UpdateExpression=f"SET {LEAVING} = :yes",
-                ConditionExpression="attribute_exists(wid)",
-                ExpressionAttributeValues={":yes": {"BOOL": True}},
-            )

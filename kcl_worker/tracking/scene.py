@@ -32,11 +32,13 @@ class SceneState(BaseModel):
 
     Attributes:
         trackers: Those of its sessions, the one of the last frame last.
+        paces: Where its sessions stand between two looks, likewise; of those in which not every frame is looked at.
         totals: Of each line, the crossings (in, out) of all sessions.
         standings: Those of each track at each line.
     """
 
     trackers: dict[str, TrackerState] = {}
+    paces: dict[str, Pace] = {}
     places: dict[str, Place]
     totals: dict[str, tuple[int, int]]
     standings: dict[str, dict[str, Standing]] = {}
@@ -105,6 +107,7 @@ class Scene:
     def __init__(self, threshold: float) -> None:
         self._threshold = threshold
         self._trackers: dict[str, Tracker] = {}
+        self._paces: dict[str, Pace] = {}
         self._places: dict[str, Place] = {}
         self._totals: dict[str, tuple[int, int]] = {}
         self._standings: dict[str, dict[str, Standing]] = {}
@@ -120,7 +123,9 @@ class Scene:
         else:
             ids = [*shot.tracks]
             tracker.pass_over(shot.at, shot.arrived)
-        tracker.pace = shot.pace
+        self._paces.pop(shot.session, None)
+        if shot.pace:
+            self.pass_by(shot.session, shot.pace)
         heights = (shot.candidates.xyxy[:, 3] - shot.candidates.xyxy[:, 1]).tolist()
         places = feet(shot.candidates, shot.width, shot.height)
         steps = {
@@ -165,9 +170,13 @@ class Scene:
         )
 
     def pass_by(self, session: str, pace: Pace) -> None:
-        """Notes where a session stands after a frame that turned out to be none."""
-        if tracker := self._trackers.get(session):
-            tracker.pace = pace
+        """Notes where a session stands after a frame, be it one that turned out to be none."""
+        others = [
+            (other, its)
+            for other, its in self._paces.items()
+            if other != session and pace.arrived - its.arrived <= LOST_SECONDS
+        ]
+        self._paces = {**dict(others[1 - MAX_SESSIONS :]), session: pace}
 
     def _tracker(self, shot: Shot) -> Tracker:
         """The tracker of a frame's session. Those of sessions that have ended are dropped."""
@@ -191,6 +200,7 @@ class Scene:
         """The state from which `from_state` continues exactly."""
         return SceneState(
             trackers={session: tracker.state() for session, tracker in self._trackers.items()},
+            paces=self._paces,
             places=self._places,
             totals=self._totals,
             standings=self._standings,
@@ -207,7 +217,7 @@ class Scene:
         scene._trackers = {
             session: Tracker.from_state(tracker, threshold) for session, tracker in state.trackers.items()
         }
-        scene._places, scene._totals = dict(state.places), dict(state.totals)
+        scene._paces, scene._places, scene._totals = dict(state.paces), dict(state.places), dict(state.totals)
         scene._standings = {track: dict(lines) for track, lines in state.standings.items()}
         return scene
 

@@ -127,10 +127,7 @@ class SceneStore:
             partial(counted_of, shot, moment, traced, settings, self._class_names),
             settings,
         )
-        live.trail.append(_snapshot(moment, live))
-        self._trim(live)
-        self._live[source] = self._live.pop(source)
-        self._forget()
+        self._append(source, live, moment)
         tracks = [traced.ids[place] if traced.ids else None for place in shot.shown]
         return Seen(tracks, traced.lines, told, clock, shot)
 
@@ -144,8 +141,7 @@ class SceneStore:
         live = self._live.get(source)
         known = live is not None and moment.series in live.series
         last = self.last(source) if known else await self._last_before(source, moment, live)
-        tracker = last.scene.trackers.get(session) if last and last.scene else None
-        return tracker.pace if tracker else None
+        return last.scene.paces.get(session) if last and last.scene else None
 
     async def pass_by(
         self, source: str, moment: Moment, session: str, pace: Pace, settings: SourceSettings, threshold: float
@@ -157,9 +153,9 @@ class SceneStore:
             ServiceError: If access to states is forbidden.
         """
         live = await self._resume(source, moment, settings, threshold)
-        if live.scene and live.trail:
-            live.scene.pass_by(session, pace)
-            live.trail.append(_snapshot(moment, live))
+        scene = await self._scene(live, threshold)
+        scene.pass_by(session, pace)
+        self._append(source, live, moment)
 
     def knows(self, source: str) -> bool:
         """Whether a source has begun something here that has to be told."""
@@ -269,12 +265,24 @@ class SceneStore:
         if not settings.tracks:
             live.scene = None
             return Traced([], (), ())
+        scene = await self._scene(live, threshold)
+        return scene.add(shot, settings)
+
+    async def _scene(self, live: _Live, threshold: float) -> Scene:
+        """A source's scene, with the threshold that now holds."""
         if live.scene is None:
             await asyncio.to_thread(load_library)
             live.scene, live.threshold = Scene(threshold), threshold
         elif live.threshold != threshold:
             live.scene, live.threshold = Scene.from_state(live.scene.state(), threshold), threshold
-        return live.scene.add(shot, settings)
+        return live.scene
+
+    def _append(self, source: str, live: _Live, moment: Moment) -> None:
+        """Notes how a source is after its frame, and that it is the last of all that was heard of."""
+        live.trail.append(_snapshot(moment, live))
+        self._trim(live)
+        self._live[source] = self._live.pop(source)
+        self._forget()
 
     def _forget(self) -> None:
         """Drops the sources that were silent for the longest, if there are too many and nothing is left to tell."""

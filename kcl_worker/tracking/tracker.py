@@ -15,7 +15,6 @@ from pydantic import BaseModel
 
 from kcl_worker.tracking.clock import LOST_SECONDS, elapsed
 from kcl_worker.tracking.look import Look
-from kcl_worker.tracking.pace import Pace
 from kcl_worker.vision.detections import Detections
 
 if TYPE_CHECKING:
@@ -65,7 +64,6 @@ class TrackerState(BaseModel):
     seen: float | None = None
     interval: float = 0.0
     look: Look | None = None
-    pace: Pace | None = None
 
 
 class Tracker:
@@ -84,14 +82,12 @@ class Tracker:
         seen: Of the filter's clock, in seconds. It stands still in frames at which nobody looks, so its noise grows
             by looks, and nothing is lost because nobody has looked for it. It goes slower for a slow camera.
         look: What the last frame showed that was looked at; None where every frame is.
-        pace: Where the session stands between two looks, likewise.
     """
 
     def __init__(self, first_frame_id: str, threshold: float) -> None:
         self._threshold = threshold
         self._at: float | None = None
         self.arrived = 0.0
-        self.pace: Pace | None = None
         self._begin(first_frame_id)
 
     def _begin(self, frame_id: str) -> None:
@@ -196,7 +192,6 @@ class Tracker:
             seen=self.seen,
             interval=self._interval,
             look=self.look,
-            pace=self.pace,
         )
 
     @classmethod
@@ -212,7 +207,7 @@ class Tracker:
         tracker._epoch, tracker.time = state.epoch, state.time
         tracker.seen = state.time if state.seen is None else state.seen
         tracker._at, tracker.arrived, tracker._interval = state.at, state.arrived, state.interval
-        tracker.look, tracker.pace = state.look, state.pace
+        tracker.look = state.look
         inner = tracker._tracker
         inner._next_track_id, inner._last_timestamp = state.next_id, tracker.seen
         for saved in state.tracks:

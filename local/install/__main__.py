@@ -30,7 +30,7 @@ class Layer:
 
 
 LAYERS: Final = {
-    "demo": Layer(".venv", "what the demo runs", "0.9 GB, about a minute"),
+    "demo": Layer(".venv", "what the demo runs", "0.8 GB, about a minute"),
     "camera": Layer(".venv", "what reads films and cameras", "0.8 GB in all, about a minute", ("demo",)),
     "infra": Layer(".venv", "what deploys", "1.3 GB in all, one or two minutes", ("demo", "camera")),
     "dev": Layer(".venv", "what tests and checks need", "1.5 GB in all, two minutes", ("demo", "camera", "infra")),

@@ -15,6 +15,8 @@ from local.install.told import COLUMNS, Waiting, cause
 
 PROJECT: Final = "cv2kinesis"
 _BUILD_HASHES: Final = ("--require-build-hashes", "--preview-features", "build-dependency-hashes")
+# 60 MB of OpenVINO's: its plugins for other processors than the CPU, and what they would compile.
+_UNUSED: Final = ("libopenvino_intel_gpu_plugin.*", "libopenvino_intel_npu_plugin.*", "cache.json")
 # The class archive lets the JVM start a second sooner.
 _ARCHIVE: Final = (
     "import subprocess; from kcl_worker.kcl.jvm import find_java; "
@@ -35,7 +37,7 @@ class Environment:
     """
 
     def __init__(self, folder: Path, requirements: Path, log: IO[str]) -> None:
-        self._bin = folder / "bin"
+        self._folder, self._bin = folder, folder / "bin"
         self.python = str(self._bin / "python")
         self._requirements = requirements
         self._log = log
@@ -44,14 +46,17 @@ class Environment:
         self._uv = self._find_uv()
 
     def install(self, name: str) -> None:
-        """Installs a locked file; only what has its hash there."""
+        """Installs a locked file, only what has its hash there; leaves out what nothing here loads."""
         file = str(self._requirements / f"{name}.txt")
         if self._uv is None:
             self._pip("--use-pep517", "--require-hashes", "--no-deps", "-r", file)
-            return
-        # What builds the packages that come as source is locked too.
-        build = ("--build-constraints", str(self._requirements / "build.txt"), *_BUILD_HASHES)
-        self._uv_pip("--require-hashes", "--no-deps", *build, "-r", file)
+        else:
+            # What builds the packages that come as source is locked too.
+            build = ("--build-constraints", str(self._requirements / "build.txt"), *_BUILD_HASHES)
+            self._uv_pip("--require-hashes", "--no-deps", *build, "-r", file)
+        for pattern in _UNUSED:
+            for unused in self._folder.glob(f"lib/python*/site-packages/openvino/libs/{pattern}"):
+                unused.unlink()
 
     def install_project(self, root: Path) -> None:
         """Installs this repository as editable, checks the KCL's jars, archives the JVM's classes."""

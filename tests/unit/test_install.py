@@ -117,6 +117,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     wheel.parent.mkdir()
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("tiny.py", "")
+        for processor in ("cpu", "gpu", "npu"):
+            archive.writestr(f"openvino/libs/libopenvino_intel_{processor}_plugin.so", "")
         archive.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
         archive.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr("tiny-1.0.dist-info/RECORD", "tiny.py,,\n")
@@ -143,6 +145,10 @@ def has_tiny(folder: Path) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
+def plugins(folder: Path) -> set[str]:
+    return {path.name for path in (folder / "env").glob("lib/python3*/site-packages/openvino/libs/*")}
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not UV.exists(), reason="uv cannot run on this machine")
 def test_uv_installs_what_has_its_hash_and_asks_whom_pip_would_ask(folder: Path) -> None:
@@ -155,6 +161,7 @@ def test_uv_installs_what_has_its_hash_and_asks_whom_pip_would_ask(folder: Path)
     assert not has_tiny(folder)
     made.install("good")
     assert has_tiny(folder)
+    assert plugins(folder) == {"libopenvino_intel_cpu_plugin.so"}
 
 
 @pytest.mark.slow
@@ -170,6 +177,7 @@ def test_pip_installs_where_uv_cannot_run(folder: Path, capsys: pytest.CaptureFi
         made.install("bad")
     made.install("good")
     assert has_tiny(folder)
+    assert plugins(folder) == {"libopenvino_intel_cpu_plugin.so"}
 
 
 @pytest.mark.slow
