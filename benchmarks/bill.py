@@ -20,7 +20,7 @@ SHARD_RECORDS: Final = 1000
 PUT_UNIT: Final = 25 * 1024
 # A frame's time besides the engine, in milliseconds of a core: S3, SQS, the daemon, a record processor
 # (`benchmarks.whole_way`).
-OVERHEAD_MS: Final = 8.0
+OVERHEAD_MS: Final = 5.0
 # What a frame takes less that nobody stores: drawing and encoding 1.7, the calls of S3 1.7 (docs/performance.md).
 UNSTORED_MS: Final = 3.4
 # An annotated frame is as much larger than the camera's, as JPEG of quality 85.
