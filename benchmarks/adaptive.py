@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
-import json
 import os
 import time
 from collections import Counter
@@ -25,22 +24,23 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks.engine import SHARED, WINDOW, Nowhere
+from benchmarks.engine import SHARED
 from benchmarks.report import Row, show
+from benchmarks.way import Kept, Nowhere, send, worker_parts
 from contract import Frame, Metadata, Position, embed
 from contract.source_settings import SourceSettings
-from kcl_worker.kcl.shard_order import Turns
 from kcl_worker.kcl.shards import ShardBoard
 from kcl_worker.operating.metrics import Metrics
 from kcl_worker.pipeline import Pipeline
-from kcl_worker.record import Record
 from kcl_worker.settings import Settings
 from kcl_worker.storing.event_sink import EventSink
 from kcl_worker.vision import codec
 from kcl_worker.vision.compute import Compute
-from kcl_worker.vision.openvino_detector import OpenVinoDetector, Precision
+from kcl_worker.vision.openvino_detector import Precision
 from local.processes import ROOT
+from models.evaluate import iou
 from producer.picture import Image
 from producer.street import Street
 
@@ -72,17 +72,6 @@ LINES: Final = [
 COUNTED: Final[dict[str, Any]] = {"store": "none", "lines": LINES}
 
 Boxes = list[tuple[str, tuple[float, float, float, float]]]
-
-
-class Kept(Nowhere):
-    """A queue that keeps its messages."""
-
-    def __init__(self) -> None:
-        self.messages: list[dict[str, Any]] = []
-
-    def enqueue(self, body: str) -> asyncio.Future[None]:
-        self.messages.append(json.loads(body))
-        return super().enqueue(body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,21 +120,12 @@ def way(compute: Compute, settings: Settings, films: Mapping[str, list[bytes]], 
         settings, compute, sink, results, sink, metrics, lambda source: wanted, events=EventSink(sink, events, None)
     )
 
-    async def shard(name: str, jpegs: list[bytes]) -> None:
-        window, turns, work = asyncio.Semaphore(WINDOW), Turns(), pipeline.begin(name)
-
-        async def one(record: Record) -> None:
-            await work.process(record)
-            window.release()
-
-        async with asyncio.TaskGroup() as frames:
-            for number, jpeg in enumerate(jpegs):
-                await window.acquire()
-                position = Position(name, str(1000 + number), name, BEGIN + timedelta(seconds=number / FPS))
-                frames.create_task(one(Record(jpeg, position, turns.next())))
+    def records(name: str, jpegs: list[bytes]) -> Iterator[tuple[bytes, Position]]:
+        for number, jpeg in enumerate(jpegs):
+            yield jpeg, Position(name, str(1000 + number), name, BEGIN + timedelta(seconds=number / FPS))
 
     async def everything() -> None:
-        await asyncio.gather(*(shard(name, jpegs) for name, jpegs in films.items()))
+        await asyncio.gather(*(send(pipeline, name, records(name, jpegs)) for name, jpegs in films.items()))
 
     started = time.process_time()
     asyncio.run(everything())
@@ -195,28 +175,21 @@ def f1(found: list[Boxes], truth: list[Boxes]) -> float:
 
 
 def _paired(mine: Boxes, theirs: Boxes) -> int:
-    overlaps = sorted(
-        (
-            (overlap, one, other)
-            for one, (its_class, box) in enumerate(mine)
-            for other, (other_class, other_box) in enumerate(theirs)
-            if its_class == other_class and (overlap := _iou(box, other_box)) >= 0.5
-        ),
-        reverse=True,
-    )
+    overlaps = iou(_corners(mine), _corners(theirs))
+    pairs = [(one, other) for one, other in np.argwhere(overlaps >= 0.5) if mine[one][0] == theirs[other][0]]
     ones, others = set[int](), set[int]()
-    for _, one, other in overlaps:
+    for one, other in sorted(pairs, key=lambda pair: -overlaps[pair]):
         if one not in ones and other not in others:
             ones.add(one)
             others.add(other)
     return len(ones)
 
 
-def _iou(a: tuple[float, ...], b: tuple[float, ...]) -> float:
-    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    both = max(0.0, width) * max(0.0, height)
-    return both / (a[2] * a[3] + b[2] * b[3] - both) if both else 0.0
+def _corners(boxes: Boxes) -> NDArray[np.float64]:
+    """From x, y, width, height to x1 y1 x2 y2: [N, 4]."""
+    sides = np.array([box for _, box in boxes], float).reshape(-1, 4)
+    sides[:, 2:] += sides[:, :2]
+    return sides
 
 
 def main() -> None:
@@ -244,12 +217,7 @@ def main() -> None:
 
 def compare(title: str, model: Path, precision: Precision, films: Mapping[str, list[bytes]], repetitions: int) -> None:
     """Shows the speed of each pace with frames stored and without, and how much the boxes agree."""
-    settings = Settings(
-        kinesis_stream_name="bench", s3_bucket_name="bench", sqs_queue_url="http://bench", yolo_model_path=model
-    )
-    compute = Compute(
-        OpenVinoDetector(model, precision=precision), settings.jpeg_quality, settings.confidence_threshold
-    )
+    settings, compute = worker_parts(model, precision)
     frames = sum(map(len, films.values()))
     parsed = [Frame.parse(jpeg) for jpegs in films.values() for jpeg in jpegs]
     title = f"{title}, {model.stem} {precision}, {os.cpu_count()} cores"

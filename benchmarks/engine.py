@@ -16,7 +16,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -26,70 +26,37 @@ import numpy as np
 
 from benchmarks import ceiling
 from benchmarks.report import Row, interleaved, show
+from benchmarks.way import Nowhere, send, worker_parts
 from contract import Position
 from contract.source_settings import DEFAULT, SourceSettings
-from kcl_worker.kcl.shard_order import Turns
 from kcl_worker.kcl.shards import ShardBoard
 from kcl_worker.operating.metrics import Metrics
 from kcl_worker.pipeline import Pipeline
-from kcl_worker.record import Record
-from kcl_worker.settings import Settings
-from kcl_worker.vision.compute import Compute
 from kcl_worker.vision.cpu import thread_count
-from kcl_worker.vision.openvino_detector import OpenVinoDetector, Precision
+from kcl_worker.vision.openvino_detector import Precision
 
 SHARED: Final = Path(__file__).parent.parent.parent / "shared" / "data"
 SHARDS: Final = 2
-# Records of each shard in flight, as many as the gateway allows.
-WINDOW: Final = 8
 BATCH: Final = 8
 BASE: Final = "ultralytics predict, one at a time"
 
 
-class Nowhere:
-    """A bucket and a queue that keep nothing."""
-
-    async def put(self, key: str, body: bytes, *_: object) -> None:
-        pass
-
-    def expecting(self) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    async def fits(self, body: str) -> bool:
-        return True
-
-    def enqueue(self, body: str) -> asyncio.Future[None]:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        future.set_result(None)
-        return future
-
-
 def ours(model: Path, precision: Precision, jpegs: list[bytes], wanted: SourceSettings = DEFAULT) -> Callable[[], int]:
     """The worker's pipeline, with sources of these settings."""
-    settings = Settings(
-        kinesis_stream_name="bench", s3_bucket_name="bench", sqs_queue_url="http://bench", yolo_model_path=model
-    )
-    compute = Compute(
-        OpenVinoDetector(model, precision=precision), settings.jpeg_quality, settings.confidence_threshold
-    )
-
-    async def shard(pipeline: Pipeline, number: int, mine: list[bytes]) -> None:
-        window, turns, work = asyncio.Semaphore(WINDOW), Turns(), pipeline.begin(f"shardId-{number}")
-
-        async def one(record: Record) -> None:
-            async with window:
-                await work.process(record)
-
-        now = datetime.now(UTC)
-        positions = (Position(f"shardId-{number}", str(place), "bench", now) for place in range(len(mine)))
-        records = [Record(jpeg, at, turns.next()) for jpeg, at in zip(mine, positions, strict=True)]
-        await asyncio.gather(*(one(record) for record in records))
+    settings, compute = worker_parts(model, precision)
 
     async def everything() -> int:
         sink: Any = Nowhere()
         metrics = Metrics("bench", "bench", ShardBoard(), io.StringIO())
         pipeline = Pipeline(settings, compute, sink, sink, sink, metrics, lambda source: wanted)
-        await asyncio.gather(*(shard(pipeline, number, jpegs[number::SHARDS]) for number in range(SHARDS)))
+        now = datetime.now(UTC)
+        shards = {f"shardId-{number}": jpegs[number::SHARDS] for number in range(SHARDS)}
+        await asyncio.gather(
+            *(
+                send(pipeline, shard, [(jpeg, Position(shard, str(n), "bench", now)) for n, jpeg in enumerate(mine)])
+                for shard, mine in shards.items()
+            )
+        )
         return metrics.frames
 
     return lambda: asyncio.run(everything())
