@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -13,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from cloud import outputs
+from contract.source_settings import SourceSettings
 from doctor.checks import all_checks, credentials
 from doctor.finding import Finding
 from doctor.place import HopError, Place
@@ -54,10 +56,16 @@ def main() -> int:
         parser.error(f"--needs: {error}")
     if args.preflight and not args.needs:
         parser.error("--preflight: --needs is needed")
+    try:
+        settings = SourceSettings.parse(os.environ.get("SOURCE_DEFAULTS") or "{}")
+    except ValueError as error:
+        parser.error(f"SOURCE_DEFAULTS: {error}")
     place = Place.from_environment()
     if needs.region:
         place = replace(place, region=needs.region)
-    hops = preflight(place) if args.preflight else chain(all_checks(place, args.worker_url), frame(place, args))
+    hops = (
+        preflight(place) if args.preflight else chain(all_checks(place, args.worker_url), frame(place, settings, args))
+    )
     findings = report(chain(hops, quotas(place, needs)), as_json=args.json)
     return int(any(finding.verdict == "wrong" for finding in findings))
 
@@ -70,10 +78,10 @@ def preflight(place: Place) -> Iterator[Finding]:
         yield error.finding
 
 
-def frame(place: Place, args: argparse.Namespace) -> Iterator[Finding]:
+def frame(place: Place, settings: SourceSettings, args: argparse.Namespace) -> Iterator[Finding]:
     """Follows the test frame, if the user wants one and every needed name is known."""
     if not args.no_frame and place.stream and place.bucket and place.queue:
-        yield from trace(place, args.wait)
+        yield from trace(place, settings, args.wait)
 
 
 def report(findings: Iterator[Finding], *, as_json: bool) -> list[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import uuid4
@@ -11,28 +12,37 @@ from uuid import uuid4
 import cv2
 
 from audit import Inbox
-from contract import Metadata, Position, embed, identify
+from contract import Identity, Metadata, Position, embed, identify
+from contract.source_settings import SourceSettings
 from doctor.finding import Finding
 from doctor.place import HopError, Place, ask
 from producer.street import Street
 
 SOURCE: Final = "doctor"
 POLL_SECONDS: Final = 0.2
+# What `store` and `announce` leave.
+_KEPT: Final = {
+    "detections": "only frames with something in them are kept",
+    "events": "only events and their frames are kept",
+    "none": "no frame is kept",
+}
+_QUARANTINED: Final = "it was quarantined", "`consumer quarantine list` says why"
 
 
-def trace(place: Place, patience: float) -> Iterator[Finding]:
-    """Sends a frame of the source `doctor` and waits for its object and its message.
+def trace(place: Place, settings: SourceSettings, patience: float) -> Iterator[Finding]:
+    """Sends a frame of the source `doctor`; waits for its object and its message, as far as all frames have them.
 
     Args:
+        settings: Of all sources.
         patience: Seconds to wait; a task that has to be started needs some minutes.
     """
     try:
-        yield from _trace(place, patience)
+        yield from _trace(place, settings, patience)
     except HopError as error:
         yield error.finding
 
 
-def _trace(place: Place, patience: float) -> Iterator[Finding]:
+def _trace(place: Place, settings: SourceSettings, patience: float) -> Iterator[Finding]:
     captured = datetime.now(UTC)
     metadata = Metadata(SOURCE, uuid4().hex[:16], 0, captured)
     _, jpeg = cv2.imencode(".jpg", Street(7, 640, 360).frame(2.0))
@@ -48,26 +58,43 @@ def _trace(place: Place, patience: float) -> Iterator[Finding]:
     where = f"{identity.frame_id} on {put['ShardId']}"
     yield Finding("frame sent", "well", where, seconds=time.monotonic() - started)
 
-    s3, sqs = place.client("s3"), place.client("sqs")
     deadline = started + patience
-    stored = _wait(lambda: _has(s3, place.bucket, identity.key), deadline)
-    if not stored:
-        if _has(s3, place.bucket, identity.quarantine_key):
-            yield Finding("frame stored", "wrong", "it was quarantined", "`consumer quarantine list` says why")
-            return
-        advice = "the worker is behind, or cannot write: look at leases and lag above, and at its log"
-        yield Finding("frame stored", "wrong", f"no s3://{place.bucket}/{identity.key} after {patience:g} s", advice)
-        return
-    yield Finding("frame stored", "well", f"s3://{place.bucket}/{identity.key}", seconds=time.monotonic() - started)
+    for hop, kept, follow in (
+        ("frame stored", settings.store, _stored),
+        ("frame announced", settings.announce, _announced),
+    ):
+        if kept == "all":
+            finding = follow(place, identity, deadline, patience)
+            yield replace(finding, seconds=time.monotonic() - started) if finding.verdict == "well" else finding
+            if finding.verdict == "wrong":
+                return
+        else:
+            advice = "`make smoke` follows frames whatever is kept of others"
+            yield Finding(hop, "skipped", f"of all sources, {_KEPT[kept]}", advice)
 
-    with Inbox(sqs, place.queue, identity.frame_id) as inbox:
-        results = _wait(lambda: ask("frame announced", "sqs:ReceiveMessage", inbox.take, "no queue"), deadline)
-    if results:
-        result = results[0]
-        says = f"{result.detections_count} objects, {result.inference_ms:.0f} ms in the network, model {result.model}"
-        yield Finding("frame announced", "well", says, seconds=time.monotonic() - started)
-    else:
-        yield Finding("frame announced", "unsure", "its message was not seen", "another consumer may have taken it")
+
+def _stored(place: Place, identity: Identity, deadline: float, patience: float) -> Finding:
+    s3, hop = place.client("s3"), "frame stored"
+    if _wait(lambda: _has(s3, place.bucket, identity.key), deadline):
+        return Finding(hop, "well", f"s3://{place.bucket}/{identity.key}")
+    if _has(s3, place.bucket, identity.quarantine_key):
+        return Finding(hop, "wrong", *_QUARANTINED)
+    advice = "the worker is behind, or cannot write: look at leases and lag above, and at its log"
+    return Finding(hop, "wrong", f"no s3://{place.bucket}/{identity.key} after {patience:g} s", advice)
+
+
+def _announced(place: Place, identity: Identity, deadline: float, patience: float) -> Finding:
+    hop = "frame announced"
+    with Inbox(place.client("sqs"), place.queue, identity.frame_id) as inbox:
+        results = _wait(lambda: ask(hop, "sqs:ReceiveMessage", inbox.take, "no queue"), deadline)
+    if not results and _has(place.client("s3"), place.bucket, identity.quarantine_key):
+        return Finding(hop, "wrong", *_QUARANTINED)
+    if not results:
+        says = f"its message was not seen in {patience:g} s"
+        return Finding(hop, "unsure", says, "another consumer may have taken it, or the worker is behind")
+    result = results[0]
+    says = f"{result.detections_count} objects, {result.inference_ms:.0f} ms in the network, model {result.model}"
+    return Finding(hop, "well", says)
 
 
 def _wait(look: Callable[[], Any], deadline: float) -> Any:

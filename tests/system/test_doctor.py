@@ -57,6 +57,16 @@ def test_nobody_works(resources: Resources) -> None:
     assert (found["frame sent"]["verdict"], found["frame stored"]["verdict"]) == ("well", "wrong")
 
 
+def test_a_frame_of_which_nothing_is_kept_is_not_missed(resources: Resources) -> None:
+    environment = resources.environment() | {"SOURCE_DEFAULTS": '{"store": "none", "announce": "detections"}'}
+    _, found = run(environment, "--wait", "2")
+    assert (found["frame sent"]["verdict"], found["frame stored"]["verdict"]) == ("well", "skipped")
+    assert found["frame announced"]["verdict"] == "skipped"
+    assert "only frames with something in them" in found["frame announced"]["says"]
+    _, found = run(environment | {"SOURCE_DEFAULTS": '{"store": "events"}'}, "--wait", "2")
+    assert (found["frame stored"]["verdict"], found["frame announced"]["verdict"]) == ("skipped", "unsure")
+
+
 def test_tasks_that_do_not_run(resources: Resources) -> None:
     ecs = resources.client("ecs")
     cluster, service = f"{resources.stream}-cluster", f"{resources.stream}-service"
