@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from contract.source_settings import SourceSettings
 from kcl_worker.heap import heap_mib, leases_in
 from stacks.event_routes import EventsConfig
+from stacks.worker_variables import WorkerVariables
 
 # Memory in MiB that Fargate offers for each CPU size.
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html#fargate-tasks-size
@@ -377,6 +378,7 @@ class Config(_Section):
     stream: StreamConfig = StreamConfig()
     network: NetworkConfig = NetworkConfig()
     service: ServiceConfig = ServiceConfig()
+    worker: WorkerVariables = WorkerVariables()
     storage: StorageConfig = StorageConfig()
     sources: SourceSettings = Field(
         default=SourceSettings(), description="settings of every source, which its own settings go before"
@@ -411,7 +413,7 @@ class Config(_Section):
             raise ValueError(f"storage.bucket {self.storage.bucket}: with a replica, its name needs {{region}}")
         if self.least_tasks > most:
             raise ValueError(
-                f"service.max_tasks {most}: a task of {self.service.memory} MiB reads at most {self.service.leases} "
+                f"service.max_tasks {most}: a task of {self.service.memory} MiB reads at most {self.leases} "
                 f"shards, so {shards} shards take {self.least_tasks} tasks"
             )
         if least > most:
@@ -472,7 +474,12 @@ class Config(_Section):
     @property
     def least_tasks(self) -> int:
         """Fewer tasks that are awake would leave shards to nobody."""
-        return -(-self.stream.least_shards // self.service.leases)
+        return -(-self.stream.least_shards // self.leases)
+
+    @property
+    def leases(self) -> int:
+        """The number of shards that a task may read."""
+        return min(self.service.leases, int(self.worker.kcl_max_leases) or self.service.leases)
 
     @classmethod
     def read(cls, path: Path) -> Config:

@@ -65,8 +65,8 @@ A rule, `[events.rules.NAME]`, has one target and as many filters as it needs:
 WORKER: Final = """
 ## A worker
 
-A stack sets some of these variables, from its `[service]` and from the names of its resources; the rest keep their
-defaults. The AWS SDK's own variables (`AWS_ENDPOINT_URL`, `AWS_PROFILE`, …) work as usual.
+A stack sets some of these variables, from its `[service]` and `[worker]` and from the names of its resources; the rest
+keep their defaults. The AWS SDK's own variables (`AWS_ENDPOINT_URL`, `AWS_PROFILE`, …) work as usual.
 """
 
 

@@ -163,7 +163,7 @@ class Service:
             values["YOLO_MODEL_PATH"] = f"models/{service.model_name}.onnx"  # where the image has it
         if service.image_size:
             values["YOLO_IMAGE_SIZE"] = str(service.image_size)
-        return values
+        return values | self._config.worker.environment()
 
     def _container(self, registry: Registry, variables: dict[str, str]) -> dict[str, Any]:
         config = self._config

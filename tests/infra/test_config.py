@@ -33,6 +33,12 @@ def test_the_defaults_are_the_names_that_users_know() -> None:
             {"service": {"max_tasks": 2}, "stream": {"shards": 17}},
             "service.max_tasks 2: a task of 2048 MiB reads at most 8 shards, so 17 shards take 3 tasks",
         ),
+        (
+            {"worker": {"kcl_max_leases": 2}, "service": {"max_tasks": 2}, "stream": {"shards": 5}},
+            "service.max_tasks 2: a task of 2048 MiB reads at most 2 shards, so 5 shards take 3 tasks",
+        ),
+        ({"worker": {"log_level": "LOUD"}}, "worker.log_level: 'LOUD': input should be 'DEBUG', 'INFO'"),
+        ({"worker": {"worker_id": "me"}}, "worker.worker_id: no such key"),
         ({"service": {"min_tasks": 3, "max_tasks": 2}, "stream": {"shards": 3}}, "min_tasks 3: more than max_tasks 2"),
         ({"service": {"cpu": 500}}, "cpu 500: Fargate offers 256"),
         ({"service": {"memory": 8192}}, "memory 8192: with cpu 512 Fargate offers 1024 to 4096 MiB in steps of 1024"),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks.bill import alarm_metrics, keys
+from stacks import worker_variables
 from stacks.config import Config
 from tests.infra.conftest import ACCOUNT, Synth
 
@@ -297,6 +298,19 @@ def test_precision_and_fan_out_are_the_environments_choice(synth: Synth) -> None
         "cv2kinesis",
         "cv2kinesis/consumer/cv2kinesis:*",
     ]
+
+
+def test_an_environment_gives_its_workers_more_variables(synth: Synth) -> None:
+    chosen = synth({"worker": {"lag_policy": "skip-stale", "max_frame_age_seconds": 2.5, "log_level": "DEBUG"}})
+    container = only(chosen, "aws_ecs_task_definition")["container_definitions"]
+    for name, value in (("LAG_POLICY", "skip-stale"), ("MAX_FRAME_AGE_SECONDS", "2.5"), ("LOG_LEVEL", "DEBUG")):
+        assert f'"name" = "{name}", "value" = "{value}"' in container
+    assert "LAG_POLICY" not in only(synth(), "aws_ecs_task_definition")["container_definitions"]
+
+
+def test_no_variable_is_set_twice(synth: Synth) -> None:
+    container = only(synth(), "aws_ecs_task_definition")["container_definitions"]
+    assert not [name for name in worker_variables.NAMES if f'"{name.upper()}"' in container]
 
 
 @pytest.mark.parametrize(
