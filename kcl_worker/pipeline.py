@@ -213,8 +213,9 @@ class Pipeline:
     async def _notify(
         self, record: Record, identity: Identity, error: FrameError, shard: LeasedShard, step: Step | None
     ) -> Said:
-        if step and step.pace:
-            wanted, moment = self.settings_of(identity.source), Moment.of(record.position, identity)
+        wanted = self.settings_of(identity.source)
+        if step and step.pace and wanted.adapts:
+            moment = Moment.of(record.position, identity)
             await shard.scenes.pass_by(
                 identity.source, moment, identity.session, step.pace, wanted, self._compute.threshold(wanted)
             )

@@ -32,7 +32,7 @@ class SceneState(BaseModel):
 
     Attributes:
         trackers: Those of its sessions, the one of the last frame last.
-        paces: Where its sessions stand between two looks, likewise; of those in which not every frame is looked at.
+        paces: Where sessions stand between two looks, if not every frame is looked at; that of the last frame last.
         totals: Of each line, the crossings (in, out) of all sessions.
         standings: Those of each track at each line.
     """
@@ -123,9 +123,10 @@ class Scene:
         else:
             ids = [*shot.tracks]
             tracker.pass_over(shot.at, shot.arrived)
-        self._paces.pop(shot.session, None)
         if shot.pace:
             self.pass_by(shot.session, shot.pace)
+        else:
+            self._paces.pop(shot.session, None)
         heights = (shot.candidates.xyxy[:, 3] - shot.candidates.xyxy[:, 1]).tolist()
         places = feet(shot.candidates, shot.width, shot.height)
         steps = {
@@ -171,12 +172,15 @@ class Scene:
 
     def pass_by(self, session: str, pace: Pace) -> None:
         """Notes where a session stands after a frame, be it one that turned out to be none."""
-        others = [
-            (other, its)
+        self._paces.pop(session, None)
+        # Anybody can name sessions in frames that are no pictures; those that have tracks outlast them.
+        alone = [
+            other
             for other, its in self._paces.items()
-            if other != session and pace.arrived - its.arrived <= LOST_SECONDS
+            if other not in self._trackers and pace.arrived - its.arrived <= LOST_SECONDS
         ]
-        self._paces = {**dict(others[1 - MAX_SESSIONS :]), session: pace}
+        kept = {*self._trackers, *alone[1 - MAX_SESSIONS :]}
+        self._paces = {other: its for other, its in self._paces.items() if other in kept} | {session: pace}
 
     def _tracker(self, shot: Shot) -> Tracker:
         """The tracker of a frame's session. Those of sessions that have ended are dropped."""

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import Final, NamedTuple
 
 from contract.message import LineCount
@@ -40,6 +41,8 @@ MAX_SERIES: Final = 16
 PAUSE_SECONDS: Final = 5.0
 # Sources that are remembered of one shard: plain JPEGs may name a new one in each record.
 MAX_SOURCES: Final = 2000
+# Of these, how many a frame looks through for one to drop.
+AT_ONCE: Final = 16
 
 
 class Seen(NamedTuple):
@@ -114,9 +117,6 @@ class SceneStore:
             ServiceError: If access to states is forbidden.
         """
         live = await self._resume(source, moment, settings, threshold)
-        if self._archive and live.trail and moment.arrived - live.trail[-1].arrived > PAUSE_SECONDS:
-            self._archive.is_new_here(source)
-        live.here = True
         if look:
             shot = (live.scene.carry(shot) if live.scene and live.threshold == threshold else None) or await look()
         traced = await self._trace(live, shot, settings, threshold)
@@ -239,7 +239,9 @@ class SceneStore:
         Raises:
             ServiceError: If access to states is forbidden.
         """
-        live = self._live[source]
+        live = self._live.get(source)
+        if live is None:
+            return
         last = live.trail[-1]
         others = [shard.last(source) for shard in self._held.values() if shard is not self]
         if self._archive:
@@ -247,8 +249,9 @@ class SceneStore:
             shard_id = await self._archive.whereabouts(source)
             if shard_id not in (None, self._shard_id, last.shard_id):
                 others += (await self._archive.of(str(shard_id))).get(source, [])
-        if any(other is not None and last.precedes(other) for other in others) and live.trail[-1] is last:
-            self._live.pop(source, None)
+        went_on = any(other is not None and last.precedes(other) for other in others)
+        if went_on and self._live.get(source) is live and live.trail[-1] is last:
+            del self._live[source]
 
     # -- parts of `add`
 
@@ -258,6 +261,8 @@ class SceneStore:
         if live is None or moment.series not in live.series:
             live = self._live[source] = await self._begin(source, moment, threshold, settings, live)
             live.series.append(moment.series)
+        if self._archive and live.trail and moment.arrived - live.trail[-1].arrived > PAUSE_SECONDS:
+            self._archive.is_new_here(source)
         return live
 
     async def _trace(self, live: _Live, shot: Shot, settings: SourceSettings, threshold: float) -> Traced:
@@ -281,16 +286,20 @@ class SceneStore:
         """Notes how a source is after its frame, and that it is the last of all that was heard of."""
         live.trail.append(_snapshot(moment, live))
         self._trim(live)
-        self._live[source] = self._live.pop(source)
+        # It may have been dropped meanwhile, as one that went on elsewhere.
+        self._live.pop(source, None)
+        self._live[source] = live
         self._forget()
 
     def _forget(self) -> None:
-        """Drops the sources that were silent for the longest, if there are too many and nothing is left to tell."""
-        while len(self._live) > MAX_SOURCES:
-            source, live = next(iter(self._live.items()))
-            if live.story.is_open or live.trail[-1].at > self._durable:
-                return
-            del self._live[source]
+        """Drops the sources that were silent for the longest, if there are too many: those with nothing left to tell,
+        and beyond twice as many, all that are stored."""
+        for source, live in [*islice(self._live.items(), min(AT_ONCE, max(0, len(self._live) - MAX_SOURCES)))]:
+            durable = not live.trail or live.trail[-1].at <= self._durable
+            if durable and (not live.story.is_open or len(self._live) > 2 * MAX_SOURCES):
+                del self._live[source]
+            else:
+                self._live[source] = self._live.pop(source)
 
     def _trim(self, live: _Live) -> None:
         """Drops snapshots from before the last durable frame."""

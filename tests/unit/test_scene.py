@@ -11,7 +11,9 @@ from pydantic import ValidationError
 from contract.geometry import crossing, inside
 from contract.shapes import Line, Zone
 from contract.source_settings import SourceSettings
+from kcl_worker.tracking import scene_store
 from kcl_worker.tracking.clock import LOST_SECONDS
+from kcl_worker.tracking.pace import Pace
 from kcl_worker.tracking.scene import MAX_SESSIONS, Scene, SceneState, Shot, count_zones
 from kcl_worker.tracking.scene_archive import FORGET_SECONDS
 from kcl_worker.tracking.scene_store import SceneStore
@@ -389,3 +391,52 @@ def test_tracks_live_as_long_with_a_slow_camera(fps: float) -> None:
         ids |= {track for track in tracker.update(f"door/s/{number}", at, at, people) if track}
         tracker = Tracker.from_state(tracker.state(), 0.5)
     assert len(ids) == 6
+
+
+def moment(number: int, source: str = "cam", session: str = "s") -> Moment:
+    frame_id = f"{source}/{session}/{number:09d}"
+    return Moment(shard_id=HERE, at=place(number), frame_id=frame_id, arrived=number / FPS)
+
+
+async def test_sources_without_a_picture_are_forgotten_behind_one_that_has_something_to_tell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scene_store, "MAX_SOURCES", 20)
+    scenes = SceneStore(None, HERE, class_names=CLASSES)
+    silent = SourceSettings.model_validate({"events": [{"name": "offline", "kind": "silent", "seconds": 60}]})
+    await scenes.add("cam", moment(0), shot(0), silent, 0.5)
+    assert scenes.knows("cam")
+    for number in range(1, 100):
+        pace = Pace(at=number / FPS, arrived=number / FPS)
+        scenes.settle(place(number))
+        await scenes.pass_by(f"cam-{number}", moment(number, f"cam-{number}"), "s", pace, SourceSettings(), 0.5)
+    assert scenes.last("cam")
+    assert sum(scenes.last(f"cam-{number}") is not None for number in range(1, 100)) <= 20
+
+
+async def test_a_source_is_whole_that_goes_elsewhere_while_its_next_frame_is_looked_at() -> None:
+    held: dict[str, SceneStore] = {}
+    here, there = held[HERE], held[THERE] = SceneStore(None, HERE, held), SceneStore(None, THERE, held)
+    await here.add("cam", moment(0), shot(0), SETTINGS, 0.5)
+    later = moment(1).model_copy(update={"shard_id": THERE, "at": place(1, THERE)})
+    await there.add("cam", later, shot(1), SETTINGS, 0.5)
+
+    async def look() -> Shot:
+        await here.drop_if_elsewhere("cam")
+        return shot(2)
+
+    unseen = replace(shot(2), pace=Pace(at=0.2, arrived=0.2, since=1))
+    await here.add("cam", moment(2), unseen, SETTINGS, 0.5, look)
+    last = here.last("cam")
+    assert last
+    assert last.frame_id == "cam/s/000000002"
+
+
+def test_sessions_that_show_nothing_take_no_pace_from_one_that_does() -> None:
+    scene, pace = Scene(0.5), Pace(at=0, arrived=0)
+    scene.add(replace(shot(0), pace=pace), SETTINGS)
+    for number in range(3 * MAX_SESSIONS):
+        scene.pass_by(f"none-{number}", pace)
+    paces = scene.state().paces
+    assert paces["s"] == pace
+    assert len(paces) == 1 + MAX_SESSIONS
