@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import product
@@ -28,6 +27,7 @@ from local.waiting import wait_for
 SHARDS: Final = (1, 2, 4, 8)
 WORKERS: Final = (1, 2)
 WARM_UP: Final = 32
+KINDS: Final = ("worker", "daemon", "record processor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def main() -> None:
     names = {(shards, workers): f"{shards} shards, {workers} workers" for shards, workers in grid}
     rates = [Row(names[place], [run.rate for run in runs], "frames/s") for place, runs in results.items()]
     show("Throughput, the machine shared with the embedded AWS", rates, rates[0])
-    for kind in ("worker", "daemon", "record processor"):
+    for kind in KINDS:
         rows = [Row(names[place], [run.memory[kind] for run in runs], "MiB") for place, runs in results.items()]
         show(f"Resident memory: {kind}, all together", rows)
 
@@ -86,10 +86,11 @@ def measure(aws: Aws, folder: Path, args: argparse.Namespace, shards: int, worke
         put(resources, args.photograph.read_bytes(), args.frames)
         wait_for_results(resources, args.frames, alive)
         seconds = time.perf_counter() - started
-        memory: dict[str, float] = defaultdict(float)
+        memory = dict.fromkeys(KINDS, 0.0)
         for worker in running:
-            for kind, pids in parts(worker).items():
-                memory[kind] += resident_mib(pids)
+            found = parts(worker)
+            for kind in KINDS:
+                memory[kind] += resident_mib(found[kind])
     return Measured(args.frames / seconds, memory)
 
 

@@ -17,7 +17,7 @@ STEP_SECONDS: Final = 10
 START_SECONDS: Final = 80
 # A task that starts is not idle: libraries, JVM, model.
 STARTING_CPU: Final = 50.0
-# Frames a second of one core, YOLOv8n in fp32 (`make bench`: 30.8 on two cores).
+# Frames a second of one core that is not of the fastest, YOLOv8n in fp32 (docs/performance.md).
 CORE_FRAMES_PER_SECOND: Final = 15.0
 STREAM, FLEET = "AWS/Kinesis", "ECS/ContainerInsights"
 # On-demand Linux/X86 in eu-central-1, dollars an hour: https://aws.amazon.com/fargate/pricing/

@@ -15,7 +15,7 @@ from local.install.told import COLUMNS, Waiting, cause
 
 PROJECT: Final = "cv2kinesis"
 _BUILD_HASHES: Final = ("--require-build-hashes", "--preview-features", "build-dependency-hashes")
-# 60 MB of OpenVINO's: its plugins for other processors than the CPU, and what they would compile.
+# 60 MB of OpenVINO's: its plugins for other processors than the CPU, and the GPU's tuning.
 _UNUSED: Final = ("libopenvino_intel_gpu_plugin.*", "libopenvino_intel_npu_plugin.*", "cache.json")
 # The class archive lets the JVM start a second sooner.
 _ARCHIVE: Final = (

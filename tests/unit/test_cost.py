@@ -35,8 +35,8 @@ def test_the_document_has_the_tables_of_the_figures() -> None:
 
 def test_a_bill_adds_up_by_hand() -> None:
     # 50 ms of a core for the network and 8 ms for the rest.
-    assert task_rate("yolov8n", "fp32", 1.0, MEASURED) == pytest.approx(1000 / 55)
-    # 20 frames/s: 1 MB/s needs two shards at four fifths; a task does 12 frames/s at 70 %, so two tasks are needed.
+    assert task_rate("yolov8n", "fp32", 1.0, MEASURED) == pytest.approx(1000 / 58)
+    # 20 frames/s: 1 MB/s needs two shards at four fifths; a task does 12.1 frames/s at 70 %, so two tasks are needed.
     config = Config.of({"stream": {"shards": 2}, "service": {"cpu": 1024}})
     made = bill(config, TRAFFIC, MEASURED, PRICES)
     assert (made.size.tasks, made.size.shards, made.size.short) == (2, 2, ())
@@ -130,8 +130,8 @@ def test_samples_and_tags_have_their_price() -> None:
 
 
 def test_frames_that_nobody_stores_take_less_of_a_task() -> None:
-    assert task_rate("yolov8n", "fp32", 1.0, MEASURED, 0.0) == pytest.approx(1000 / (55 - 3.4))
-    assert task_rate("yolov8n", "fp32", 1.0, MEASURED, 0.5) == pytest.approx(1000 / (55 - 1.7))
+    assert task_rate("yolov8n", "fp32", 1.0, MEASURED, 0.0) == pytest.approx(1000 / (58 - 3.4))
+    assert task_rate("yolov8n", "fp32", 1.0, MEASURED, 0.5) == pytest.approx(1000 / (58 - 1.7))
 
 
 def test_events_alone_are_a_quarter_of_the_bill_of_all_frames() -> None:

@@ -119,6 +119,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         archive.writestr("tiny.py", "")
         for processor in ("cpu", "gpu", "npu"):
             archive.writestr(f"openvino/libs/libopenvino_intel_{processor}_plugin.so", "")
+        archive.writestr("openvino/libs/cache.json", "")
         archive.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
         archive.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr("tiny-1.0.dist-info/RECORD", "tiny.py,,\n")
