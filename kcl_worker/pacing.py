@@ -37,19 +37,19 @@ class Step:
         self.pace: Pace | None = None
 
     async def is_looked_at(
-        self, moment: Moment, wanted: SourceSettings, glance: Callable[[], Awaitable[bytes]] | None
+        self, moment: Moment, wanted: SourceSettings, glance: Callable[[], Awaitable[bytes]]
     ) -> bool:
         """Decides whether a frame is looked at, once it is decided of all frames before.
 
         Args:
-            glance: Glances at the frame; None for one of which a worker may have died: it is looked at, elsewhere.
+            glance: Glances at the frame.
 
         Raises:
-            FrameError: `undecodable`.
+            FrameError: `undecodable`, or what the glance raises besides.
         """
         gate = wanted.detect.every_still is not None
-        pace = await self._decide(moment, wanted, await glance() if gate and glance else b"")
-        if pace.looks or not glance:
+        pace = await self._decide(moment, wanted, await glance() if gate else b"")
+        if pace.looks:
             return True
         # What nobody will decode may be no picture; nor may one be told of, together with others, that is none.
         if not gate and (wanted.tells or not wanted.stores_at_once(0)):

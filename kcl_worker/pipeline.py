@@ -162,12 +162,14 @@ class Pipeline:
             if not wanted.tells and self._is_stale(record.position) and not await self._has_outcome(identity):
                 return partial(self._skip, record.position, identity)
             about = About(_sha256(record.data), wanted.keep_days, identity.captured_at)
-            glance = None if record.suspect else partial(self._glance, frame, wanted)
+            compute = self._isolation if record.suspect else self._compute
+            glance = partial(self._glance, compute, frame, wanted)
             if step and not await step.is_looked_at(Moment.of(record.position, identity), wanted, glance):
+                if record.suspect:
+                    await self._try_out(frame, wanted)
                 looked = Looked(record, entry, identity, frame, UNSEEN, wanted, about, stored=False, step=step)
                 return partial(self._tell, looked, shard)
             with await self._take_memory(frame) as memory:
-                compute = self._isolation if record.suspect else self._compute
                 picture = await compute.picture(frame, wanted)
                 memory.shrink(len(picture.jpeg))
                 stored = wanted.stores_at_once(len(picture.shown))
@@ -186,9 +188,18 @@ class Pipeline:
             if step:
                 await step.leave()
 
-    async def _glance(self, frame: Frame, wanted: SourceSettings) -> bytes:
+    async def _glance(self, compute: Compute | Isolation, frame: Frame, wanted: SourceSettings) -> bytes:
         with await self._take_memory(frame):
-            return await self._compute.glance(frame, wanted)
+            return await compute.glance(frame, wanted)
+
+    async def _try_out(self, frame: Frame, wanted: SourceSettings) -> None:
+        """Sees whether a process dies of a frame that nobody has to look at, and that may be drawn later.
+
+        Raises:
+            FrameError: `crashed` if one does; `undecodable`.
+        """
+        with await self._take_memory(frame):
+            await self._isolation.picture(frame, wanted)
 
     async def _quarantine(self, record: Record, identity: Identity, error: FrameError, *, is_known: bool) -> None:
         """Keeps a record's bytes, unless they may show what its source hides.
@@ -267,7 +278,8 @@ class Pipeline:
         async def look() -> Shot:
             nonlocal late
             with await self._take_memory(looked.frame):
-                late = replace(looked, picture=await self._compute.picture(looked.frame, wanted))
+                compute = self._isolation if looked.record.suspect else self._compute
+                late = replace(looked, picture=await compute.picture(looked.frame, wanted))
             return self._shot(late, moment)
 
         carried = looked.picture is UNSEEN

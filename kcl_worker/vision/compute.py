@@ -114,9 +114,14 @@ class Compute:
             FrameError: `undecodable`.
         """
         loop, context = asyncio.get_running_loop(), copy_context()
-        return await loop.run_in_executor(self._glances, partial(context.run, self._glance, frame, settings))
+        return await loop.run_in_executor(self._glances, partial(context.run, self.glance_at, frame, settings))
 
-    def _glance(self, frame: Frame, settings: SourceSettings) -> bytes:
+    def glance_at(self, frame: Frame, settings: SourceSettings) -> bytes:
+        """Glances in the thread that calls.
+
+        Raises:
+            FrameError: `undecodable`.
+        """
         with doing("decode"):
             small = codec.glance(frame)
             black_out(small, settings.privacy.masks, 1)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from contract import Frame, FrameError
 from contract.source_settings import DEFAULT, SourceSettings
@@ -20,6 +20,8 @@ from kcl_worker.errors import ModelError
 from kcl_worker.kinship import die_with_parent
 from kcl_worker.vision.compute import Compute, Picture
 from kcl_worker.vision.detector import Detector
+
+Answer = TypeVar("Answer", Picture, bytes)
 
 # One death may be somebody else's doing, such as that of a kernel short of memory; two are the frame's.
 ATTEMPTS: Final = 2
@@ -33,7 +35,7 @@ class _Child:
 
 
 class Isolation:
-    """Makes pictures as `Compute` does, one at a time, in a child process that lives while there are frames for it.
+    """Looks and glances as `Compute` does, a frame at a time, in a child process that lives while there are frames.
 
     Args:
         load: Loads the child's detector; goes to the child by name, with its arguments.
@@ -56,10 +58,17 @@ class Isolation:
             FrameError: `undecodable`; `crashed` if it kills the child, or the child does not come back from it.
             ModelError: If the child does not start.
         """
+        return await self._in_child(Picture, frame, settings)
+
+    async def glance(self, frame: Frame, settings: SourceSettings) -> bytes:
+        """Waits and raises as `picture`."""
+        return await self._in_child(bytes, frame, settings)
+
+    async def _in_child(self, kind: type[Answer], frame: Frame, settings: SourceSettings) -> Answer:
         self._wanted += 1
         with doing("isolation"):
             async with self._turn:
-                return await asyncio.to_thread(self._work, frame, settings)
+                return await asyncio.to_thread(self._work, kind, frame, settings)
 
     def end(self) -> None:
         """Ends the child, whatever it does; there will be no other."""
@@ -67,34 +76,34 @@ class Isolation:
         if child := self._child:
             child.process.kill()
 
-    def _work(self, frame: Frame, settings: SourceSettings) -> Picture:
+    def _work(self, kind: type[Answer], frame: Frame, settings: SourceSettings) -> Answer:
         try:
-            return self._try(frame, settings)
+            return self._try(kind, frame, settings)
         finally:
             self._wanted -= 1
             if not self._wanted:
                 self._close()
 
-    def _try(self, frame: Frame, settings: SourceSettings) -> Picture:
+    def _try(self, kind: type[Answer], frame: Frame, settings: SourceSettings) -> Answer:
         causes = []
         for _ in range(ATTEMPTS):
-            answer = self._ask(frame, settings)
+            answer = self._ask(kind, frame, settings)
             if isinstance(answer, FrameError):
                 raise answer
-            if isinstance(answer, Picture):
+            if isinstance(answer, kind):
                 return answer
-            causes.append(answer)
+            causes.append(str(answer))
         raise FrameError("crashed", f"a process that works on it ends each time: {', '.join(causes)}")
 
-    def _ask(self, frame: Frame, settings: SourceSettings) -> Picture | FrameError | str:
+    def _ask(self, kind: type[Answer], frame: Frame, settings: SourceSettings) -> Answer | FrameError | str:
         """Gives what the child made of a frame, or what the child died of."""
         if self._child is None and (cause := self._start()):
             return cause
         child = self._child
         assert child is not None
-        answer: Picture | tuple[str, str] | str
+        answer: Answer | tuple[str, str] | str
         try:
-            child.connection.send((frame, settings))
+            child.connection.send((kind is Picture, frame, settings))
             with doing("detect"):  # and all else
                 answered = child.connection.poll(self._patience)
             if not answered:
@@ -111,7 +120,7 @@ class Isolation:
         if isinstance(answer, str):
             self._close()  # who knows what such an error has left
             return answer
-        return answer if isinstance(answer, Picture) else FrameError(*answer)  # type: ignore[arg-type]
+        return answer if isinstance(answer, kind) else FrameError(*answer)  # type: ignore[misc]
 
     def _close(self) -> None:
         if self._child:
@@ -164,14 +173,16 @@ def _serve(connection: Connection, load: Callable[[], Detector], quality: int, c
     with suppress(EOFError, OSError):  # the worker has gone
         connection.send(True)
         while True:
-            frame, settings = connection.recv()
-            connection.send(_answer(compute, frame, settings))
+            looks, frame, settings = connection.recv()
+            connection.send(_answer(compute, frame, settings, looks=looks))
 
 
-def _answer(compute: Compute, frame: Frame, settings: SourceSettings) -> Picture | tuple[str, str] | str:
-    """A picture; a reason and its detail; or what a worker would have ended with."""
+def _answer(
+    compute: Compute, frame: Frame, settings: SourceSettings, *, looks: bool
+) -> Picture | bytes | tuple[str, str] | str:
+    """A picture or what a glance gives; a reason and its detail; or what a worker would have ended with."""
     try:
-        return compute.look(frame, settings, always_draw=True)
+        return compute.look(frame, settings, always_draw=True) if looks else compute.glance_at(frame, settings)
     except FrameError as error:
         return error.reason, error.detail
     except Exception as error:

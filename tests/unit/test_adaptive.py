@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -365,6 +366,20 @@ async def test_frames_at_once_say_what_they_say_one_by_one(resources: Resources)
     assert [said(result) for result in at_once] == [said(result) for result in one_by_one]
     times = [result.processed_at for result in at_once]
     assert times == sorted(times)
+
+
+@pytest.mark.parametrize("settings", [{"store": "none"}, {"store": "all"}, {"store": "detections"}])
+@pytest.mark.parametrize("detect", [{"every": 3}, {"every": 2, "every_still": 5}])
+async def test_frames_of_which_a_worker_may_have_died_say_what_they_said(
+    resources: Resources, detect: dict[str, int], settings: dict[str, Any]
+) -> None:
+    said_by = []
+    for suspect in (False, True):
+        async with leased(resources, detect=detect, **settings) as shard:
+            for one in records([0, 4, 8, 8, 8, 8, 12, broken(7), 20, 24]):
+                await shard.process(replace(one, suspect=suspect))
+        said_by.append([said(result) for result in results(resources)])
+    assert said_by[1] == said_by[0]
 
 
 @pytest.mark.parametrize("detect", [{"every": 3}, {"every": 2, "every_still": 5}])

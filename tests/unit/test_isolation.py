@@ -56,6 +56,11 @@ async def test_it_makes_the_same_picture_as_the_worker() -> None:
     assert isolated.detections.xyxy.tolist() == usual.detections.xyxy.tolist()
 
 
+async def test_it_glances_as_the_worker_does() -> None:
+    isolation = Isolation(Mortal, 85, 0.5, patience=60)
+    assert await isolation.glance(frame(GOOD), DEFAULT) == Compute(Mortal(), 85, 0.5).glance_at(frame(GOOD), DEFAULT)
+
+
 @pytest.mark.parametrize(
     ("width", "cause"),
     [
