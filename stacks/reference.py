@@ -40,7 +40,8 @@ $ make sources ENVIRONMENT=prod
 
 Places are fractions of the picture, x from the left and y from the top. Without `make`, put the JSON
 ([schema](../contract/source-settings.schema.json)) into the parameter `SOURCES_PATH/SOURCE`. A value that cannot be
-used is logged, and the last good one stays. The messages show their results:
+used is logged, and the last good one stays as long as the worker runs; of a source that hides something, also after
+that. The messages show their results:
 [messages](messages.md#tracks-zones-and-lines).
 """
 EVENTS: Final = """

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -18,8 +21,8 @@ logger = logging.getLogger(__name__)
 
 # The most that GetParametersByPath gives at once.
 PAGE: Final = 10
-# Settings that cannot be read may still be known to hide something.
-PRIVACY: Final = '"privacy"'
+# What is remembered is stored again so often, because the bucket deletes what is older than its days, one at least.
+RENEW_SECONDS: Final = 6 * 3600.0
 NOTHING_SHOWN: Final = SourceSettings(store="none", privacy=Privacy(masks=(((0, 0), (1, 0), (1, 1), (0, 1)),)))
 
 
@@ -27,7 +30,8 @@ class SourceBook:
     """The settings of all sources, read at intervals.
 
     An unusable value is logged once, and the last good one stays. It also stays while Parameter Store is down. That of
-    a source which hides something outlives the worker; where there is none, nothing of the source is shown.
+    a source which hides something outlives the worker. Where there is none, and the unusable value may be meant to hide
+    something, nothing of the source is shown.
 
     Args:
         ssm: A client of Systems Manager; not needed without a path.
@@ -35,6 +39,7 @@ class SourceBook:
         class_names: The model's class names.
         defaults: Of all sources.
         memory: Where the last good settings outlive the worker.
+        clock: Seconds that never go back.
     """
 
     def __init__(
@@ -45,11 +50,14 @@ class SourceBook:
         caller: Caller,
         defaults: SourceSettings = DEFAULT,
         memory: StateStore | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ssm, self._path, self._class_names, self._call = ssm, path, class_names, caller
-        self._defaults, self._memory = defaults, memory
+        self._defaults, self._memory, self._clock = defaults, memory, clock
         self._settings: dict[str, SourceSettings] = {}
         self._texts: dict[str, str] = {}
+        # What is remembered of sources that hide something, and when it was stored.
+        self._remembered: dict[str, tuple[str, float]] = {}
 
     def of(self, source: str) -> SourceSettings:
         """A source's current settings."""
@@ -104,6 +112,7 @@ class SourceBook:
     async def _take(self, texts: dict[str, str]) -> None:
         for source in self._settings.keys() - texts.keys():
             del self._settings[source]
+            self._remembered.pop(source, None)
             logger.info("settings of a source removed", extra={"source": source})
         for source, text in texts.items():
             if self._texts.get(source) == text:
@@ -112,21 +121,34 @@ class SourceBook:
                 settings = await self._parse(text)
             except ValueError as error:
                 logger.error("%s/%s: %s; it stays as it was", self._path, source, error)
-                if source not in self._settings and PRIVACY in text:
-                    self._settings[source] = await self._recall(source)
+                if source not in self._settings and (recalled := await self._recall(source, text)):
+                    self._settings[source] = recalled
                 continue
-            if self._memory and (settings.privacy.hides or self.of(source).privacy.hides):
-                await self._memory.put(_memory_of(source), text)
+            if settings.privacy.hides or self.of(source).privacy.hides:
+                await self._remember(source, text)
             self._settings[source] = settings
             logger.info("settings of a source applied", extra={"source": source})
         self._texts = texts
+        for source, (text, stored) in [*self._remembered.items()]:
+            if self._clock() - stored >= RENEW_SECONDS:
+                await self._remember(source, text)
 
-    async def _recall(self, source: str) -> SourceSettings:
-        """What a worker before this one has applied last to a source which hides something."""
+    async def _remember(self, source: str, text: str) -> None:
+        if self._memory:
+            await self._memory.put(_memory_of(source), text)
+            self._remembered[source] = text, self._clock()
+
+    async def _recall(self, source: str, unusable: str) -> SourceSettings | None:
+        """What a worker before this one has applied last to a source which hid something; None if none did, and the
+        unusable text is not meant to."""
         text = await self._memory.get(_memory_of(source)) if self._memory else None
         with suppress(ValueError):
             if text is not None:
-                return await self._parse(text)
+                settings = await self._parse(text)
+                await self._remember(source, text)
+                return settings
+        if text is None and not _may_hide(unusable):
+            return None
         logger.error("%s/%s: nothing of it is shown until its settings can be used", self._path, source)
         return NOTHING_SHOWN
 
@@ -143,6 +165,15 @@ class SourceBook:
 
 def _memory_of(source: str) -> str:
     return f"settings/{source}"
+
+
+def _may_hide(unusable: str) -> bool:
+    """Whether a text that cannot be used may be meant to hide something: all but settings of other names."""
+    try:
+        values = json.loads(unusable)
+    except ValueError:
+        return True
+    return not isinstance(values, dict) or not values.keys() <= SourceSettings.model_fields.keys() - {"privacy"}
 
 
 async def prepare(settings: SourceSettings) -> None:

@@ -16,7 +16,7 @@ from contract.source_settings import DEFAULT, SourceSettings
 from kcl_worker.errors import ServiceError
 from kcl_worker.storing.caller import Caller
 from kcl_worker.storing.sinks import StateStore
-from kcl_worker.tracking.source_book import SourceBook
+from kcl_worker.tracking.source_book import RENEW_SECONDS, SourceBook
 from local.resources import Resources
 from local.waiting import PATIENCE_SECONDS
 from stacks import sources
@@ -116,8 +116,13 @@ async def test_each_page_is_read_once_however_often_it_is_throttled(resources: R
     assert ssm.calls - ssm.refusals == 4
 
 
+# Settings of others may be broken: only those that are not meant to hide anything leave their source as all are.
+BROKEN = ['{"privacy": {"blur": ["elf"]}}', '{"privcy": {"blur": ["cat"]}}', '{"priv', "[]", ""]
+
+
+@pytest.mark.parametrize("broken", [*BROKEN, '{"zones": 1}'])
 async def test_what_a_source_hides_stays_hidden_though_its_settings_break_and_the_worker_ends(
-    resources: Resources, caplog: pytest.LogCaptureFixture
+    resources: Resources, caplog: pytest.LogCaptureFixture, broken: str
 ) -> None:
     memory = StateStore(resources.client("s3"), resources.bucket, "app", Caller())
 
@@ -129,13 +134,37 @@ async def test_what_a_source_hides_stays_hidden_though_its_settings_break_and_th
     resources.configure("door", '{"privacy": {"blur": ["cat"]}}')
     assert (await worker()).of("door").privacy.blur == ("cat",)
     for source in ("door", "yard"):
-        resources.configure(source, '{"privacy": {"blur": ["elf"]}}')
+        resources.configure(source, broken or " ")
     mine = await worker()
     assert mine.of("door").privacy.blur == ("cat",)
+    if broken not in BROKEN:
+        assert mine.of("yard") == DEFAULT
+        return
     assert mine.of("yard").store == "none"  # nobody knows what it may show
     assert mine.of("yard").privacy.masks
     assert mine.anything_hidden()
     assert "yard: nothing of it is shown until its settings can be used" in caplog.text
+
+
+@pytest.mark.parametrize("broken", [False, True])
+async def test_what_is_remembered_is_stored_again_before_the_bucket_deletes_it(
+    resources: Resources, broken: bool
+) -> None:
+    s3, now = resources.client("s3"), [0.0]
+    memory = StateStore(s3, resources.bucket, "app", Caller())
+    resources.configure("door", '{"privacy": {"blur": ["cat"]}}')
+    mine = SourceBook(
+        resources.client("ssm"), resources.sources_path, CLASSES, Caller(), memory=memory, clock=lambda: now[0]
+    )
+    await mine.load()
+    if broken:
+        resources.configure("door", "{")
+    for later, there in ((RENEW_SECONDS, True), (2 * RENEW_SECONDS - 1, False)):
+        for stored in s3.list_objects_v2(Bucket=resources.bucket)["Contents"]:
+            s3.delete_object(Bucket=resources.bucket, Key=stored["Key"])
+        now[0] = later
+        await mine.load()
+        assert bool(s3.list_objects_v2(Bucket=resources.bucket)["KeyCount"]) == there
 
 
 async def test_what_a_source_does_not_say_is_said_for_all(
