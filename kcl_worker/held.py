@@ -42,10 +42,28 @@ class HeldMemory:
 
     Args:
         most: Bytes.
+
+    Attributes:
+        used: Bytes, also of frames that were taken and are not stored yet.
+        shares: Bytes of the frames that a shard holds of a source, none left out.
     """
 
     def __init__(self, most: int) -> None:
-        self.most, self.used, self.told = most, 0, False
+        self.most, self.used, self._told = most, 0, False
+        self.shares: dict[tuple[Held, str], int] = {}
+
+    def fit(self) -> None:
+        """Gives up frames as long as there are too many: the oldest of the source that holds the most, so that one
+        camera takes the memory from no other."""
+        while self.used > self.most and self.shares:
+            shard, source = max(self.shares, key=lambda share: self.shares[share])
+            shard.give_up(source)
+            if not self._told:
+                self._told = True
+                logger.warning(
+                    "%d MiB are too few for frames from before events; the oldest are given up",
+                    self.most // 2**20, extra={"source": source},
+                )  # fmt: skip
 
 
 class Held:
@@ -62,21 +80,21 @@ class Held:
         held.looked.entry.held = True
         frames.append(held)
         self._memory.used += held.size
+        self._share(source, held.size)
         while frames and frames[0].clock < held.clock - seconds:
-            self._let_go(frames.popleft())
-        while self._memory.used > self._memory.most and any(self._frames.values()):
-            # Of whoever holds the most, so that one camera takes it from no other.
-            self._let_go(max(self._frames.values(), key=len).popleft())
-            if not self._memory.told:
-                self._memory.told = True
-                logger.warning(
-                    "%d MiB are too few for frames from before events; the oldest are given up",
-                    self._memory.most // 2**20, extra={"source": source},
-                )  # fmt: skip
+            self.give_up(source)
+        self._memory.fit()
+
+    def give_up(self, source: str) -> None:
+        """Lets go a source's oldest frame."""
+        held = self._frames[source].popleft()
+        self._share(source, -held.size)
+        self._let_go(held)
 
     def take(self, source: str, since: float) -> list[HeldFrame]:
         """Gives the frames from a time of the source's clock on. They stay held until they are `done`."""
         frames = self._frames.pop(source, deque())
+        self._memory.shares.pop((self, source), None)
         wanted = [held for held in frames if held.clock >= since]
         for held in frames:
             if held.clock < since:
@@ -94,6 +112,7 @@ class Held:
 
     def clear(self, source: str) -> None:
         """Lets go a source's frames."""
+        self._memory.shares.pop((self, source), None)
         for held in self._frames.pop(source, ()):
             self._let_go(held)
 
@@ -101,6 +120,12 @@ class Held:
         """Lets go all."""
         for source in list(self._frames):
             self.clear(source)
+
+    def _share(self, source: str, size: int) -> None:
+        shares, key = self._memory.shares, (self, source)
+        shares[key] = shares.get(key, 0) + size
+        if not shares[key]:
+            del shares[key]
 
     def _let_go(self, held: HeldFrame) -> None:
         held.looked.entry.held = False
