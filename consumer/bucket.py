@@ -12,12 +12,13 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from cloud.errors import code_of
-from consumer.errors import GoneError, RefusedError
+from consumer.errors import AccessError, GoneError, RefusedError
 from consumer.results import ATTEMPTS, call
 
 # An expired object is deleted, or archived where a lifecycle rule says so.
-# The answer to HEAD has no body, so it names no other code than 404.
+# The answer to HEAD has no body, so it names no other code than its status.
 _GONE: Final = frozenset({"NoSuchKey", "InvalidObjectState", "404"})
+_DENIED: Final = frozenset({"AccessDenied", "403"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +118,13 @@ class Bucket:
             request["ContinuationToken"] = page["NextContinuationToken"]
 
     def copy(self, key: str, to: str) -> None:
-        """Copies an object within the bucket, with its metadata."""
+        """Copies an object within the bucket, with its metadata and its tags.
+
+        Raises:
+            GoneError, ConsumerError: As in `read`.
+        """
         source = {"Bucket": self._name, "Key": key}
-        call(self.where(to), lambda: self._s3.copy_object(Bucket=self._name, Key=to, CopySource=source))
+        self._get(key, lambda: self._s3.copy_object(Bucket=self._name, Key=to, CopySource=source))
 
     def delete(self, key: str) -> None:
         """Deletes an object."""
@@ -130,7 +135,7 @@ class Bucket:
             try:
                 return work()
             except ClientError as error:
-                if self._means_gone(error):
+                if self._means_gone(key, error):
                     raise GoneError(f"{self.where(key)}: {code_of(error)}") from None
                 raise
 
@@ -138,8 +143,19 @@ class Bucket:
         self._has_read = True
         return found
 
-    def _means_gone(self, error: ClientError) -> bool:
-        """Whether an object is gone. To a caller who may not list the bucket, S3 says `AccessDenied` instead of
-        `NoSuchKey`; whoever has read another object of the bucket is not meant by it."""
+    def _means_gone(self, key: str, error: ClientError) -> bool:
+        """Whether an object is gone. To a caller who may not list the whole bucket, S3 says `AccessDenied` instead of
+        `NoSuchKey`: its right to list a prefix alone has a condition on a parameter that no reading has. So the object
+        is looked for in a listing. Where that is not allowed either, whoever has read another object of the bucket is
+        not meant by it.
+
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+        """
         code = code_of(error)
-        return code in _GONE or (code == "AccessDenied" and self._has_read)
+        if code not in _DENIED:
+            return code in _GONE
+        try:
+            first = next(self.listing(key), None)  # the key itself comes before all that begin with it
+        except AccessError:
+            return self._has_read and error.operation_name != "CopyObject"  # which may lack a right to write
+        return first is None or first.key != key

@@ -31,9 +31,9 @@ from consumer.options import (
     StreamName,
     fail,
 )
-from consumer.results import Handler, ResultReader
+from consumer.results import Handler, NoResult, ResultReader
 from consumer.save import Saver
-from consumer.watch import line
+from consumer.watch import line, line_without_result
 from contract.message import ResultMessage
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -55,7 +55,8 @@ def main() -> None:
 
 
 @app.command(
-    epilog=f"[bold]Example[/bold]\n\nconsumer watch --queue-url $SQS_QUEUE_URL --json | jq .summary\n{EXIT_STATUS}"
+    epilog="[bold]Example[/bold]\n\nconsumer watch --queue-url $SQS_QUEUE_URL --json | jq '.summary // empty'\n"
+    f"{EXIT_STATUS}"
 )
 def watch(
     queue_url: QueueUrl,
@@ -67,7 +68,7 @@ def watch(
     region: Region = "eu-central-1",
     as_json: Annotated[bool, typer.Option("--json", help="Print each message as it came, a line each.")] = False,
 ) -> None:
-    """Prints a line for each frame as it arrives.
+    """Prints a line for each frame as it arrives, and for each tally of frames without a message.
 
     A message that was too long for the queue is read from the bucket, if that is named.
     """
@@ -79,10 +80,17 @@ def watch(
         else:
             console.print(line(result))
 
+    def handle_other(message: NoResult, body: str) -> None:
+        if as_json:
+            print(body, flush=True)
+        else:
+            console.print(line_without_result(message))
+
     show: Handler = handle
     if bucket is not None:
         show = of_whole_messages(Frames(client("s3", region, endpoint_url=endpoint_url), bucket), handle)
-    _run(ResultReader(client("sqs", region, endpoint_url=endpoint_url), queue_url), show, limit, idle_exit)
+    reader = ResultReader(client("sqs", region, endpoint_url=endpoint_url), queue_url, handle_other)
+    _run(reader, show, limit, idle_exit)
 
 
 @app.command(
@@ -112,10 +120,12 @@ def save(
     try:
         _run(reader, of_whole_messages(frames, saver), limit, idle_exit)
     finally:
-        counts = {"saved": saver.saved, "gone": saver.gone, "refused": reader.tally.refused}
+        seen = reader.tally
+        counts = {"saved": saver.saved, "gone": saver.gone, "refused": seen.refused}
         if as_json:
-            print(json.dumps(counts))
-        words = f"{saver.saved} frames saved to {folder}, {saver.gone} were gone, {reader.tally.refused} refused"
+            print(json.dumps(counts | {"skipped": seen.skipped, "tallied": seen.tallied}))
+        words = f"{saver.saved} frames saved to {folder}, {saver.gone} were gone, {seen.refused} refused"
+        words += f", {seen.skipped} were skipped by the worker, {seen.tallied} are in tallies alone"
         print(words, file=sys.stderr)
 
 
@@ -177,14 +187,14 @@ def web(
     def announce(address: str) -> None:
         print(json.dumps({"address": address}) if as_json else f"open {address}", flush=True)
 
-    def handle(_: ResultMessage, body: str) -> None:
+    def handle(_: ResultMessage | NoResult, body: str) -> None:
         if as_json:
             print(body, flush=True)
 
     try:
         with interruptible(stop):
             command.serve(
-                ResultReader(sqs, queue_url),
+                ResultReader(sqs, queue_url, handle),
                 stop,
                 Frames(s3, bucket, attempts=pictures.ATTEMPTS),
                 command.queue_counter(sqs, quarantine_url),

@@ -65,7 +65,8 @@ class Quarantine:
         """Gives the record's bytes.
 
         Raises:
-            ConsumerError: If they cannot be read, for example because they have expired like other objects.
+            ConsumerError: If they cannot be read, for example because they have expired like other objects, or were not
+                kept.
         """
         return self._find(notice)[1]
 
@@ -100,13 +101,18 @@ class Quarantine:
     def _find(self, notice: QuarantineMessage) -> tuple[str, bytes]:
         """Where a record's bytes lie, and the bytes."""
         self._bucket.check(f"frame {notice.frame_id}", notice.bucket)
+        key = notice.key
         try:
-            return notice.key, self._bucket.read(notice.key, MAX_RECORD_BYTES)
+            data = self._bucket.read(key, MAX_RECORD_BYTES)
         except GoneError as gone:
+            key = _aside(notice)
             try:
-                return _aside(notice), self._bucket.read(_aside(notice), MAX_RECORD_BYTES)
+                data = self._bucket.read(key, MAX_RECORD_BYTES)
             except GoneError:
                 raise gone from None
+        if notice.size and not data:  # QUARANTINE_KEEPS=reasons, or its source hides something
+            raise GoneError(f"{notice.frame_id}: its bytes were not kept: there is nothing to send again")
+        return key, data
 
     def _forget(self, handle: str) -> None:
         call(self._queue_url, lambda: self._sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=handle))

@@ -89,6 +89,7 @@ def redrive(
     except ConsumerError as error:
         fail(error)
     if left:
+        print(f"{len(left)} of {len(chosen)} stay in quarantine", file=sys.stderr)
         raise typer.Exit(1)
 
 

@@ -33,11 +33,14 @@ Other = TypeVar("Other", bound=BaseModel)
 Handler = Callable[[ResultMessage, str], None]
 """Handles a message, given parsed and as it came. An exception leaves it on the queue and ends the reading; a
 `RefusedError` only leaves it there."""
+NoResult = SkippedMessage | TallyMessage
+NoResultHandler = Callable[[NoResult, str], None]
+"""Handles a message of frames that have no result, likewise."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of what a reader has seen."""
+    """Counts of what a reader has seen: messages, and the frames that the tallies among them count."""
 
     handled: int = 0
     duplicates: int = 0
@@ -72,11 +75,11 @@ class ResultReader:
 
     Args:
         sqs: A client that does not retry by itself.
-        count: Given each tally of frames that have no message of their own, once.
+        others: Given each message of frames that have no result, once.
     """
 
-    def __init__(self, sqs: Any, queue_url: str, count: Callable[[TallyMessage], None] = lambda _: None) -> None:
-        self._sqs, self._queue_url, self.count = sqs, queue_url, count
+    def __init__(self, sqs: Any, queue_url: str, others: NoResultHandler = lambda *_: None) -> None:
+        self._sqs, self._queue_url, self.others = sqs, queue_url, others
         self._seen = Remembered()
         self.tally = Tally()
 
@@ -115,17 +118,11 @@ class ResultReader:
 
     def _handle(self, message: dict[str, Any], handle: Handler) -> bool:
         """Handles a message; gives whether it may be deleted."""
-        if _read(SkippedMessage, "skipped", message["Body"]):
-            self.tally.skipped += 1
-            return True
-        if tally := _read(TallyMessage, "tally", message["Body"]):
-            self.tally.tallied += 1
-            if (name := f"tally {tally.tally_id}") not in self._seen:
-                self._seen.add(name)
-                self.count(tally)
-            return True
+        body = message["Body"]
+        if other := _read(SkippedMessage, "skipped", body) or _read(TallyMessage, "tally", body):
+            return self._handle_other(other, body)
         try:
-            result = ResultMessage.model_validate_json(message["Body"])
+            result = ResultMessage.model_validate_json(body)
         except ValidationError as error:
             self.tally.malformed += 1
             problem = error.errors()[0]
@@ -136,13 +133,26 @@ class ResultReader:
             self.tally.duplicates += 1
             return True
         try:
-            handle(result, message["Body"])
+            handle(result, body)
         except RefusedError as error:
             self.tally.refused += 1
             logger.warning("message %s left on the queue: %s", message["MessageId"], error)
             return False
         self._seen.add(result.frame_id)
         self.tally.handled += 1
+        return True
+
+    def _handle_other(self, message: NoResult, body: str) -> bool:
+        name = f"{message.kind} {message.tally_id if isinstance(message, TallyMessage) else message.frame_id}"
+        if name in self._seen:
+            self.tally.duplicates += 1
+            return True
+        self.others(message, body)
+        self._seen.add(name)
+        if isinstance(message, TallyMessage):
+            self.tally.tallied += message.frames
+        else:
+            self.tally.skipped += 1
         return True
 
     def _receive(self, number: int, wait: int) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""One line for each frame, for people."""
+"""One line for each message, for people."""
 
 from __future__ import annotations
 
@@ -7,8 +7,26 @@ from datetime import UTC, datetime
 
 from rich.text import Text
 
+from consumer.results import NoResult
 from contract.frame import parse_time
-from contract.message import ResultMessage
+from contract.message import ResultMessage, TallyMessage
+
+
+def line_without_result(message: NoResult) -> Text:
+    """A frame that was skipped, or frames that were counted."""
+    text = Text(no_wrap=True, overflow="ellipsis")
+    if isinstance(message, TallyMessage):
+        text.append(message.sent_at[11:23], "dim")
+        text.append(f"  {message.source}", "cyan")
+        text.append(f"  {message.frames} frames counted, {message.frames_with_detections} with detections", "dim")
+        for number, (name, count) in enumerate(Counter(message.classes).most_common()):
+            text.append(", " if number else ": ")
+            text.append(f"{count} {name}", "green")
+    else:
+        text.append(message.skipped_at[11:23], "dim")
+        text.append(f"  {message.frame_id}", "cyan")
+        text.append(f"  skipped, {_age(message.age_seconds)} old", "dim")
+    return text
 
 
 def line(result: ResultMessage, now: datetime | None = None, *, short: bool = False) -> Text:

@@ -5,6 +5,8 @@
 - Conditions hold or do not (`local.policies`); moto takes a condition that does not hold for a denial.
 - A role's permissions boundary limits what its policies allow, and who hands a role to a service has to be allowed to:
   https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
+- Of an object that is not there, S3 says `AccessDenied` to who may not list its bucket:
+  https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
 - A batch of SQS needs the permission of its single action, CloudWatch's actions begin with `cloudwatch`, and a denial
   comes in the format of the service's protocol.
 
@@ -26,6 +28,7 @@ from moto.iam.access_control import AssumedRoleAccessKey, IAMPolicy, IAMRequest,
 from moto.iam.exceptions import NotFoundException
 from moto.iam.models import iam_backends
 from moto.kms.responses import KmsResponse
+from moto.s3.models import s3_backends
 
 from local import policies
 from local.request_resources import ANY, RESOURCES, key_of
@@ -42,6 +45,8 @@ _CONTEXT: Final = {
 }
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
 _ACTIONS: Final = {"s3:HeadBucket": "s3:ListBucket", "s3:HeadObject": "s3:GetObject"}
+# Who may not list the bucket is not told that it lacks an object.
+_OF_OBJECTS: Final = ("s3:GetObject", "s3:GetObjectTagging")
 _ROLES: Final = ("taskRoleArn", "executionRoleArn")
 
 
@@ -101,10 +106,19 @@ def _check_action_permitted(self: Any, resource: str) -> None:
     except NotFoundException:  # the role of the session is gone
         self._raise_access_denied()
     _check_boundary(self, resource)
+    if self._action in _OF_OBJECTS and _is_missing(resource, self.account_id):
+        self._action = "s3:ListBucket"  # without a prefix
+        _stock_check(self, resource.partition("/")[0])
     if self._action in ("ecs:RegisterTaskDefinition", "events:PutTargets"):
         self._action = "iam:PassRole"
         for role in policies.passed_roles():
             _stock_check(self, role)
+
+
+def _is_missing(resource: str, account: str) -> bool:
+    bucket, _, key = resource.removeprefix("arn:aws:s3:::").partition("/")
+    backend = s3_backends[account]["aws"]
+    return bucket in backend.buckets and backend.get_object(bucket, key) is None
 
 
 def _check_boundary(self: Any, resource: str) -> None:

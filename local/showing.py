@@ -102,7 +102,8 @@ def follow(
             footer.end()
             step_on(console, "Ending: what is queued is sent, and what was sent is waited for")
             producer.process.terminate()
-        if body := consumer.line(0.2):
+        body = consumer.line(0.2)
+        if body and "kind" not in json.loads(body):  # which results have not
             result = arrivals.add(body)
             footer.count(arrivals.latencies[-1])
             console.print(result_line(result, short=True), no_wrap=True, overflow="ellipsis")

@@ -26,8 +26,9 @@ SERVICES: Final = {
     "Configure": (),
     "Quarantine": ("kinesis", "s3", "sqs"),
 }
-# What consumers read of the bucket.
+# What consumers read of the bucket, and where records in quarantine lie.
 READ: Final = ("events", "frames")
+QUARANTINE: Final = ("quarantine", "redriven")
 READ_SETTINGS: Final = ("ssm:GetParameter", "ssm:GetParametersByPath")
 
 
@@ -51,6 +52,11 @@ def statements_of(config: Config, account: str) -> dict[str, list[Statement]]:
     sources = names.arn(account, "ssm", f"parameter{sources_path(config)}")
     bucket = f"arn:aws:s3:::{names.bucket(account)}"
     take = ["sqs:ReceiveMessage", "sqs:DeleteMessage"]
+
+    def find(sid: str, prefixes: tuple[str, ...]) -> Statement:
+        limit = condition("StringLike", "s3:prefix", [f"{prefix}/*" for prefix in prefixes])
+        return Statement(sid=sid, actions=["s3:ListBucket"], resources=[bucket], condition=[limit])
+
     return {
         "Producer": [
             # It spreads what it sends by the shards' limits.
@@ -63,13 +69,8 @@ def statements_of(config: Config, account: str) -> dict[str, list[Statement]]:
             allow("TakeResults", take, [results, events]),
             # Messages that were too long for the queue lie beside their frames.
             allow("ReadFrames", ["s3:GetObject"], [f"{bucket}/{prefix}/*" for prefix in READ]),
-            # The page knows events from their index, and an event's frames from their hour.
-            Statement(
-                sid="FindFrames",
-                actions=["s3:ListBucket"],
-                resources=[bucket],
-                condition=[condition("StringLike", "s3:prefix", [f"{prefix}/*" for prefix in READ])],
-            ),
+            # The page knows events from their index, and an event's frames from their hour; what is gone is not listed.
+            find("FindFrames", READ),
             # The page shows how many there are.
             allow("CountQuarantine", ["sqs:GetQueueAttributes"], [quarantine]),
         ],
@@ -84,12 +85,17 @@ def statements_of(config: Config, account: str) -> dict[str, list[Statement]]:
         ],
         "Quarantine": [
             allow("TakeNotices", [*take, "sqs:ChangeMessageVisibility"], [quarantine]),
-            # A record that goes back to its stream is put aside before.
+            # A record that goes back to its stream is put aside before, with the tag that says how long it is kept.
             allow(
                 "MoveRecords",
-                ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
-                [f"{bucket}/{prefix}/*" for prefix in ("quarantine", "redriven")],
+                [
+                    *("s3:GetObject", "s3:PutObject", "s3:DeleteObject"),
+                    *("s3:GetObjectTagging", "s3:PutObjectTagging"),
+                ],
+                [f"{bucket}/{prefix}/*" for prefix in QUARANTINE],
             ),
+            # Without it, S3 says of a record that has expired that it is forbidden.
+            find("FindRecords", QUARANTINE),
             allow("Redrive", ["kinesis:PutRecord"], [stream]),
         ],
     }

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from consumer.results import NoResult
 from contract.frame import parse_time
-from contract.message import ResultMessage, Summary, TallyMessage
+from contract.message import ResultMessage, SkippedMessage, Summary
 
 # Results that are kept to scroll back in, of all sources, in number and in bytes of memory; sources that are kept, the
 # longest silent give way.
@@ -49,6 +50,7 @@ class Source:
     seen_at: float = 0.0
     latency: float = 0.0
     frames: int = 0
+    skipped: int = 0
     arrivals: deque[float] = field(default_factory=deque)
     classes: Counter[str] = field(default_factory=Counter)
     sessions: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -92,6 +94,7 @@ class Source:
         return {
             "name": self.name,
             "frames": self.frames,
+            "skipped": self.skipped,
             "senders": self.senders(now),
             "fps": round(self.rate(now), 2),
             "latency_seconds": round(self.latency, 3),
@@ -189,13 +192,16 @@ class Board:
         for listener in listeners:
             listener.tell(f'{{"type":"result","source":{status},"result":{kept.text}}}')
 
-    def count(self, tally: TallyMessage) -> None:
-        """Takes frames that have no message of their own: their source is not silent."""
+    def count(self, message: NoResult) -> None:
+        """Takes frames that have no result: their source is not silent."""
         with self._lock:
-            source = self._known(tally.source)
+            source = self._known(message.source)
             source.seen_at = self._clock()
-            source.frames += tally.frames
-            source.count(tally.classes)
+            if isinstance(message, SkippedMessage):
+                source.skipped += 1
+            else:
+                source.frames += message.frames
+                source.count(message.classes)
             status = json.dumps(source.status(self._clock()))
         self.tell(f'{{"type":"source","source":{status}}}')
 

@@ -18,7 +18,7 @@ from consumer.clips.clipper import Stream
 from consumer.errors import ConsumerError, GoneError
 from consumer.events import EventIndex
 from consumer.frames import Frames
-from consumer.results import Handler, ResultReader, call
+from consumer.results import Handler, NoResult, ResultReader, call
 from consumer.source_settings import SourceParameters
 from consumer.web.application import application
 from consumer.web.board import Board
@@ -142,7 +142,6 @@ def serve(
     except OSError as error:
         raise WebError(f"--host {host} --port {port}: {error.strerror}") from None
     board = Board()
-    reader.count = board.count
     whole = WholeMessages(frames, board.add)
     happenings = Happenings(EventIndex(origins.bucket), board.tell)
     events = Events(happenings, origins.bucket, lambda: origins.stream(board.summary))
@@ -161,6 +160,14 @@ def serve(
     def take(result: ResultMessage, body: str) -> None:
         whole.add(result)
         handle(result, body)
+
+    tell = reader.others
+
+    def take_other(message: NoResult, body: str) -> None:
+        board.count(message)
+        tell(message, body)
+
+    reader.others = take_other
 
     def guarded(work: Callable[[], None]) -> None:
         """Ends the server when the work ends: a page that nothing comes to any more would look alive."""

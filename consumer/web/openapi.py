@@ -68,6 +68,7 @@ _SCHEMAS: Final = {
         "required": [
             "name",
             "frames",
+            "skipped",
             "senders",
             "fps",
             "latency_seconds",
@@ -79,6 +80,7 @@ _SCHEMAS: Final = {
         "properties": {
             "name": _TEXT,
             "frames": _COUNT,
+            "skipped": {"description": "frames that were too old to look at, beside `frames`", **_COUNT},
             "senders": {"description": "producers that send under its name at a time; one is right", **_COUNT},
             "fps": {"type": "number", "minimum": 0},
             "latency_seconds": {"description": "from capture to this server", **_NUMBER},

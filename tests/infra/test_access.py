@@ -31,6 +31,8 @@ TARGETS = (
 VALUES = {"suffix": "-access"}
 SOURCES = "/cv2kinesis-access/sources"
 TIME = "2026-01-01T00:00:00.000000Z"
+# Of the records in quarantine, those whose bytes are left.
+REDRIVEN = ["door/s1/000000001", "door/s1/000000002"]
 
 
 def test_the_policies_name_this_deployment_and_nothing_else(synth: Synth) -> None:
@@ -47,6 +49,19 @@ def test_the_policies_name_this_deployment_and_nothing_else(synth: Synth) -> Non
                 assert (limit["variable"], limit["values"]) == ("cloudwatch:namespace", [PRODUCERS])
             else:
                 assert all("-access" in resource for resource in statement["resources"])
+
+
+def test_a_record_goes_aside_with_its_tags_and_what_is_gone_is_not_listed(synth: Synth) -> None:
+    # The embedded AWS copies tags without a right to. Where there are tags, S3 asks for both:
+    # https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
+    document = synth(VALUES, account=ACCOUNT)["data"]["aws_iam_policy_document"]["access-quarantine"]
+    statements = {statement["sid"]: statement for statement in document["statement"]}
+    assert {"s3:GetObjectTagging", "s3:PutObjectTagging"} <= set(statements["MoveRecords"]["actions"])
+    [limit] = statements["FindRecords"]["condition"]
+    assert statements["FindRecords"]["actions"] == ["s3:ListBucket"]
+    assert (limit["variable"], limit["values"]) == ("s3:prefix", ["quarantine/*", "redriven/*"])
+    moved = {resource.partition("/")[2] for resource in statements["MoveRecords"]["resources"]}
+    assert moved == set(limit["values"])
 
 
 def test_with_a_key_of_their_own_they_use_it_through_what_they_call(synth: Synth) -> None:
@@ -81,42 +96,54 @@ def test_the_clis_work_with_their_policies_alone(
         for who in ("Producer", "Consumer", "Clip", "Configure", "Quarantine")
     }
 
-    def cli(who: str, module: str, *arguments: str) -> str:
+    def cli(who: str, module: str, *arguments: str, status: int = 0) -> str:
         done = subprocess.run(
             [sys.executable, "-m", module, *arguments, "--from-outputs", str(tmp_path / "outputs.json")],
             cwd=ROOT, env=aws_environment(aws.url) | credentials[who], capture_output=True, text=True, check=False,
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr + done.stdout
+        assert done.returncode == status, done.stderr + done.stdout
         return done.stdout
 
     frame = announce(aws, outputs)
     with enforcement(aws.url):
         cli("Producer", "producer", "send", "demo", "--limit", "3", "--source-id", "gate")
-        cli("Consumer", "consumer", "save", str(tmp_path / "saved"), "--limit", "1", "--idle-exit", "60")
+        cli("Consumer", "consumer", "save", str(tmp_path / "saved"), "--limit", "2", "--idle-exit", "60")
+        assert len(list((tmp_path / "saved").rglob("*.json"))) == 2
         assert [path.read_bytes() for path in (tmp_path / "saved").rglob("*.jpg")] == [frame]
         assert "door" in cli("Quarantine", "consumer", "quarantine", "list")
-        cli("Quarantine", "consumer", "quarantine", "redrive", "--all")
+        assert cli("Quarantine", "consumer", "quarantine", "redrive", "--all", status=1).split() == REDRIVEN
         for who, calls in wanted(outputs).items():
             refused = {call.name for call in calls if not allowed(aws, REGION, credentials[who], call)}
             assert (who, refused) == (who, set())
         for who, calls in forbidden(outputs).items():
             assert (who, {call.name for call in calls if allowed(aws, REGION, credentials[who], call)}) == (who, set())
-    assert on_the_stream(aws, outputs) == 4  # and the one that was in quarantine
+    assert on_the_stream(aws, outputs) == 3 + len(REDRIVEN)
 
 
 def announce(aws: Aws, outputs: dict[str, str]) -> bytes:
-    """What a worker leaves: a frame with its result, a record in quarantine with its notice; gives the frame."""
+    """What a worker leaves, and what of it is left: a result whose frame has expired, one with its frame; notices of a
+    record that has expired, of one that a redrive had put aside when it was killed, and of one that is there.
+
+    Returns:
+        The frame.
+    """
     s3, sqs, bucket, frame = client("s3", aws.url), client("sqs", aws.url), outputs["S3BucketName"], street_jpeg()
-    result = RESULT | {"bucket": bucket, "key": "frames/cam/2026-01-01/00/s-000000000.jpg"}
-    notice = QuarantineMessage(
-        bucket=bucket, key="quarantine/door/2026-01-01/00/s1-000000000.bin", reason="not_jpeg", detail="x", size=3,
-        frame_id="door/s1/000000000", source="door", stream_name=outputs["KinesisStreamName"],
-        shard_id="shardId-000000000000", sequence_number="1", arrived_at=TIME, quarantined_at=TIME,
-    )  # fmt: skip
-    s3.put_object(Bucket=bucket, Key=result["key"], Body=frame)
-    s3.put_object(Bucket=bucket, Key=notice.key, Body=b"bad")
-    sqs.send_message(QueueUrl=outputs["SQSQueueURL"], MessageBody=json.dumps(result))
-    sqs.send_message(QueueUrl=outputs["QuarantineQueueURL"], MessageBody=notice.to_json())
+    s3.put_object(Bucket=bucket, Key="frames/cam/2026-01-01/00/s-000000001.jpg", Body=frame)
+    for number in range(2):
+        name = {"frame_id": f"cam/s/{number:09d}", "key": f"frames/cam/2026-01-01/00/s-{number:09d}.jpg"}
+        result = RESULT | {"bucket": bucket, "frame_index": number} | name
+        sqs.send_message(QueueUrl=outputs["SQSQueueURL"], MessageBody=json.dumps(result))
+    for number, prefix in enumerate((None, "redriven", "quarantine")):
+        place = f"door/2026-01-01/00/s1-{number:09d}.bin"
+        notice = QuarantineMessage(
+            bucket=bucket, key=f"quarantine/{place}", reason="not_jpeg", detail="x", size=3,
+            frame_id=f"door/s1/{number:09d}", source="door", stream_name=outputs["KinesisStreamName"],
+            shard_id="shardId-000000000000", sequence_number="1", arrived_at=TIME, quarantined_at=TIME,
+        )  # fmt: skip
+        if prefix:
+            s3.put_object(Bucket=bucket, Key=f"{prefix}/{place}", Body=b"bad")
+        sqs.send_message(QueueUrl=outputs["QuarantineQueueURL"], MessageBody=notice.to_json())
+    s3.put_object(Bucket=bucket, Key="events/x", Body=b"")
     return frame
 
 
@@ -165,6 +192,7 @@ def forbidden(outputs: dict[str, str]) -> dict[str, list[Call]]:
     bad = Call("s3", "read quarantine", lambda c: c.get_object(Bucket=bucket, Key="quarantine/x"))
     state = Call("s3", "read the worker's state", lambda c: c.get_object(Bucket=bucket, Key="state/x"))
     listing = Call("s3", "list the bucket", lambda c: c.list_objects_v2(Bucket=bucket))
+    frames = Call("s3", "list frames", lambda c: c.list_objects_v2(Bucket=bucket, Prefix="frames/"))
     hidden = Call("s3", "list quarantine", lambda c: c.list_objects_v2(Bucket=bucket, Prefix="quarantine/"))
     put = {"Name": "/cv2kinesis-access/SECRET", "Value": "x", "Type": "String", "Overwrite": True}
     parameter = Call("ssm", "write another parameter", lambda c: c.put_parameter(**put))
@@ -180,5 +208,5 @@ def forbidden(outputs: dict[str, str]) -> dict[str, list[Call]]:
         "Consumer": [send, notices, announce, write, bad, state, read, raw, listing, hidden, settings],
         "Clip": [send, take, notices, announce, look, write, bad, listing, settings],
         "Configure": [send, take, notices, look, write, raw, listing, parameter],
-        "Quarantine": [take, announce, look, write, state, read],
+        "Quarantine": [take, announce, look, write, state, read, listing, frames],
     }

@@ -15,7 +15,7 @@ import pytest
 
 from contract.event import EventMessage
 from contract.frame import format_time
-from contract.message import TallyMessage
+from contract.message import SkippedMessage, TallyMessage
 from local.resources import Resources
 from local.waiting import wait_for
 from tests.happenings import NOON, happening, send_frame, store, store_frame
@@ -124,3 +124,12 @@ def test_a_source_whose_frames_are_tallied_is_not_silent(page: Page, resources: 
     page.wait_for_frames(1)
     status = page.json("/api/sources/yard/status")
     assert (status["frames"], status["classes"], status["latest_picture_id"]) == (300, {"person": 2}, "")
+    skipped = SkippedMessage(
+        frame_id="yard/s/000000300", frame_index=300, source="yard", stream_name="x", shard_id="shardId-000000000000",
+        sequence_number="1", captured_at=format_time(NOON), arrived_at=format_time(NOON), skipped_at=format_time(NOON),
+        age_seconds=99,
+    )  # fmt: skip
+    send(resources, skipped.to_json())
+    wait_for(lambda: page.json("/api/sources/yard/status")["skipped"] == 1, "the skipped frame")
+    assert page.json("/api/sources/yard/status")["frames"] == 300
+    assert [page.process.line() for _ in range(3)] == [tally.to_json(), body(1, source="cam"), skipped.to_json()]

@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from consumer.bucket import Bucket
 from consumer.errors import AccessError, GoneError, RefusedError
 from consumer.frames import Frames
-from consumer.results import Remembered
+from consumer.results import Remembered, ResultReader
 from consumer.watch import line
 from contract.frame import parse_time
-from contract.message import ResultMessage
+from contract.message import ResultMessage, SkippedMessage, TallyMessage
 from local.processes import ROOT
 from local.resources import Resources
 from local.waiting import wait_for
@@ -114,7 +116,7 @@ def test_save_goes_on_past_what_is_gone_and_takes_the_pipelines_pictures_alone(
     )
     done = run(resources, "save", str(tmp_path / "out"), "--limit", "3", "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"saved": 2, "gone": 1, "refused": 2}
+    assert json.loads(done.stdout) == {"saved": 2, "gone": 1, "refused": 2, "skipped": 0, "tallied": 0}
     assert "2 frames saved to" in done.stderr
     assert "1 were gone" in done.stderr
     folder = tmp_path / "out" / "cam" / "2026-01-01" / "00"
@@ -153,6 +155,9 @@ def test_who_may_not_list_the_bucket_is_told_what_is_gone_by_what_was_read_befor
                 return {"Body": io.BytesIO(street_jpeg())}
             raise ClientError({"Error": {"Code": "AccessDenied"}}, "GetObject")
 
+        def list_objects_v2(self, **request: str) -> Any:
+            raise ClientError({"Error": {"Code": "AccessDenied"}}, "ListObjectsV2")
+
     frames = Frames(Closed(), RESULT["bucket"])
     gone, there = (ResultMessage.model_validate_json(body(number)) for number in (0, 1))
     with pytest.raises(AccessError):
@@ -160,6 +165,77 @@ def test_who_may_not_list_the_bucket_is_told_what_is_gone_by_what_was_read_befor
     frames.picture(there)
     with pytest.raises(GoneError):
         frames.picture(gone)
+
+
+def test_who_may_list_a_prefix_is_told_what_is_gone_by_the_list() -> None:
+    there, forbidden = "frames/there", "frames/there.json"
+
+    class Open:
+        """S3 for a caller who may list `frames/*`; HEAD has no other code than its status."""
+
+        def list_objects_v2(self, Bucket: str, Prefix: str) -> Any:  # noqa: N803
+            found = [name for name in (there, forbidden) if name.startswith(Prefix)]
+            contents = [{"Key": name, "ETag": "", "LastModified": datetime.now(UTC)} for name in found]
+            return {"Contents": contents} if contents else {}
+
+        def head_object(self, Bucket: str, Key: str) -> Any:  # noqa: N803
+            if Key == there:
+                return {"Metadata": {}}
+            raise ClientError({"Error": {"Code": "403"}}, "HeadObject")
+
+    bucket = Bucket(Open(), "bucket")
+    for gone in ("frames/gone", "frames/the"):
+        with pytest.raises(GoneError):
+            bucket.metadata(gone)
+    bucket.metadata(there)
+    with pytest.raises(AccessError):
+        bucket.metadata(forbidden)
+
+
+TIME = "2026-01-01T00:02:05.000000Z"
+TALLY = TallyMessage(
+    tally_id="door/s/000000300", source="door", stream_name="x", shard_id="shardId-000000000000", minute=TIME,
+    first_frame_id="door/s/000000300", last_frame_id="door/s/000000599", first_index=300, last_index=599, frames=280,
+    frames_with_detections=12, stored=0, classes={"person": 12}, zones={}, lines={"gate": (2, 1)}, worst_latency_ms=5,
+    sent_at=TIME,
+).to_json()  # fmt: skip
+SKIPPED = SkippedMessage(
+    frame_id="cam/s/000000009", frame_index=9, source="cam", stream_name="x", shard_id="shardId-000000000000",
+    sequence_number="1", captured_at=TIME, arrived_at=TIME, skipped_at=TIME, age_seconds=99,
+).to_json()  # fmt: skip
+
+
+def test_messages_of_frames_without_a_result_are_shown_once_before_they_are_deleted(resources: Resources) -> None:
+    bodies = [body(1), TALLY, SKIPPED, TALLY, SKIPPED, body(2)]
+    send(resources, *bodies)
+    done = run(resources, "watch", "--json", "--limit", "2", "--idle-exit", "5")
+    assert done.stdout.splitlines() == [bodies[0], TALLY, SKIPPED, bodies[-1]]
+    assert left(resources) == 0
+    send(resources, TALLY, SKIPPED)
+    done = run(resources, "watch", "--idle-exit", "1")
+    assert done.stdout.splitlines() == [
+        "00:02:05.000  door  280 frames counted, 12 with detections: 12 person",
+        "00:02:05.000  cam/s/000000009  skipped, 99.00 s old",
+    ]
+    assert left(resources) == 0
+
+
+def test_save_counts_frames_without_a_result(resources: Resources, tmp_path: Path) -> None:
+    send(resources, TALLY, SKIPPED, TALLY)
+    done = run(resources, "save", str(tmp_path), "--idle-exit", "1", "--json")
+    assert json.loads(done.stdout) == {"saved": 0, "gone": 0, "refused": 0, "skipped": 1, "tallied": 280}
+    assert "1 were skipped by the worker, 280 are in tallies alone" in done.stderr
+    assert left(resources) == 0
+
+
+def test_what_cannot_be_shown_stays_on_the_queue(resources: Resources) -> None:
+    def fail(*_: object) -> None:
+        raise BrokenPipeError
+
+    send(resources, TALLY)
+    with pytest.raises(BrokenPipeError):
+        ResultReader(resources.client("sqs"), resources.queue_url, fail).run(fail, threading.Event())
+    assert left(resources) == 1
 
 
 def shortened(resources: Resources, number: int, **stored: Any) -> str:

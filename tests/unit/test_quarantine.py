@@ -13,8 +13,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from consumer.bucket import Bucket
-from consumer.errors import ConsumerError, RefusedError
+from consumer.errors import AccessError, ConsumerError, GoneError, RefusedError
 from consumer.quarantine import Quarantine
+from consumer.quarantine_cli import _redriven
 from contract.message import QuarantineMessage
 from local.processes import ROOT
 from local.resources import Resources
@@ -107,9 +108,108 @@ def test_a_record_that_has_expired_stays_announced_and_stops_no_other(
     resources.client("s3").delete_object(Bucket=bad[0].bucket, Key=bad[0].key)
     done = consumer(resources, "redrive", "--all")
     assert (done.returncode, done.stdout) == (1, f"{bad[1].frame_id}\n")
-    assert done.stderr == f"error: s3://{bad[0].bucket}/{bad[0].key}: NoSuchKey\n"
+    assert done.stderr == f"error: s3://{bad[0].bucket}/{bad[0].key}: NoSuchKey\n1 of 2 stay in quarantine\n"
     [left] = consumer(resources, "list", "--json").stdout.splitlines()
     assert json.loads(left)["frame_id"] == bad[0].frame_id
+
+
+@pytest.mark.slow
+def test_a_record_whose_bytes_were_not_kept_stays_as_it_is_and_is_told_of(
+    resources: Resources, bad: list[QuarantineMessage], tmp_path: Path
+) -> None:
+    resources.client("s3").put_object(Bucket=bad[0].bucket, Key=bad[0].key, Body=b"")
+    told = f"error: {bad[0].frame_id}: its bytes were not kept: there is nothing to send again\n"
+    shown = consumer(resources, "show", bad[0].frame_id, "--save", str(tmp_path / "record"))
+    assert (shown.returncode, shown.stderr, list(tmp_path.iterdir())) == (1, told, [])
+    done = consumer(resources, "redrive", "--all")
+    assert (done.returncode, done.stdout) == (1, f"{bad[1].frame_id}\n")
+    assert done.stderr == told + "1 of 2 stay in quarantine\n"
+    assert on_the_stream(resources) == [b"\xff\xd8cut"]
+    assert in_the_bucket(resources) == {bad[0].key: b""}
+    [left] = consumer(resources, "list", "--json").stdout.splitlines()
+    assert json.loads(left) == json.loads(bad[0].to_json())
+
+
+def test_an_empty_record_is_sent_again(resources: Resources, bad: list[QuarantineMessage]) -> None:
+    empty = bad[1].model_copy(update={"size": 0, "reason": "empty"})
+    resources.client("sqs").purge_queue(QueueUrl=resources.quarantine_url)
+    resources.client("sqs").send_message(QueueUrl=resources.quarantine_url, MessageBody=empty.to_json())
+    resources.client("s3").put_object(Bucket=empty.bucket, Key=empty.key, Body=b"")
+    redrive_all(resources, lambda _: None)
+    assert on_the_stream(resources) == [b""]
+
+
+class Limited:
+    """S3 for a caller with the policy of quarantine: of what is not there, it says that it is forbidden.
+
+    Args:
+        forbidden: Keys that the caller may not read, though they are there.
+    """
+
+    def __init__(self, s3: Any, *forbidden: str) -> None:
+        self._s3, self._forbidden = s3, forbidden
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._s3, name)
+
+    def get_object(self, **request: str) -> Any:
+        if request["Key"] in self._forbidden:
+            raise denied("GetObject")
+        try:
+            return self._s3.get_object(**request)
+        except ClientError:
+            raise denied("GetObject") from None
+
+    def copy_object(self, **request: Any) -> Any:
+        try:
+            return self._s3.copy_object(**request)
+        except ClientError:
+            raise denied("CopyObject") from None
+
+
+def denied(operation: str) -> ClientError:
+    return ClientError({"Error": {"Code": "AccessDenied"}}, operation)
+
+
+def redrive_limited(resources: Resources, *forbidden: str) -> list[bool]:
+    s3 = Limited(resources.client("s3"), *forbidden)
+    bucket, stream = Bucket(s3, resources.bucket), resources.client("kinesis")
+    quarantine = Quarantine(resources.client("sqs"), stream, resources.quarantine_url, bucket)
+    with quarantine.hold() as held:
+        return [_redriven(quarantine, held[frame_id]) for frame_id in sorted(held)]
+
+
+def test_who_may_only_list_prefixes_is_stopped_by_no_record_that_has_expired(
+    resources: Resources, bad: list[QuarantineMessage]
+) -> None:
+    resources.client("s3").delete_object(Bucket=bad[0].bucket, Key=bad[0].key)
+    assert redrive_limited(resources) == [False, True]
+    assert on_the_stream(resources) == [b"\xff\xd8cut"]
+
+
+def test_who_may_only_list_prefixes_finds_the_records_of_a_redrive_that_was_killed(
+    resources: Resources, bad: list[QuarantineMessage]
+) -> None:
+    s3 = resources.client("s3")
+    for notice in bad:
+        source = {"Bucket": notice.bucket, "Key": notice.key}
+        s3.copy_object(Bucket=notice.bucket, Key=notice.key.replace("quarantine/", "redriven/"), CopySource=source)
+        s3.delete_object(**source)
+    assert redrive_limited(resources) == [True, True]
+    assert (in_the_bucket(resources), waiting_notices(resources)) == ({}, 0)
+
+
+def test_a_record_that_is_there_and_forbidden_ends_a_redrive(
+    resources: Resources, bad: list[QuarantineMessage]
+) -> None:
+    with pytest.raises(AccessError, match="AccessDenied"):
+        redrive_limited(resources, bad[1].key)  # though another was read before
+    assert bad[1].key in in_the_bucket(resources)
+
+
+def test_what_expires_while_it_is_redriven_is_gone(resources: Resources) -> None:
+    with pytest.raises(GoneError):
+        Bucket(Limited(resources.client("s3")), resources.bucket).copy("quarantine/x", "redriven/x")
 
 
 class Stream:

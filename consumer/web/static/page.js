@@ -112,7 +112,7 @@ function showSource(status) {
     fps: status.fps.toFixed(1),
     latency: `${status.latency_seconds.toFixed(2)} s`,
     lag: status.lag_seconds === null ? "?" : `${status.lag_seconds.toFixed(1)} s`,
-    frames: status.frames,
+    frames: status.skipped ? `${status.frames}, ${status.skipped} skipped` : status.frames,
   };
   for (const [name, value] of Object.entries(fields)) made.article.querySelector(`[data-field=${name}]`).textContent = value;
   const shared = `${status.senders} producers send under this name: give each a --source-id of its own`;
@@ -237,7 +237,7 @@ const handlers = {
     events.load();
   },
   result: ({ source, result }) => showResult(source, result),
-  source: ({ source }) => showSource(source), // frames that have no message of their own
+  source: ({ source }) => showSource(source), // frames that have no result
   event: ({ event }) => events.take(event),
   queues: ({ queues }) => {
     $("quarantine").hidden = queues.quarantine === undefined;
