@@ -6,9 +6,12 @@ from typing import Any, Final
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, NoRegionError
 from botocore.handlers import add_expect_header
 
+from cloud.errors import Kind, classify
 from cloud.renewal import renewing
+from cloud.unusable import UnusableSettingsError
 from cloud.version import VERSION
 
 # CloudTrail and access logs show this user agent. It is fixed, because the SDK would build its own from thirty parts
@@ -38,7 +41,7 @@ def client(
         connections: Connections that are kept open.
 
     Raises:
-        NoRegionError: If there is no region.
+        UnusableSettingsError: If region, endpoint, profile or the SDK's files allow none.
     """
     config = Config(
         region_name=region,
@@ -49,7 +52,13 @@ def client(
         tcp_keepalive=True,
         user_agent=USER_AGENT,
     )
-    made = boto3.client(service, endpoint_url=endpoint_url, config=config)
+    try:
+        made = boto3.client(service, endpoint_url=endpoint_url, config=config)
+    except NoRegionError:
+        raise UnusableSettingsError("no region: set AWS_REGION, or name one") from None
+    except (BotoCoreError, ValueError) as error:
+        is_of_credentials = isinstance(error, BotoCoreError) and classify(error) is Kind.CREDENTIALS
+        raise UnusableSettingsError(" ".join(str(error).split()), credentials=is_of_credentials) from None
     if service == "s3":
         # `Expect: 100-continue` would cost a round trip before each body; the bodies are small and rarely refused.
         made.meta.events.unregister("before-call.s3", add_expect_header)

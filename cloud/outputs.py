@@ -32,7 +32,7 @@ def read(path: Path) -> dict[str, str]:
     """Reads the variables from a file of outputs, in terraform's form or as plain names and values.
 
     Raises:
-        OutputsError: If the file cannot be read or names none of the variables.
+        OutputsError: If the file cannot be read, names none of the variables, or gives one no text.
     """
     try:
         outputs = json.loads(path.read_text())
@@ -41,11 +41,15 @@ def read(path: Path) -> dict[str, str]:
     except ValueError:
         raise OutputsError(f"{path}: not JSON; `make -s outputs > {path}` writes it") from None
     values = outputs if isinstance(outputs, dict) else {}
-    found = {
-        variable: value["value"] if isinstance(value, dict) else value
-        for name, variable in VARIABLES.items()
+    given = {
+        name: value.get("value") if isinstance(value, dict) else value
+        for name in VARIABLES
         if (value := values.get(name))
     }
+    for name, value in given.items():
+        if not isinstance(value, str):
+            raise OutputsError(f"{path}: {name}: {value!r} is no text; `make -s outputs > {path}` writes it")
+    found = {VARIABLES[name]: str(value) for name, value in given.items()}
     if not found:
         raise OutputsError(f"{path}: none of {', '.join(VARIABLES)}; `make -s outputs > {path}` writes them")
     return found

@@ -12,7 +12,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cloud.clients import client
 from consumer import clip_cli, events_cli, options, quarantine_cli
 from consumer.bucket import Bucket as ObjectsOf
 from consumer.errors import ConsumerError
@@ -29,6 +28,7 @@ from consumer.options import (
     SourceDefaults,
     SourcesPath,
     StreamName,
+    client,
     fail,
 )
 from consumer.results import Handler, NoResult, ResultReader

@@ -10,7 +10,6 @@ from typing import Annotated, Final
 
 import typer
 
-from cloud.clients import client
 from consumer import options
 from consumer.bucket import Bucket
 from consumer.clips.clipper import Stream, shots_of
@@ -27,6 +26,7 @@ from consumer.options import (
     SourceDefaults,
     SourcesPath,
     StreamName,
+    client,
     fail,
 )
 from consumer.options import Bucket as BucketName

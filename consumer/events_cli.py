@@ -13,14 +13,13 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from cloud.clients import client
 from consumer import event_line
 from consumer.bucket import Bucket
 from consumer.errors import ConsumerError, UnreachableError
 from consumer.events import READERS, Changes, EventIndex, Wanted
 from consumer.interrupts import interruptible
 from consumer.moments import ALLOWED, moment
-from consumer.options import EXIT_STATUS, EndpointUrl, FromOutputs, Region, fail
+from consumer.options import EXIT_STATUS, EndpointUrl, FromOutputs, Region, client, fail
 from consumer.options import Bucket as BucketName
 from consumer.report import Report
 from contract.event import EventMessage

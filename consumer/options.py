@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
-from cloud import outputs
-from consumer.errors import ConsumerError
+from cloud import clients, outputs
+from cloud.unusable import UnusableSettingsError
+from consumer.errors import AccessError, ConsumerError
 from contract.source_settings import SourceSettings
 
 EXIT_STATUS = """
@@ -60,6 +61,15 @@ SourceDefaults = Annotated[
     str, typer.Option(envvar="SOURCE_DEFAULTS", help="Settings of all sources, as JSON, as workers have them.")
 ]
 Region = Annotated[str, typer.Option(envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="Of queue and bucket.")]
+
+
+def client(service: str, region: str, *, endpoint_url: str | None = None, connections: int = 10) -> Any:
+    """Makes a client; ends the command where the SDK's settings allow none."""
+    try:
+        return clients.client(service, region, endpoint_url=endpoint_url, connections=connections)
+    except UnusableSettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(AccessError.exit_status if error.credentials else 2) from None
 
 
 def source_defaults(text: str) -> SourceSettings:

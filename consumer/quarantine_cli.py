@@ -10,10 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cloud.clients import client
 from consumer.bucket import Bucket
 from consumer.errors import ConsumerError, DiskError, GoneError, RefusedError
-from consumer.options import EXIT_STATUS, EndpointUrl, FromOutputs, QuarantineUrl, Region, fail
+from consumer.options import EXIT_STATUS, EndpointUrl, FromOutputs, QuarantineUrl, Region, client, fail
 from consumer.options import Bucket as BucketName
 from consumer.quarantine import Held, Quarantine
 from contract.message import QuarantineMessage

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from cloud.clients import client
 from cloud.errors import ERRORS, Kind, classify, code_of
+from cloud.unusable import UnusableSettingsError
 from doctor.finding import Finding
 
 Result = TypeVar("Result")
@@ -62,8 +63,16 @@ class Place:
         )
 
     def client(self, service: str) -> Any:
-        """Makes a client that tries twice and gives up soon."""
-        return client(service, self.region, attempts=2)
+        """Makes a client that tries twice and gives up soon.
+
+        Raises:
+            HopError: If the SDK's settings allow none.
+        """
+        try:
+            return client(service, self.region, attempts=2)
+        except UnusableSettingsError as error:
+            advice = "look at AWS_PROFILE, AWS_REGION and AWS_ENDPOINT_URL"
+            raise HopError(Finding("credentials", "wrong", str(error), advice)) from None
 
 
 def ask(hop: str, what: str, work: Callable[[], Result], missing: str, advice: str = "") -> Result:

@@ -9,7 +9,8 @@ import sys
 from functools import partial
 from typing import NoReturn
 
-from kcl_worker.errors import BUG_EXIT_STATUS, WorkerError
+from cloud.unusable import UnusableSettingsError
+from kcl_worker.errors import BUG_EXIT_STATUS, SettingsError, WorkerError
 from kcl_worker.operating import logs
 from kcl_worker.operating.outlet import Outlet
 from kcl_worker.settings import Settings
@@ -47,6 +48,8 @@ async def _live(settings: Settings, output: Outlet, errors: Outlet) -> NoReturn:
 
 def _tell(error: Exception) -> int:
     """Logs why the worker ends, as its last line; gives the exit status."""
+    if isinstance(error, UnusableSettingsError):
+        error = SettingsError(str(error))
     status = error.exit_status if isinstance(error, WorkerError) else BUG_EXIT_STATUS
     if isinstance(error, WorkerError):
         logger.error("%s", error, extra={"exit_status": status})

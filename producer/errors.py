@@ -1,6 +1,7 @@
 """Errors that end the producer, each with an exit status that a script can act on.
 
 ProducerError
+├── SettingsError      2   region, endpoint or the SDK's files cannot be used
 ├── StreamError        3   no such stream
 ├── AccessError        4   no credentials, or not allowed
 ├── SourceError        5   a source cannot be opened or read
@@ -18,6 +19,10 @@ class ProducerError(Exception):
     """Ends the producer; its text is one line for the user."""
 
     exit_status: ClassVar[int] = 1
+
+
+class SettingsError(ProducerError):
+    exit_status = 2
 
 
 class StreamError(ProducerError):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from botocore.exceptions import ClientError, EndpointConnectionError, NoRegionError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from cloud.clients import client
 from cloud.errors import ERRORS, Kind, classify, describe
-from producer.errors import AccessError, ProducerError, StreamError, UnreachableError
+from cloud.unusable import UnusableSettingsError
+from producer.errors import AccessError, ProducerError, SettingsError, StreamError, UnreachableError
 
 Result = TypeVar("Result")
 
@@ -18,12 +19,12 @@ def connect(endpoint_url: str | None, region: str | None) -> Any:
     """Makes a client that tries once: the sender retries single entries.
 
     Raises:
-        ProducerError: If no region is configured.
+        SettingsError, AccessError: If the SDK's settings allow none.
     """
     try:
         return client("kinesis", region, endpoint_url=endpoint_url)
-    except NoRegionError:
-        raise ProducerError("no region: set AWS_REGION, or name one") from None
+    except UnusableSettingsError as error:
+        raise (AccessError if error.credentials else SettingsError)(str(error)) from None
 
 
 def record_limit(kinesis: Any, stream: str) -> int:

@@ -23,6 +23,7 @@ from botocore.exceptions import ClientError
 
 from cloud.clients import client
 from cloud.errors import ERRORS, Kind, classify, code_of
+from cloud.unusable import UnusableSettingsError
 from stacks import drift, image, operate, replay, smoke, sources, summary, verify, webhooks
 from stacks.config import Config, ConfigError
 from stacks.errors import DeployError
@@ -470,7 +471,10 @@ class Operator:
         return True
 
     def _client(self, service: str) -> Any:
-        return client(service, self._config.region, attempts=3)
+        try:
+            return client(service, self._config.region, attempts=3)
+        except UnusableSettingsError as error:
+            raise DeployError(str(error)) from None
 
 
 def _expect(status: int) -> None:
