@@ -18,7 +18,7 @@ from consumer.bucket import Bucket
 from consumer.errors import ConsumerError, UnreachableError
 from consumer.events import READERS, Changes, EventIndex, Wanted
 from consumer.interrupts import interruptible
-from consumer.moments import ALLOWED, moment
+from consumer.moments import ALLOWED, YEARS, moment
 from consumer.options import EXIT_STATUS, EndpointUrl, FromOutputs, Region, client, fail
 from consumer.options import Bucket as BucketName
 from consumer.report import Report
@@ -104,8 +104,11 @@ def report(
     """Counts a day's events by source, zone or line, kind and hour."""
     try:
         chosen = datetime.strptime(day, "%Y-%m-%d") if day else datetime.now(UTC)
+        if chosen.year not in YEARS:
+            raise ValueError
     except ValueError:
-        print(f"error: --day {day!r}: 2026-01-01 is the form", file=sys.stderr)
+        allowed = f"2026-01-01 is the form, years from {YEARS[0]} to {YEARS[-1]} are allowed"
+        print(f"error: --day {day!r}: {allowed}", file=sys.stderr)
         raise typer.Exit(2) from None
     try:
         made = Report.of(

@@ -8,6 +8,8 @@ from typing import Final
 
 _AGO: Final = re.compile(r"(\d{1,6})([smhd])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+# Nothing was stored before; and around what is asked for, calendars must go on.
+YEARS: Final = range(2000, 9000)
 ALLOWED: Final = "a time such as 2026-01-01T12:00 in UTC, or 90m, 24h, 7d for that long ago"
 
 
@@ -21,6 +23,9 @@ def moment(text: str, now: datetime) -> datetime:
         if ago := _AGO.fullmatch(text):
             return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
         found = datetime.fromisoformat(text)
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+        found = (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError(f"{text!r}: {ALLOWED}") from None
+    if found.year not in YEARS:
+        raise ValueError(f"{text!r}: years from {YEARS[0]} to {YEARS[-1]} are allowed")
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
@@ -28,6 +29,17 @@ def _standard_queue(url: str) -> str:
     if url.endswith(".fifo"):
         raise ValueError("a FIFO queue; a standard queue is needed")
     return url
+
+
+def _properties(text: str) -> str:
+    """Refuses what is no `name = value`, and numbers that are none: the daemon would not start, or not take them."""
+    for line in filter(None, (line.strip() for line in text.split(";"))):
+        name, equals, value = (part.strip() for part in line.partition("="))
+        if not equals or not re.fullmatch(r"[A-Za-z][A-Za-z0-9.]*", name):
+            raise ValueError(f"{line!r} is not `name = value`; lines are separated by `;`")
+        if name.endswith(("Millis", "ForWorker", "Records")) and not re.fullmatch(r"\d{1,18}", value):
+            raise ValueError(f"{name} = {value!r}: a whole number is needed")
+    return text
 
 
 class Settings(BaseSettings):
@@ -122,7 +134,7 @@ class Settings(BaseSettings):
         "emulator that knows JSON only",
     )
     kcl_max_records: int = Field(default=25, ge=1, le=10_000, description="the most records in one batch of a shard")
-    kcl_properties: str = Field(
+    kcl_properties: Annotated[str, AfterValidator(_properties)] = Field(
         default="", description="more properties of the daemon: `name = value`, separated by `;`"
     )
     java_heap_mib: int = Field(

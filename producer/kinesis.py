@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from itertools import count
+from typing import Any, Final, TypeVar
 
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from cloud.clients import client
 from cloud.errors import ERRORS, Kind, classify, describe
+from cloud.retry import full_jitter
 from cloud.unusable import UnusableSettingsError
 from producer.errors import AccessError, ProducerError, SettingsError, StreamError, UnreachableError
 
 Result = TypeVar("Result")
+
+# For so long a service that answers with errors of its own, or throttles, is asked again before the first frame.
+PATIENCE_SECONDS: Final = 10.0
+BACKOFF_BASE_SECONDS: Final = 0.2
+BACKOFF_CAP_SECONDS: Final = 3.0
 
 
 def connect(endpoint_url: str | None, region: str | None) -> Any:
@@ -34,15 +42,22 @@ def record_limit(kinesis: Any, stream: str) -> int:
 
 
 def call(stream: str, work: Callable[[], Result]) -> Result:
-    """Makes a call whose failure ends the producer.
+    """Makes a call whose failure ends the producer; what may soon be answered otherwise is asked again for a while.
 
     Raises:
         ProducerError: One line that says what is wrong.
     """
-    try:
-        return work()
-    except ERRORS as error:
-        raise explain(error, stream) from None
+    until = time.monotonic() + PATIENCE_SECONDS
+    for attempt in count():
+        try:
+            return work()
+        except ERRORS as error:
+            wait = full_jitter(attempt, BACKOFF_BASE_SECONDS, BACKOFF_CAP_SECONDS)
+            answered = isinstance(error, ClientError) and classify(error) is Kind.PASSING
+            if not answered or time.monotonic() + wait > until:
+                raise explain(error, stream) from None
+            time.sleep(wait)
+    raise AssertionError
 
 
 def explain(error: Exception, stream: str) -> ProducerError:
@@ -58,4 +73,4 @@ def explain(error: Exception, stream: str) -> ProducerError:
         return AccessError(text)
     if isinstance(error, EndpointConnectionError):
         return UnreachableError(f"stream {stream}: {error}")
-    return ProducerError(text) if isinstance(error, ClientError) or kind is Kind.WRONG else UnreachableError(text)
+    return UnreachableError(text) if kind is Kind.PASSING else ProducerError(text)

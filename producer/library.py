@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, Self
 
 from producer.encoding import Encoder
@@ -76,14 +76,17 @@ class Producer:
         Raises:
             ProducerError: If the stream takes no more frames, or an earlier picture of the source has failed.
             KeyError: If the source was not named at the start.
+            ValueError: If the time has no zone.
         """
-        item = Picture(captured_at=captured_at)
+        if captured_at and captured_at.tzinfo is None:
+            raise ValueError(f"captured_at {captured_at}: a time with a time zone is needed")
+        item = Picture(captured_at=captured_at and captured_at.astimezone(UTC))
         if isinstance(picture, bytes):
             item.jpeg = picture
         else:
             item.image = picture
         while True:
-            self._raise_error()
+            self._raise_error(self._lanes[source])
             try:
                 return self._inlets[source].queue.put(item, timeout=POLL_SECONDS)
             except queue.Full:
@@ -97,12 +100,12 @@ class Producer:
         """Waits until the stream has taken all queued frames.
 
         Raises:
-            ProducerError: If the stream does not take them.
+            ProducerError: If the stream does not take them, or a source has failed.
         """
         for inlet in self._inlets.values():
             inlet.close()
         self._thread.join()
-        self._raise_error()
+        self._raise_error(*self._lanes.values())
 
     def __enter__(self) -> Self:
         return self
@@ -119,8 +122,8 @@ class Producer:
             for lane in self._lanes.values():
                 lane.request_stop()
 
-    def _raise_error(self) -> None:
-        for error in (self._error, *(lane.error or lane.broken for lane in self._lanes.values())):
+    def _raise_error(self, *lanes: Lane) -> None:
+        for error in (self._error, *(lane.error or lane.broken for lane in lanes)):
             if error:
                 raise error
 

@@ -16,6 +16,7 @@ from cloud.clients import client
 from cloud.endpoints import endpoint_url, for_java
 from cloud.errors import ERRORS, Kind, classify, code_of, describe
 from cloud.retry import full_jitter
+from cloud.unusable import UnusableSettingsError
 
 
 def answer(code: str, message: str = "", status: int | None = 400) -> ClientError:
@@ -187,3 +188,25 @@ def test_jitter_is_full_and_bounded(attempt: int, base: float, cap: float, seed:
     limit = min(cap, base * 2.0 ** min(attempt, 64))
     assert all(0 <= wait <= limit for wait in waits)
     assert max(waits) > limit / 20
+
+
+@pytest.mark.parametrize(
+    ("variables", "arguments", "text", "credentials"),
+    [
+        ({"AWS_PROFILE": "nope"}, {}, "The config profile (nope) could not be found", True),
+        ({}, {"endpoint_url": "foo"}, "Invalid endpoint: foo", False),
+        ({}, {"region": "eu central"}, "Provided region_name 'eu central' doesn't match", False),
+        ({"AWS_ENDPOINT_URL": "foo"}, {}, "Invalid endpoint: foo", False),
+    ],
+)
+def test_settings_that_allow_no_client_are_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], arguments: dict[str, str], text: str, credentials: bool
+) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UnusableSettingsError) as caught:
+        client("kinesis", **({"region": "eu-central-1"} | arguments))  # type: ignore[arg-type]
+    assert str(caught.value).startswith(text)
+    assert "\n" not in str(caught.value)
+    assert caught.value.credentials == credentials

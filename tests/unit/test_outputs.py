@@ -33,7 +33,9 @@ def test_terraforms_form_and_plain_names_and_values(tmp_path: Path) -> None:
         assert read(path) == expected
 
 
-@pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"Other": 1}'])
+@pytest.mark.parametrize(
+    "text", [None, "", "[]", "{}", '{"Other": 1}', '{"Region": 5}', '{"Region": {"sensitive": false}}']
+)
 def test_another_file_is_refused_in_one_line(tmp_path: Path, text: str | None) -> None:
     path = tmp_path / "outputs.json"
     if text is not None:

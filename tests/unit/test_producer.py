@@ -10,7 +10,8 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from local.processes import ROOT, Aws
 from local.resources import REGION, Resources
 from local.waiting import PATIENCE_SECONDS, wait_for
 from producer import Producer, sender
+from producer import kinesis as kinesis_calls
 from producer.encoding import Encoder
 from producer.errors import AccessError, PictureError, SourceError, StreamError, UnreachableError
 from producer.kinesis import connect
@@ -522,6 +524,8 @@ def test_errors_are_one_line_and_a_status(resources: Resources, tmp_path: Path) 
         (("demo", "--source-id", "../x"), 2, "--source-id"),
         (("demo", "demo", "--source-id", "a"), 2, "1 times --source-id for 2 SOURCEs"),
         (("demo", "--endpoint-url", "http://127.0.0.1:9"), 6, "stream"),
+        (("demo", "--endpoint-url", "foo"), 2, "Invalid endpoint: foo"),
+        (("demo", "--region", "eu central"), 2, "eu central"),
     ):
         done = run(resources, *arguments)
         assert done.returncode == status, done.stderr
@@ -718,12 +722,48 @@ def test_a_program_hears_what_is_wrong(resources: Resources, monkeypatch: pytest
         monkeypatch.setenv(name, value)
     with pytest.raises(StreamError, match="nobody: no such stream"):
         Producer("nobody", ["door"], region=REGION)
-    producer = Producer(resources.stream, ["door"], region=REGION)
+    producer = Producer(resources.stream, ["door", "desk"], region=REGION)
+    with pytest.raises(ValueError, match="a time with a time zone is needed"):
+        producer.send("door", b"", datetime(2026, 1, 1))
     producer.send("door", b"no picture")
     with pytest.raises(KeyError):
         producer.send("nobody", b"")
+
+    def refused() -> bool:
+        try:
+            producer.send("door", pictures.street_jpeg(64, 64))
+        except SourceError:
+            return True
+        return False
+
+    wait_for(refused, "the picture's error")
+    at = datetime(2026, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))
+    producer.send("desk", pictures.street_jpeg(64, 64), at)
     with pytest.raises(SourceError, match="cannot be decoded"):
         producer.close()
+    assert producer.sent("desk") == 1  # what is wrong with one source stops no other
+    [desk] = [frame.metadata for frame in frames_on(resources) if frame.metadata and frame.metadata.source == "desk"]
+    assert desk.captured_at == at
+
+
+def test_a_service_that_answers_with_errors_is_asked_again_and_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kinesis_calls, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(kinesis_calls, "BACKOFF_BASE_SECONDS", 0.01)
+    answers = ["ServiceUnavailable", "LimitExceededException"]
+
+    def work() -> str:
+        if answers:
+            raise ClientError({"Error": {"Code": answers.pop()}}, "DescribeStreamSummary")
+        return "done"
+
+    assert kinesis_calls.call("cameras", work) == "done"
+    for code, kind in (("InternalFailure", UnreachableError), ("AccessDeniedException", AccessError)):
+        with pytest.raises(kind, match=code):
+            kinesis_calls.call("cameras", partial(_raise, code))
+
+
+def _raise(code: str) -> None:
+    raise ClientError({"Error": {"Code": code}}, "DescribeStreamSummary")
 
 
 def test_the_automatic_rate_and_the_list_are_commands(resources: Resources) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -57,6 +58,8 @@ def test_model_sizes_in_all_their_forms(monkeypatch: pytest.MonkeyPatch, size: s
         ("QUARANTINE_QUEUE_URL", "http://127.0.0.1:1/1/q.fifo", "a FIFO queue; a standard queue is needed"),
         ("SHUTDOWN_GRACE_SECONDS", "600", "less than or equal to 110"),
         ("YOLO_IMAGE_SIZE", "100", "multiple of 32"),
+        ("KCL_PROPERTIES", "maxLeasesForWorker=ten", "maxLeasesForWorker = 'ten': a whole number is needed"),
+        ("KCL_PROPERTIES", "failoverTimeMillis=1;maxRecords", "'maxRecords' is not `name = value`"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(
@@ -79,6 +82,19 @@ def test_a_worker_without_settings_says_so_in_one_line_and_ends_with_2() -> None
     assert done.returncode == 2
     [line] = done.stderr.splitlines()
     assert "KINESIS_STREAM_NAME is not set" in line
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("variable", ["AWS_PROFILE", "AWS_ENDPOINT_URL"])
+def test_settings_of_the_sdk_that_cannot_be_used_end_the_worker_in_one_line(variable: str) -> None:
+    wrong = {variable: "nowhere", "YOLO_MODEL_PATH": str(ROOT / "models" / "street.onnx")}
+    environment = os.environ | REQUIRED | wrong
+    done = subprocess.run(
+        [sys.executable, "-m", "kcl_worker"], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    last = json.loads(done.stderr.splitlines()[-1])
+    assert "nowhere" in last["message"]
     assert "Traceback" not in done.stderr
 
 
