@@ -107,7 +107,7 @@ def report(
         if chosen.year not in YEARS:
             raise ValueError
     except ValueError:
-        allowed = f"2026-01-01 is the form, years from {YEARS[0]} to {YEARS[-1]} are allowed"
+        allowed = f"2026-01-01 is the form, and years from {YEARS[0]} to {YEARS[-1]} are allowed"
         print(f"error: --day {day!r}: {allowed}", file=sys.stderr)
         raise typer.Exit(2) from None
     try:

@@ -49,8 +49,10 @@ def test_today_is_the_default_and_may_be_empty(resources: Resources) -> None:
 
 
 def test_wrong_usage_and_a_folder_that_is_not_there_are_one_line_each(resources: Resources) -> None:
-    done = run(resources, "report", "--day", "tomorrow")
-    assert (done.returncode, done.stderr) == (2, "error: --day 'tomorrow': 2026-01-01 is the form\n")
+    for day in ("tomorrow", "9999-12-31"):
+        done = run(resources, "report", "--day", day)
+        allowed = "2026-01-01 is the form, and years from 2000 to 8999 are allowed"
+        assert (done.returncode, done.stderr) == (2, f"error: --day '{day}': {allowed}\n")
     done = run(resources, "report", "--picture", "/nowhere/day.png")
     assert (done.returncode, done.stderr) == (5, "error: /nowhere/day.png: No such file or directory\n")
 
