@@ -10,11 +10,13 @@ _AGO: Final = re.compile(r"(\d{1,6})([smhd])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 # Nothing was stored before; and around what is asked for, calendars must go on.
 YEARS: Final = range(2000, 9000)
+EARLIEST: Final = datetime(YEARS[0], 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(YEARS[-1], 12, 31, tzinfo=UTC)
 ALLOWED: Final = "a time such as 2026-01-01T12:00 in UTC, or 90m, 24h, 7d for that long ago"
 
 
 def moment(text: str, now: datetime) -> datetime:
-    """Reads a moment; one without an offset is in UTC.
+    """Reads a moment, which lies in `YEARS` or is brought to their nearer end; one without an offset is in UTC.
 
     Raises:
         ValueError: If it is none.
@@ -26,6 +28,4 @@ def moment(text: str, now: datetime) -> datetime:
         found = (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError(f"{text!r}: {ALLOWED}") from None
-    if found.year not in YEARS:
-        raise ValueError(f"{text!r}: years from {YEARS[0]} to {YEARS[-1]} are allowed")
-    return found
+    return min(max(found, EARLIEST), LATEST)

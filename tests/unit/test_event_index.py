@@ -111,6 +111,8 @@ def test_moments() -> None:
             moment(text, NOON)
     with pytest.raises(ValueError, match="a time such as"):
         moment("999999d", NOON)
+    for far, year in (("0485-03-11T14:07:46Z", 2000), ("9999-12-31", 8999)):
+        assert moment(far, datetime(2026, 1, 1, tzinfo=UTC)).year == year
 
 
 @pytest.mark.parametrize(
