@@ -14,15 +14,15 @@ from typing import Any, Final
 from contract.source_settings import DEFAULT, Privacy, SourceSettings
 from kcl_worker.errors import ServiceError
 from kcl_worker.storing.caller import Caller
-from kcl_worker.storing.sinks import StateStore
+from kcl_worker.storing.sinks import RENEW_SECONDS, StateStore
 from kcl_worker.tracking.tracker import load_library
 
 logger = logging.getLogger(__name__)
 
 # The most that GetParametersByPath gives at once.
 PAGE: Final = 10
-# What is remembered is stored again so often, because the bucket deletes what is older than its days, one at least.
-RENEW_SECONDS: Final = 6 * 3600.0
+# Wherever these stand, something is meant to be hidden.
+HIDING: Final = frozenset({"privacy", *Privacy.model_fields})
 NOTHING_SHOWN: Final = SourceSettings(store="none", privacy=Privacy(masks=(((0, 0), (1, 0), (1, 1), (0, 1)),)))
 
 
@@ -167,13 +167,29 @@ def _memory_of(source: str) -> str:
     return f"settings/{source}"
 
 
+def _names_but_privacy() -> frozenset[str]:
+    """Names of settings and of their parts that hide nothing."""
+    schema = SourceSettings.model_json_schema()
+    parts = [schema, *schema["$defs"].values()]
+    return frozenset(name for part in parts for name in part.get("properties", ())) - HIDING
+
+
 def _may_hide(unusable: str) -> bool:
-    """Whether a text that cannot be used may be meant to hide something: all but settings of other names."""
+    """Whether a text that cannot be used may be meant to hide something: all but settings of other names, at any
+    depth, for a brace may be in the wrong place."""
+    names: set[str] = set()
+
+    def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names.update(name for name, _ in pairs)
+        return dict(pairs)
+
     try:
-        values = json.loads(unusable)
-    except ValueError:
+        values = json.loads(unusable, object_pairs_hook=note)
+    except (ValueError, RecursionError):  # of a text that is nested too deeply
         return True
-    return not isinstance(values, dict) or not values.keys() <= SourceSettings.model_fields.keys() - {"privacy"}
+    if not isinstance(values, dict):
+        return True
+    return not (values.keys() <= SourceSettings.model_fields.keys() and names <= _names_but_privacy())
 
 
 async def prepare(settings: SourceSettings) -> None:

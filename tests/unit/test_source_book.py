@@ -15,8 +15,8 @@ from botocore.exceptions import ClientError
 from contract.source_settings import DEFAULT, SourceSettings
 from kcl_worker.errors import ServiceError
 from kcl_worker.storing.caller import Caller
-from kcl_worker.storing.sinks import StateStore
-from kcl_worker.tracking.source_book import RENEW_SECONDS, SourceBook
+from kcl_worker.storing.sinks import RENEW_SECONDS, StateStore
+from kcl_worker.tracking.source_book import SourceBook
 from local.resources import Resources
 from local.waiting import PATIENCE_SECONDS
 from stacks import sources
@@ -117,10 +117,14 @@ async def test_each_page_is_read_once_however_often_it_is_throttled(resources: R
 
 
 # Settings of others may be broken: only those that are not meant to hide anything leave their source as all are.
-BROKEN = ['{"privacy": {"blur": ["elf"]}}', '{"privcy": {"blur": ["cat"]}}', '{"priv', "[]", ""]
+BROKEN = [
+    '{"privacy": {"blur": ["elf"]}}', '{"privcy": {"blur": ["cat"]}}', '{"priv', "[]", "",
+    '{"detect": {"every": 2, "privacy": {"blur": ["cat"]}}}', '{"zones": {"privcy": {"blur": ["cat"]}}}',
+    '{"detect": {"blur": ["cat"]}}', "[" * 4000, '{"zones": ' + "[" * 4000,
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("broken", [*BROKEN, '{"zones": 1}'])
+@pytest.mark.parametrize("broken", [*BROKEN, '{"zones": 1}', '{"zones": [{"name": "a", "polygon": 1}]}'])
 async def test_what_a_source_hides_stays_hidden_though_its_settings_break_and_the_worker_ends(
     resources: Resources, caplog: pytest.LogCaptureFixture, broken: str
 ) -> None:
