@@ -194,7 +194,7 @@ def web(
     try:
         with interruptible(stop):
             command.serve(
-                ResultReader(sqs, queue_url, handle),
+                ResultReader(sqs, queue_url),
                 stop,
                 Frames(s3, bucket, attempts=pictures.ATTEMPTS),
                 command.queue_counter(sqs, quarantine_url),

@@ -36,6 +36,8 @@ Handler = Callable[[ResultMessage, str], None]
 NoResult = SkippedMessage | TallyMessage
 NoResultHandler = Callable[[NoResult, str], None]
 """Handles a message of frames that have no result, likewise."""
+MessageHandler = Callable[[ResultMessage | NoResult, str], None]
+"""Handles either."""
 
 
 @dataclass(slots=True)

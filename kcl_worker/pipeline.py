@@ -162,7 +162,7 @@ class Pipeline:
             if not wanted.tells and self._is_stale(record.position) and not await self._has_outcome(identity):
                 return partial(self._skip, record.position, identity)
             about = About(_sha256(record.data), wanted.keep_days, identity.captured_at)
-            compute = self._isolation if record.suspect else self._compute
+            compute = self._compute_of(record)
             glance = partial(self._glance, compute, frame, wanted)
             if step and not await step.is_looked_at(Moment.of(record.position, identity), wanted, glance):
                 if record.suspect:
@@ -187,6 +187,10 @@ class Pipeline:
         finally:
             if step:
                 await step.leave()
+
+    def _compute_of(self, record: Record) -> Compute | Isolation:
+        """Where a record's frame is computed."""
+        return self._isolation if record.suspect else self._compute
 
     async def _glance(self, compute: Compute | Isolation, frame: Frame, wanted: SourceSettings) -> bytes:
         with await self._take_memory(frame):
@@ -278,8 +282,8 @@ class Pipeline:
         async def look() -> Shot:
             nonlocal late
             with await self._take_memory(looked.frame):
-                compute = self._isolation if looked.record.suspect else self._compute
-                late = replace(looked, picture=await compute.picture(looked.frame, wanted))
+                picture = await self._compute_of(looked.record).picture(looked.frame, wanted)
+                late = replace(looked, picture=picture)
             return self._shot(late, moment)
 
         carried = looked.picture is UNSEEN

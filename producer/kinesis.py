@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from itertools import count
 from typing import Any, Final, TypeVar
 
 from botocore.exceptions import ClientError, EndpointConnectionError
@@ -47,8 +46,9 @@ def call(stream: str, work: Callable[[], Result]) -> Result:
     Raises:
         ProducerError: One line that says what is wrong.
     """
-    until = time.monotonic() + PATIENCE_SECONDS
-    for attempt in count():
+    until, attempt = time.monotonic() + PATIENCE_SECONDS, 0
+    while True:
+        attempt += 1
         try:
             return work()
         except ERRORS as error:
@@ -57,7 +57,6 @@ def call(stream: str, work: Callable[[], Result]) -> Result:
             if not answered or time.monotonic() + wait > until:
                 raise explain(error, stream) from None
             time.sleep(wait)
-    raise AssertionError
 
 
 def explain(error: Exception, stream: str) -> ProducerError:

@@ -18,7 +18,7 @@ from consumer.clips.clipper import Stream
 from consumer.errors import ConsumerError, GoneError
 from consumer.events import EventIndex
 from consumer.frames import Frames
-from consumer.results import Handler, NoResult, ResultReader, call
+from consumer.results import MessageHandler, NoResult, ResultReader, call
 from consumer.source_settings import SourceParameters
 from consumer.web.application import application
 from consumer.web.board import Board
@@ -121,7 +121,7 @@ def serve(
     port: int,
     token: str | None,
     announce: Callable[[str], None],
-    handle: Handler,
+    handle: MessageHandler,
 ) -> None:
     """Serves until the server is told to end by a signal, whose handler sets `stop` too.
 
@@ -129,7 +129,7 @@ def serve(
         origins: Where events are, and the frames around them.
         token: Asked of everyone; off this machine, or where settings may be changed, one is made if none is given.
         announce: Told the address to open.
-        handle: Given each result too.
+        handle: Given each message too.
 
     Raises:
         ConsumerError: If the address is taken, or the queue cannot be read.
@@ -161,11 +161,9 @@ def serve(
         whole.add(result)
         handle(result, body)
 
-    tell = reader.others
-
     def take_other(message: NoResult, body: str) -> None:
         board.count(message)
-        tell(message, body)
+        handle(message, body)
 
     reader.others = take_other
 

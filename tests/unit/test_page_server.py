@@ -18,7 +18,7 @@ import pytest
 from cloud.clients import client
 from consumer.bucket import Bucket
 from consumer.frames import Frames
-from consumer.results import Handler, ResultReader
+from consumer.results import MessageHandler, ResultReader
 from consumer.web import board as boards
 from consumer.web import command, pictures
 from consumer.web.board import HISTORY_BYTES, Board
@@ -39,7 +39,7 @@ class Serving:
         ended: What has ended it.
     """
 
-    def __init__(self, resources: Resources, s3: Any, handle: Handler, token: str | None) -> None:
+    def __init__(self, resources: Resources, s3: Any, handle: MessageHandler, token: str | None) -> None:
         self.stop = threading.Event()
         self.ended: BaseException | None = None
         self._address: list[str] = []
@@ -92,13 +92,13 @@ class Serving:
         return events
 
 
-def ignore(_: ResultMessage, body: str) -> None:
+def ignore(_: object, body: str) -> None:
     """Does nothing with a message."""
 
 
 @contextmanager
 def serving(
-    resources: Resources, s3: Any = None, handle: Handler = ignore, token: str | None = None
+    resources: Resources, s3: Any = None, handle: MessageHandler = ignore, token: str | None = None
 ) -> Iterator[Serving]:
     made = Serving(resources, s3 or resources.client("s3"), handle, token)
     try:
@@ -169,7 +169,7 @@ def test_long_messages_are_shown_whole(resources: Resources) -> None:
 
 
 def test_whatever_ends_the_reader_ends_the_server_with_its_reason(resources: Resources) -> None:
-    def broken(_: ResultMessage, body: str) -> None:
+    def broken(_: object, body: str) -> None:
         raise BrokenPipeError(32, "the output is closed")
 
     with serving(resources, handle=broken) as page:
