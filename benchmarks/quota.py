@@ -19,6 +19,7 @@ from kcl_worker.vision.cpu import thread_count
 from local.processes import ROOT
 
 QUOTAS: Final = (0.5, 1.0)
+USED_UP: Final = "Periods in which the quota was used up"
 
 
 def main() -> None:
@@ -59,7 +60,7 @@ def main() -> None:
         for cpus, name in zip(QUOTAS, shares, strict=True)
     ]
     show("Of the proportional part", proportional, base)
-    show("Periods in which the quota was used up", [Row(name, values, "%") for name, values in shares.items()])
+    show(USED_UP, [Row(name, values, "%") for name, values in shares.items()])
 
 
 def inside(args: argparse.Namespace) -> dict[str, float]:
