@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, NoRegionError
 from botocore.handlers import add_expect_header
+from botocore.session import get_session
 
+from cloud.credentials import Credentials, credentials
 from cloud.errors import Kind, classify
 from cloud.renewal import renewing
 from cloud.unusable import UnusableSettingsError
@@ -53,14 +57,48 @@ def client(
         user_agent=USER_AGENT,
     )
     try:
-        made = boto3.client(service, endpoint_url=endpoint_url, config=config)
+        made = _session().client(service, endpoint_url=endpoint_url, config=config)
+        _check(made.meta.endpoint_url, made.meta.region_name or "")
     except NoRegionError:
         raise UnusableSettingsError("no region: set AWS_REGION, or name one") from None
     except (BotoCoreError, ValueError) as error:
         is_of_credentials = isinstance(error, BotoCoreError) and classify(error) is Kind.CREDENTIALS
         raise UnusableSettingsError(" ".join(str(error).split()), credentials=is_of_credentials) from None
+    except Exception as error:  # what the SDK reads has not the form that it takes for granted
+        raise UnusableSettingsError(f"the SDK's files are not of the form that it reads: {error}") from None
+    credentials.region = made.meta.region_name
     if service == "s3":
         # `Expect: 100-continue` would cost a round trip before each body; the bodies are small and rarely refused.
         made.meta.events.unregister("before-call.s3", add_expect_header)
     renewing(made, service)
     return made
+
+
+@cache
+def _session() -> boto3.Session:
+    """One for all clients, since it reads the services' descriptions, and with our credentials in place of its own."""
+    core = get_session()
+    core.register_component("credential_provider", _Chain())
+    return boto3.Session(botocore_session=core)
+
+
+class _Chain:
+    def load_credentials(self) -> Credentials:
+        return credentials
+
+
+def _check(endpoint: str, region: str) -> None:
+    """Refuses what the SDK finds out in a call, or never.
+
+    Raises:
+        ValueError: With one line.
+    """
+    url = urlsplit(endpoint)
+    if url.scheme not in ("http", "https") or url.username is not None:
+        raise ValueError("an endpoint is http://host:port or https://host:port, without a user")
+    try:
+        _ = url.port
+    except ValueError as error:
+        raise ValueError(f"Invalid endpoint: {endpoint}: {error}") from None
+    if not region.isprintable():
+        raise ValueError(f"Provided region_name {region!r} doesn't match a supported format.")

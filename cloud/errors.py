@@ -37,6 +37,16 @@ class Kind(Enum):
     WRONG = "wrong request"
 
 
+class UnusableCredentialsError(BotoCoreError):  # type: ignore[misc]
+    """The SDK's settings name credentials that it cannot get or send. `text` is one line."""
+
+    fmt = "{text}"
+
+
+class ExpiredCredentialsError(UnusableCredentialsError):
+    """Where credentials come from gives only expired ones."""
+
+
 _CODES: Final = {
     Kind.PASSING: (
         # Codes of any service.
@@ -94,7 +104,7 @@ _PASSING_STATUSES: Final = frozenset({408, 409, 423, 425, 429})
 
 _NO_CREDENTIALS: Final = (
     sdk.NoCredentialsError, sdk.NoAuthTokenError, sdk.PartialCredentialsError, sdk.ProfileNotFound,
-    sdk.TokenRetrievalError, sdk.SSOTokenLoadError,
+    sdk.TokenRetrievalError, sdk.SSOTokenLoadError, UnusableCredentialsError,
 )  # fmt: skip
 # Failures of the connection, not of the request.
 _ON_THE_WAY: Final = (
@@ -107,7 +117,7 @@ def classify(error: Exception) -> Kind:
     """Classifies an error that is one of `ERRORS`."""
     if isinstance(error, ClientError):
         return _classify_answer(error)
-    if isinstance(error, sdk.UnauthorizedSSOTokenError | sdk.SSOError):
+    if isinstance(error, sdk.UnauthorizedSSOTokenError | sdk.SSOError | ExpiredCredentialsError):
         return Kind.EXPIRED
     if isinstance(error, _NO_CREDENTIALS):
         return Kind.CREDENTIALS
@@ -154,6 +164,15 @@ def describe(error: Exception) -> str:
     text = str(_details(error).get("Message", "")) if isinstance(error, ClientError) else str(error)
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     return f"{code_of(error)}: {line}" if line else code_of(error)
+
+
+def lack_of_credentials(error: Exception) -> str | None:
+    """What to tell whoever has none that can be sent; None for any other error, and for what a service says of them."""
+    if isinstance(error, sdk.NoCredentialsError):
+        return "no AWS credentials are found"
+    if isinstance(error, ClientError) or classify(error) is not Kind.CREDENTIALS:
+        return None
+    return f"no AWS credentials that can be used: {' '.join(str(error).split())}"
 
 
 def _details(error: ClientError) -> dict[str, Any]:

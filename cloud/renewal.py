@@ -10,12 +10,12 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import boto3
 from botocore.auth import AUTH_TYPE_MAPS, SIGV4_TIMESTAMP
 from botocore.exceptions import ClientError
 
 from cloud.clock import clock
-from cloud.errors import ERRORS, Kind, classify, code_of
+from cloud.credentials import credentials
+from cloud.errors import Kind, classify, code_of
 
 logger = logging.getLogger(__name__)
 
@@ -50,12 +50,7 @@ def renewing(made: Any, service: str) -> None:
             return None
         logger.warning("%s says %s; trying again with fresh credentials", service, code_of(error))
         clock.learn(http.headers.get("Date"))
-        try:
-            fresh = boto3.Session().get_credentials()
-        except ERRORS:
-            fresh = None
-        if fresh is not None:  # the SDK has no public way to change a client's credentials
-            made._request_signer._credentials = fresh
+        credentials.renew()
         return 0.0
 
     made.meta.events.register(f"needs-retry.{made.meta.service_model.service_id.hyphenize()}", renew)

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from botocore.exceptions import ClientError
 from pydantic import BaseModel, ValidationError
 
-from cloud.errors import ERRORS, Kind, classify, code_of, describe
+from cloud.errors import ERRORS, Kind, classify, code_of, describe, lack_of_credentials
 from cloud.retry import full_jitter
 from consumer.errors import AccessError, ConsumerError, QueueError, RefusedError, UnreachableError
 from contract.message import ResultMessage, SkippedMessage, TallyMessage
@@ -209,8 +208,8 @@ def call(what: str, work: Callable[[], Any], attempts: int = ATTEMPTS) -> Any:
 def explain(error: Exception, what: str) -> ConsumerError:
     """Turns an error of the SDK into one line; `UnreachableError` for an error that may pass."""
     kind, text = classify(error), f"{what}: {describe(error)}"
-    if kind is Kind.CREDENTIALS and not isinstance(error, ClientError):
-        return AccessError("no AWS credentials found: `aws configure`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID")
+    if lack := lack_of_credentials(error):
+        return AccessError(f"{lack}: `aws configure`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID")
     if kind is Kind.MISSING:
         return QueueError(f"{what}: no such queue") if "Queue" in code_of(error) else ConsumerError(text)
     if kind in (Kind.FORBIDDEN, Kind.CREDENTIALS, Kind.EXPIRED):

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from botocore.exceptions import ClientError
 
 from cloud.clients import client
-from cloud.errors import ERRORS, Kind, classify, code_of
+from cloud.errors import ERRORS, Kind, classify, code_of, lack_of_credentials
 from cloud.unusable import UnusableSettingsError
 from doctor.finding import Finding
 
@@ -97,9 +97,9 @@ def ask(hop: str, what: str, work: Callable[[], Result], missing: str, advice: s
 
 def _explain(error: Exception, what: str, missing: str, advice: str) -> tuple[str, str]:
     """What is wrong and what to do."""
+    if lack := lack_of_credentials(error):
+        return lack, "`aws configure`, or set AWS_PROFILE"
     match classify(error):
-        case Kind.CREDENTIALS if not isinstance(error, ClientError):
-            return "no AWS credentials are found", "`aws configure`, or set AWS_PROFILE"
         case Kind.CREDENTIALS | Kind.EXPIRED:
             return f"the credentials are not valid: {code_of(error)}", "log in again"
         case Kind.FORBIDDEN:

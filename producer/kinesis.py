@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from cloud.clients import client
-from cloud.errors import ERRORS, Kind, classify, describe
+from cloud.errors import ERRORS, Kind, classify, describe, lack_of_credentials
 from cloud.retry import full_jitter
 from cloud.unusable import UnusableSettingsError
 from producer.errors import AccessError, ProducerError, SettingsError, StreamError, UnreachableError
@@ -62,8 +62,8 @@ def call(stream: str, work: Callable[[], Result]) -> Result:
 def explain(error: Exception, stream: str) -> ProducerError:
     """Turns an error of the SDK into one with a text of one line."""
     kind, text = classify(error), f"stream {stream}: {describe(error)}"
-    if kind is Kind.CREDENTIALS and not isinstance(error, ClientError):
-        return AccessError("no AWS credentials found: `aws configure`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID")
+    if lack := lack_of_credentials(error):
+        return AccessError(f"{lack}: `aws configure`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID")
     if kind is Kind.MISSING:
         return StreamError(f"stream {stream}: no such stream in this account and region")
     if kind is Kind.EXPIRED:

@@ -22,7 +22,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from cloud.clients import client
-from cloud.errors import ERRORS, Kind, classify, code_of
+from cloud.errors import ERRORS, Kind, classify, code_of, describe, lack_of_credentials
 from cloud.unusable import UnusableSettingsError
 from stacks import drift, image, operate, replay, smoke, sources, summary, verify, webhooks
 from stacks.config import Config, ConfigError
@@ -452,9 +452,8 @@ class Operator:
         try:
             return str(self._client("sts").get_caller_identity()["Account"])
         except ERRORS as error:
-            raise DeployError(
-                f"no valid AWS credentials ({type(error).__name__}): `aws configure`, or set AWS_PROFILE"
-            ) from None
+            what = lack_of_credentials(error) or f"AWS does not tell whose credentials these are: {describe(error)}"
+            raise DeployError(f"{what}: `aws configure`, or set AWS_PROFILE") from None
 
     def _check_bucket(self) -> None:
         if not self._bucket_exists(self._state_bucket()):

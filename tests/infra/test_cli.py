@@ -51,8 +51,8 @@ def test_errors_are_one_line(checkout: Callable[[str], Checkout], tmp_path: Path
     operator.env = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     operator.env |= {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
     for arguments, text in (
-        (("plan",), "error: no valid AWS credentials"),
-        (("smoke",), "error: no valid AWS credentials"),
+        (("plan",), "error: no AWS credentials"),
+        (("smoke",), "error: no AWS credentials"),
         (("plan", "--environment", "nope"), "nope.toml: No such file"),
     ):
         done = operator.run(*arguments)

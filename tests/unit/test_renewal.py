@@ -8,12 +8,12 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
 from cloud.clients import client
 from cloud.clock import clock
+from cloud.credentials import credentials as chain
 from cloud.errors import Kind, classify
 from local.faults import Fault, FaultControl
 from local.processes import Aws
@@ -31,15 +31,16 @@ def faults(aws: Aws) -> Iterator[FaultControl]:
 
 
 @pytest.fixture
-def credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A file with the credentials of this process, and nothing else that has any."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     file = tmp_path / "credentials"
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the credentials that other tests have found
+    chain.forget()  # those that other tests have found
     write(file, "old")
-    return file
+    yield file
+    chain.forget()
 
 
 def write(file: Path, key: str) -> None:
