@@ -16,12 +16,14 @@ from urllib.parse import urlsplit
 
 from cloud.clients import client
 from cloud.errors import ERRORS, describe
+from cloud.unusable import UnusableSettingsError
 from contract.metrics import PRODUCERS, STARTED
 
 # The pipeline sleeps after fifteen minutes without frames.
 PAUSE_SECONDS: Final = 300.0
 # A producer that ends waits so long for the answer.
 LEAVE_SECONDS: Final = 1.0
+FAILURE: Final = "a pipeline that sleeps wakes a minute later, as CloudWatch was not told"
 AWS_DOMAINS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 
 
@@ -35,15 +37,21 @@ class Knock:
 
     def __init__(self, kinesis: Any, stream: str, tell: Callable[[str], None]) -> None:
         self._stream, self._tell = stream, tell
-        self._cloudwatch = client("cloudwatch", kinesis.meta.region_name)
-        self._reaches = _same_aws(kinesis.meta.endpoint_url, self._cloudwatch.meta.endpoint_url)
+        self._cloudwatch: Any = None
+        try:
+            cloudwatch = client("cloudwatch", kinesis.meta.region_name)
+        except UnusableSettingsError as error:
+            tell(f"{FAILURE}: {error}")
+        else:
+            if _same_aws(kinesis.meta.endpoint_url, cloudwatch.meta.endpoint_url):
+                self._cloudwatch = cloudwatch
         self._last = -math.inf
         self._thread: threading.Thread | None = None
 
     def flowing(self) -> None:
         """The stream has taken frames."""
         now = time.monotonic()
-        if self._reaches and now - self._last >= PAUSE_SECONDS:
+        if self._cloudwatch and now - self._last >= PAUSE_SECONDS:
             self._thread = threading.Thread(target=self._write, name="knock", daemon=True)
             self._thread.start()
         self._last = now
@@ -59,7 +67,7 @@ class Knock:
         try:
             self._cloudwatch.put_metric_data(Namespace=PRODUCERS, MetricData=[metric])
         except ERRORS as error:
-            self._tell(f"a pipeline that sleeps wakes a minute later, as CloudWatch was not told: {describe(error)}")
+            self._tell(f"{FAILURE}: {describe(error)}")
 
     def __enter__(self) -> Self:
         return self

@@ -642,6 +642,19 @@ def test_a_knock_comes_again_after_a_pause_and_one_that_fails_is_told(
     )
 
 
+def test_an_address_of_cloudwatch_that_cannot_be_used_stops_no_frame(
+    resources: Resources, kinesis_of_environment: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH", "http://127.0.0.1:99999")
+    told: list[str] = []
+    lanes, wake = lanes_of(Pictures(20))
+    with Knock(kinesis_of_environment, resources.stream, told.append) as knock:
+        Sender(kinesis_of_environment, resources.stream, lanes, wake, flowing=knock.flowing).run()
+    [line] = told
+    assert line.startswith("a pipeline that sleeps wakes a minute later, as CloudWatch was not told: Invalid endpoint")
+    assert len(list(frames_on(resources))) == 20
+
+
 def denied(**_: Any) -> None:
     raise ClientError({"Error": {"Code": "AccessDenied", "Message": "not allowed"}}, "PutMetricData")
 
