@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
@@ -12,6 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, Vali
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contract.frame import DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS
+from kcl_worker import multilang
 from kcl_worker.errors import SettingsError
 from kcl_worker.model_files import MODELS, quantised
 
@@ -32,13 +32,8 @@ def _standard_queue(url: str) -> str:
 
 
 def _properties(text: str) -> str:
-    """Refuses what is no `name = value`, and numbers that are none: the daemon would not start, or not take them."""
-    for line in filter(None, (line.strip() for line in text.split(";"))):
-        name, equals, value = (part.strip() for part in line.partition("="))
-        if not equals or not re.fullmatch(r"[A-Za-z][A-Za-z0-9.]*", name):
-            raise ValueError(f"{line!r} is not `name = value`; lines are separated by `;`")
-        if name.endswith(("Millis", "ForWorker", "Records")) and not re.fullmatch(r"\d{1,18}", value):
-            raise ValueError(f"{name} = {value!r}: a whole number is needed")
+    """Refuses what the daemon would ignore, or not start with."""
+    multilang.properties(text)
     return text
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from cloud.endpoints import endpoint_url, for_java
+from kcl_worker import multilang
 from kcl_worker.heap import leases_in
 from kcl_worker.kcl import jvm
 from kcl_worker.kcl.wire import CHECKPOINT_VARIABLE, SOCKET_VARIABLE
@@ -81,10 +82,7 @@ def properties(settings: Settings, record_processor: Path) -> dict[str, str]:
     ):
         if endpoint := endpoint_url(service):
             values[name] = endpoint
-    for line in filter(None, (line.strip() for line in settings.kcl_properties.split(";"))):
-        name, _, value = line.partition("=")
-        values[name.strip()] = value.strip()
-    return values
+    return values | multilang.properties(settings.kcl_properties)
 
 
 def most_leases(daemon: Mapping[str, str]) -> int:

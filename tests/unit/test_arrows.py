@@ -13,7 +13,7 @@ import pytest
 from local.processes import ROOT
 
 # The worker's ground: the modules that its packages share. Its other modules put the packages together.
-GROUND = {"budget", "doing", "errors", "heap", "kinship", "model_files", "record", "settings"}
+GROUND = {"budget", "doing", "errors", "heap", "kinship", "model_files", "multilang", "record", "settings"}
 ROOMS = {path.parent.name for path in (ROOT / "kcl_worker").glob("*/__init__.py")}
 
 

@@ -59,7 +59,22 @@ def test_model_sizes_in_all_their_forms(monkeypatch: pytest.MonkeyPatch, size: s
         ("SHUTDOWN_GRACE_SECONDS", "600", "less than or equal to 110"),
         ("YOLO_IMAGE_SIZE", "100", "multiple of 32"),
         ("KCL_PROPERTIES", "maxLeasesForWorker=ten", "maxLeasesForWorker = 'ten': a whole number is needed"),
+        ("KCL_PROPERTIES", "maxRecords=3000000000", "'3000000000': a whole number is needed, up to 2147483647"),
+        ("KCL_PROPERTIES", "workerMetricsEMAAlpha=half", "workerMetricsEMAAlpha = 'half': a number is needed"),
+        ("KCL_PROPERTIES", "leaseTablePitrEnabled=yes", "leaseTablePitrEnabled = 'yes': true or false is needed"),
         ("KCL_PROPERTIES", "failoverTimeMillis=1;maxRecords", "'maxRecords' is not `name = value`"),
+        (
+            "KCL_PROPERTIES",
+            "failoverTimeMilis=1",
+            "failoverTimeMilis is no property of the daemon; is it failoverTimeMillis?",
+        ),
+        (
+            "KCL_PROPERTIES",
+            "fanout.consumerName=x",
+            "fanout.consumerName is no property of the daemon; is it fanoutConfig?",
+        ),
+        ("KCL_PROPERTIES", "q=1", "q is no property of the daemon, see MultiLangDaemonConfiguration"),
+        ("KCL_PROPERTIES", "tableName=other", "tableName follows the worker's own settings"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(

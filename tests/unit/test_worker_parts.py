@@ -223,13 +223,14 @@ def test_the_daemon_is_told_what_keeps_frames_safe(monkeypatch: pytest.MonkeyPat
     for name in ENDPOINTS:
         monkeypatch.delenv(name, raising=False)
     values = daemon.properties(
-        settings(shutdown_grace_seconds=30, kcl_properties="maxRecords=7; a = b"), Path("/x/p.sh")
+        settings(shutdown_grace_seconds=30, kcl_properties="maxRecords=7; fanoutConfig.consumerName = b"),
+        Path("/x/p.sh"),
     )
     assert 0 < int(values["shutdownGraceMillis"]) < 30_000
     assert "timeoutInSeconds" not in values  # it would end the task while S3 is away
     assert values["callProcessRecordsEvenForEmptyRecordList"] == "true"
     assert 0 < int(values["shardSyncIntervalMillis"]) < 1000  # 0 is none, and that a minute's sleep
-    assert (values["maxRecords"], values["a"]) == ("7", "b")
+    assert (values["maxRecords"], values["fanoutConfig.consumerName"]) == ("7", "b")
     assert values["initialPositionInStream"] == "TRIM_HORIZON"
     assert not any("ndpoint" in name for name in values)
 
