@@ -6,6 +6,7 @@ import pytest
 
 from local.faults import Fault, FaultControl
 from local.waiting import wait_for
+from tests import agent
 from tests.faults.conftest import MakeRig, Report
 
 STUCK = 4
@@ -65,3 +66,22 @@ def test_a_start_waits_for_what_is_away(rig: MakeRig, faults: FaultControl, repo
     report("DynamoDB is away at the start", findings)
     assert findings.problems == []
     assert stage.fleet.exits == []
+
+
+@pytest.mark.thorough
+def test_a_start_waits_for_its_credentials(rig: MakeRig, report: Report) -> None:
+    port = agent.free_port()
+    keys = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "")
+    stage = rig(shards=1)
+    stage.fleet.change({**keys, agent.VARIABLE: f"http://127.0.0.1:{port}/role"})
+    stage.fleet.scale(1)
+    [worker] = stage.fleet.workers
+    stage.send(cameras=1, fps=2, frames=20)
+    waits = "sources failed, attempt 2: CredentialRetrievalError"
+    worker.wait_for(lambda: waits in str(worker.log()), "a second call without credentials")
+    with agent.agent(port):
+        stage.wait_for_outcomes()
+        findings = stage.audit()
+        report("the credentials come late", findings)
+        assert findings.problems == []
+        assert stage.fleet.exits == []

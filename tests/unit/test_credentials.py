@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -22,13 +18,14 @@ from cloud.errors import ERRORS, Kind, classify, describe, lack_of_credentials, 
 from cloud.unusable import UnusableSettingsError
 from local.processes import ROOT, Aws
 from local.resources import REGION
+from tests.agent import VARIABLE as FULL_URI
+from tests.agent import agent, free_port
 
 ROLE = "arn:aws:iam::123456789012:role/camera"
 ROLE_OF = f"[default]\nrole_arn = {ROLE}\nsource_profile = base\n"
 BASE = "[profile base]\naws_access_key_id = A\naws_secret_access_key = B\n"
 EXPIRED = {"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b", "Expiration": "2001-01-01T00:00:00Z"}
 TOKEN_FILE = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
-FULL_URI = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
 
 
 @pytest.fixture
@@ -46,12 +43,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
     clients._session.cache_clear()
     credentials.forget()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def process(command: str) -> str:
@@ -163,24 +154,8 @@ def test_credentials_whose_service_is_away_come_when_it_is_there(
     with pytest.raises(ERRORS) as caught:
         made.list_streams()
     assert may_pass(caught.value)
-    with ThreadingHTTPServer(("127.0.0.1", port), Agent) as agent:
-        threading.Thread(target=agent.serve_forever, daemon=True).start()
+    with agent(port):
         assert "StreamNames" in made.list_streams()
-        agent.shutdown()
-
-
-class Agent(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        until = datetime.now(UTC) + timedelta(hours=1)
-        role = {"AccessKeyId": "A", "SecretAccessKey": "B", "Token": "C", "Expiration": f"{until:%Y-%m-%dT%H:%M:%SZ}"}
-        body = json.dumps(role).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 COMMANDS = {
