@@ -121,10 +121,11 @@ def save(
         _run(reader, of_whole_messages(frames, saver), limit, idle_exit)
     finally:
         seen = reader.tally
-        counts = {"saved": saver.saved, "gone": saver.gone, "refused": seen.refused}
+        counts = {"saved": saver.saved, "gone": saver.gone, "unstored": saver.unstored, "refused": seen.refused}
         if as_json:
             print(json.dumps(counts | {"skipped": seen.skipped, "tallied": seen.tallied}))
-        words = f"{saver.saved} frames saved to {folder}, {saver.gone} were gone, {seen.refused} refused"
+        words = f"{saver.saved} frames saved to {folder}, {saver.gone} were gone, {saver.unstored} were not stored, "
+        words += f"{seen.refused} refused"
         words += f", {seen.skipped} were skipped by the worker, {seen.tallied} are in tallies alone"
         print(words, file=sys.stderr)
 

@@ -8,9 +8,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
-from cloud.errors import ERRORS
+from cloud.errors import ERRORS, code_of
 from consumer.bucket import Bucket
 from consumer.errors import ConsumerError, GoneError
 from consumer.results import MAX_MESSAGES, call
@@ -86,10 +87,7 @@ class Quarantine:
             self._bucket.copy(key, _aside(notice))
             self._bucket.delete(key)
         try:
-            call(
-                f"stream {notice.stream_name}",
-                lambda: self._kinesis.put_record(StreamName=notice.stream_name, Data=data, PartitionKey=notice.source),
-            )
+            call(f"stream {notice.stream_name}", lambda: self._put(notice, data))
         except ConsumerError:
             self._bucket.copy(_aside(notice), notice.key)
             raise
@@ -113,6 +111,14 @@ class Quarantine:
         if notice.size and not data:  # QUARANTINE_KEEPS=reasons, or its source hides something
             raise GoneError(f"{notice.frame_id}: its bytes were not kept: there is nothing to send again")
         return key, data
+
+    def _put(self, notice: QuarantineMessage, data: bytes) -> None:
+        try:
+            self._kinesis.put_record(StreamName=notice.stream_name, Data=data, PartitionKey=notice.source)
+        except ClientError as error:
+            if code_of(error) != "ResourceNotFoundException":
+                raise
+            raise GoneError(f"{notice.frame_id}: its stream {notice.stream_name} is not there any more") from None
 
     def _forget(self, handle: str) -> None:
         call(self._queue_url, lambda: self._sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=handle))

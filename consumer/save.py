@@ -30,11 +30,12 @@ class Saver:
     Attributes:
         saved: Frames that are in the folder.
         gone: Frames that were not there any more.
+        unstored: Messages of frames that the worker had not stored.
     """
 
     def __init__(self, frames: Frames, folder: Path) -> None:
         self._frames, self._folder = frames, folder
-        self.saved = self.gone = 0
+        self.saved = self.gone = self.unstored = 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -48,6 +49,7 @@ class Saver:
                 self._write(path, self._picture(result), body)
             self.saved += path.exists()
             self.gone += result.key is not None and not path.exists()
+            self.unstored += result.key is None
         except OSError as error:
             raise DiskError(f"{path}: {error.strerror}") from None
 

@@ -112,15 +112,18 @@ def test_save_goes_on_past_what_is_gone_and_takes_the_pipelines_pictures_alone(
         body(1, bucket=resources.bucket),  # no JPEG
         body(2, bucket="somebody-elses"),
         body(4, bucket=resources.bucket),  # its frame has expired
+        body(5, bucket=resources.bucket, key=None),  # nobody wanted its picture
         body(3, bucket=resources.bucket),
     )
-    done = run(resources, "save", str(tmp_path / "out"), "--limit", "3", "--json")
+    done = run(resources, "save", str(tmp_path / "out"), "--limit", "4", "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"saved": 2, "gone": 1, "refused": 2, "skipped": 0, "tallied": 0}
+    counts = {"saved": 2, "gone": 1, "unstored": 1, "refused": 2, "skipped": 0, "tallied": 0}
+    assert json.loads(done.stdout) == counts
     assert "2 frames saved to" in done.stderr
     assert "1 were gone" in done.stderr
     folder = tmp_path / "out" / "cam" / "2026-01-01" / "00"
     names = ["s-000000000.jpg", "s-000000000.json", "s-000000003.jpg", "s-000000003.json", "s-000000004.json"]
+    names.append("s-000000005.json")
     assert sorted(path.name for path in folder.iterdir()) == names
     assert (folder / "s-000000003.jpg").read_bytes() == street_jpeg(seed=3)
     assert json.loads((folder / "s-000000004.json").read_text())["frame_index"] == 4
@@ -223,7 +226,7 @@ def test_messages_of_frames_without_a_result_are_shown_once_before_they_are_dele
 def test_save_counts_frames_without_a_result(resources: Resources, tmp_path: Path) -> None:
     send(resources, TALLY, SKIPPED, TALLY)
     done = run(resources, "save", str(tmp_path), "--idle-exit", "1", "--json")
-    assert json.loads(done.stdout) == {"saved": 0, "gone": 0, "refused": 0, "skipped": 1, "tallied": 280}
+    assert json.loads(done.stdout) == {"saved": 0, "gone": 0, "unstored": 0, "refused": 0, "skipped": 1, "tallied": 280}
     assert "1 were skipped by the worker, 280 are in tallies alone" in done.stderr
     assert left(resources) == 0
 

@@ -130,6 +130,24 @@ def test_a_record_whose_bytes_were_not_kept_stays_as_it_is_and_is_told_of(
     assert json.loads(left) == json.loads(bad[0].to_json())
 
 
+@pytest.mark.slow
+def test_a_record_whose_stream_is_gone_stays_and_stops_no_other(
+    resources: Resources, bad: list[QuarantineMessage]
+) -> None:
+    elsewhere = bad[0].model_copy(update={"stream_name": f"{resources.stream}-before"})
+    sqs = resources.client("sqs")
+    sqs.purge_queue(QueueUrl=resources.quarantine_url)
+    for notice in (elsewhere, bad[1]):
+        sqs.send_message(QueueUrl=resources.quarantine_url, MessageBody=notice.to_json())
+    done = consumer(resources, "redrive", "--all")
+    assert (done.returncode, done.stdout) == (1, f"{bad[1].frame_id}\n")
+    told = f"error: {bad[0].frame_id}: its stream {resources.stream}-before is not there any more\n"
+    assert done.stderr == told + "1 of 2 stay in quarantine\n"
+    assert bad[0].key in in_the_bucket(resources)
+    [left] = consumer(resources, "list", "--json").stdout.splitlines()
+    assert json.loads(left) == json.loads(elsewhere.to_json())
+
+
 def test_an_empty_record_is_sent_again(resources: Resources, bad: list[QuarantineMessage]) -> None:
     empty = bad[1].model_copy(update={"size": 0, "reason": "empty"})
     resources.client("sqs").purge_queue(QueueUrl=resources.quarantine_url)
