@@ -17,7 +17,7 @@ from local.processes import ROOT, Aws, Process, Worker
 from local.resources import Resources
 from local.waiting import PATIENCE_SECONDS, wait_for
 from tests.pictures import street_jpeg
-from tests.unit.test_consumer import body, send
+from tests.unit.test_consumer import SKIPPED, body, send
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [pytest.mark.thorough, pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")]
@@ -103,6 +103,15 @@ def shown(resources: Resources, browser_page: Any) -> Iterator[Shown]:
     made.expect_picture_of(0)
     yield made
     made.server.stop()
+
+
+def test_frames_that_were_skipped_are_counted_in_words(shown: Shown) -> None:
+    from playwright.sync_api import expect
+
+    frames = shown.page.locator("article [data-field=frames]")
+    expect(frames).to_have_text("1")
+    send(shown.resources, SKIPPED, SKIPPED.replace("000000009", "000000010"))
+    expect(frames).to_have_text("1, 2 skipped")
 
 
 def test_pictures_stay_when_the_server_is_killed(shown: Shown) -> None:
