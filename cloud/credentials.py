@@ -40,14 +40,12 @@ class Credentials:
         Raises:
             One of `ERRORS`: If there are none, or none that can be used.
         """
-        with self._lock:
-            self._found = self._found or _told(self._find)
-            found = self._found
+        found = self._at_hand()
         return _told(lambda: _frozen(found))
 
     def get_deferred_property(self, name: str) -> Callable[[], Any]:
         """What the SDK asks for while it makes a client, and needs in a call: the account's id."""
-        return lambda: _told(lambda: getattr(self._found or self._find(), name, None))
+        return lambda: _told(lambda: getattr(self._at_hand(), name, None))
 
     def renew(self) -> None:
         """Reads them again, wherever they come from; those at hand stay if none are found."""
@@ -61,6 +59,11 @@ class Credentials:
     def forget(self) -> None:
         """Has the next call look for them."""
         self._found = None
+
+    def _at_hand(self) -> Any:
+        with self._lock:
+            self._found = self._found or _told(self._find)
+            return self._found
 
     def _find(self) -> Any:
         found = boto3.Session(region_name=self.region).get_credentials()

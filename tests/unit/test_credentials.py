@@ -166,6 +166,17 @@ COMMANDS = {
 }
 
 
+def test_they_are_looked_for_once(home: Path) -> None:
+    runs = home / "runs"
+    known = json.dumps({"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b", "AccountId": "123456789012"})
+    program = home / "program"
+    program.write_text(f"echo >> {runs}\necho '{known}'\n")
+    (home / "config").write_text(process(f"sh {program}"))
+    assert credentials.get_deferred_property("account_id")() == "123456789012"
+    assert credentials.get_frozen_credentials().access_key == "a"
+    assert runs.read_text() == "\n"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 @pytest.mark.parametrize(
