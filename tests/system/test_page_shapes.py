@@ -248,6 +248,29 @@ class TestInABrowser:
         expect(page.locator("#draw")).to_be_hidden()
         assert len(settings_of(resources).zones[1].polygon) == 3
 
+    def test_the_picture_stays_where_it_is_while_something_is_drawn(self, editor: Any) -> None:
+        from playwright.sync_api import expect
+
+        editor.set_viewport_size({"width": 390, "height": 844})
+        held: list[Any] = []
+        editor.route("**/try", lambda route: held.append(route))  # its answer comes late
+        editor.get_by_role("button", name="Zones and lines").click()
+        status = editor.locator("#draw [data-part=status]")
+        editor.get_by_role("button", name="New zone").click()
+        expect(status).to_contain_text("Set its corners")
+        place = editor.locator("#draw .surface").bounding_box()
+        editor.mouse.click(*at(editor, 0.3, 0.3))
+        wait_for(lambda: editor.evaluate("1") and held, "request")
+        with editor.expect_response("**/try"):
+            held[0].continue_()
+        expect(editor.locator("#draw output").first).to_contain_text("would have counted")
+        expect(status).to_contain_text("Set its corners")
+        assert editor.locator("#draw .surface").bounding_box() == place
+        for corner in ((0.7, 0.3), (0.7, 0.9), (0.3, 0.3)):
+            editor.mouse.click(*at(editor, *corner))
+        expect(editor.locator("#draw li")).to_have_count(2)
+        assert editor.locator("#draw .surface").bounding_box() == place
+
     def test_without_the_option_there_is_no_button(self, resources: Resources, browser_page: Any) -> None:
         from playwright.sync_api import expect
 

@@ -18,7 +18,7 @@ const json = (method, body) => ({ method, headers: { "content-type": "applicatio
 export async function editShapes(name, image, whenSaved) {
   [source, shapes, drawn, counts, saved] = [name, [], null, null, whenSaved];
   cursor = [0.5, 0.5];
-  ratio = image.naturalWidth / image.naturalHeight || 16 / 9;
+  setRatio(image.naturalWidth / image.naturalHeight || 16 / 9);
   part("title").textContent = `Zones and lines of ${name}`;
   part("image").src = image.src;
   say("");
@@ -34,6 +34,17 @@ export async function editShapes(name, image, whenSaved) {
     say(error.message);
   }
 }
+
+// The picture's place has its form before the picture is there.
+function setRatio(widthToHeight) {
+  ratio = widthToHeight;
+  part("surface").style.aspectRatio = ratio;
+}
+
+part("image").addEventListener("load", ({ target }) => {
+  setRatio(target.naturalWidth / target.naturalHeight);
+  show();
+});
 
 function say(text) {
   part("status").textContent = text;
@@ -141,6 +152,7 @@ function tell() {
       ? (counts.tracks ? `would have counted ${found.in} in, ${found.out} out` : "nothing was tracked: lines are tried on tracks")
       : `would have counted ${found.most} at once, ${found.tracks} tracks`;
   });
+  if (drawn) return; // what is said is how to draw
   const since = counts.since && clock(new Date(counts.since));
   say(since ? `Tried on ${counts.frames} frames and ${counts.tracks} tracks since ${since}.` : "No frame has come to try them on.");
 }
