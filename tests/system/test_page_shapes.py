@@ -209,6 +209,7 @@ class TestInABrowser:
 
         editor.get_by_role("button", name="Zones and lines").focus()
         editor.keyboard.press("Enter")
+        expect(editor.get_by_role("button", name="New zone")).to_be_enabled()
         editor.get_by_role("button", name="New zone").focus()
         editor.keyboard.press("Enter")
         surface = editor.locator("#draw .surface")

@@ -22,17 +22,21 @@ export async function editShapes(name, image, whenSaved) {
   part("title").textContent = `Zones and lines of ${name}`;
   part("image").src = image.src;
   say("");
-  part("save").disabled = true;
+  enable(false); // what is drawn before the shapes are there would go with their coming
   dialog.showModal();
   try {
     const found = await loadShapes(name);
     if (source !== name) return;
     [version, shapes] = [found.version, unpack(found)];
-    part("save").disabled = false;
+    enable(true);
     changed();
   } catch (error) {
     say(error.message);
   }
+}
+
+function enable(loaded) {
+  for (const name of ["zone", "line", "save"]) part(name).disabled = !loaded;
 }
 
 // The picture's place has its form before the picture is there.
