@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from consumer.bucket import Bucket
 from consumer.errors import ConsumerError, DiskError, GoneError, RefusedError
@@ -124,5 +125,7 @@ def _write(path: Path, data: bytes) -> None:
 def _table(notices: list[QuarantineMessage]) -> Table:
     table = Table("frame", "reason", "detail", "bytes", "quarantined at")
     for notice in notices:
-        table.add_row(notice.frame_id, notice.reason, notice.detail, str(notice.size), notice.quarantined_at[:19])
+        # A detail may quote what a stranger wrote: it is text, not markup.
+        cells = (notice.frame_id, notice.reason, notice.detail, str(notice.size), notice.quarantined_at[:19])
+        table.add_row(*map(Text, cells))
     return table

@@ -26,6 +26,7 @@ from uuid import uuid4
 from stacks.config import Config
 from stacks.errors import DeployError
 from stacks.names import Names
+from stacks.sources import source_defaults, sources_path
 
 # How long nothing new must come before the replay has reached the end.
 QUIET_SECONDS: Final = 10.0
@@ -68,6 +69,10 @@ def run(client: Callable[[str], Any], config: Config, live_bucket: str, since: d
         "INITIAL_TIMESTAMP": since.isoformat(),
         "YOLO_MODEL_PATH": str(model),
         "CONFIDENCE_THRESHOLD": f"{config.service.confidence_threshold:g}",
+        # What a source hides is hidden here too.
+        "SOURCES_PATH": sources_path(config),
+        "SOURCE_DEFAULTS": json.dumps(source_defaults(config)),
+        "QUARANTINE_KEEPS": config.service.quarantine_keeps,
         "HEALTH_HOST": "127.0.0.1",
         "HEALTH_PORT": "0",
     }

@@ -52,7 +52,7 @@ def put(ssm: Any, config: Config, source: str, file: Path) -> None:
         raise DeployError(f"--settings {file}: {error.strerror}") from None
     except ValueError as error:
         raise DeployError(f"--settings {file}: {error}") from None
-    value = settings.model_dump_json(exclude_defaults=True)
+    value = settings.model_dump_json(exclude_unset=True, by_alias=True)
     if len(value.encode()) > MAX_BYTES:
         raise DeployError(f"--settings {file}: {len(value.encode())} bytes: a parameter holds {MAX_BYTES}")
     ssm.put_parameter(Name=f"{sources_path(config)}/{source}", Value=value, Type="String", Overwrite=True)

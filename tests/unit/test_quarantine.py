@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from rich.console import Console
 
 from consumer.bucket import Bucket
 from consumer.errors import AccessError, ConsumerError, GoneError, RefusedError
 from consumer.quarantine import Quarantine
-from consumer.quarantine_cli import _redriven
+from consumer.quarantine_cli import _redriven, _table
 from contract.message import QuarantineMessage
 from local.processes import ROOT
 from local.resources import Resources
@@ -63,6 +64,13 @@ def test_listing_leaves_all_where_it_is(resources: Resources, bad: list[Quaranti
         assert listed.returncode == 0, listed.stderr
         assert {json.loads(line)["frame_id"] for line in listed.stdout.splitlines()} == {n.frame_id for n in bad}
     assert "not_jpeg" in consumer(resources, "list").stdout
+
+
+def test_what_a_stranger_wrote_is_listed_as_it_is(bad: list[QuarantineMessage]) -> None:
+    hostile = bad[0].model_copy(update={"detail": "source 'front[/door] [red]x': refused"})
+    console = Console(width=300, record=True)
+    console.print(_table([hostile]))
+    assert hostile.detail in console.export_text()
 
 
 @pytest.mark.slow

@@ -194,7 +194,11 @@ def test_operators_put_and_remove_them(resources: Resources, tmp_path: Path, nam
     file = tmp_path / "door.json"
     file.write_text('{"tracking": true, "zones": []}')
     sources.put(ssm, config, "door", file)
-    assert sources.show(ssm, config) == ['door  {"tracking":true}']
+    assert sources.show(ssm, config) == ['door  {"tracking":true,"zones":[]}']
+    # What a source says goes before what its environment says of all, also where it is the usual.
+    file.write_text('{"store": "all", "zones": [], "tracking": true}')
+    sources.put(ssm, config, "door", file)
+    assert '"store":"all"' in sources.show(ssm, config)[0]
     file.write_text('{"tracking": 7, "colour": 1}')
     with pytest.raises(DeployError, match=r"door\.json: tracking: .*; colour: no such setting"):
         sources.put(ssm, config, "door", file)
