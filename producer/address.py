@@ -13,8 +13,8 @@ from typing import Final
 SCHEMES: Final = ("rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "udp", "srt")
 _URL: Final = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.IGNORECASE | re.DOTALL)
 _HOST: Final = re.compile(r"(?:(?P<name>[a-z0-9._-]+)|\[(?P<ipv6>[0-9a-f:.]+)\])(?::\d{0,5})?", re.IGNORECASE)
-# What looks like a URL with a slip of the pen: one slash too few, or no scheme.
-_ALMOST_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*:/|[^/]*:.*@", re.IGNORECASE | re.DOTALL)
+# What looks like a URL with a slip of the pen: one slash or the colon too few, or no scheme.
+_ALMOST_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*:/|.*:.*@", re.IGNORECASE | re.DOTALL)
 # Makes a password that stands in a path hard to guess from the hash, which everybody may see.
 _ROUNDS: Final = 100_000
 

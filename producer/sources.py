@@ -83,6 +83,8 @@ def source_name(text: str) -> str:
         return f"webcam-{text}"
     if is_url(text):
         return name_of(text)
+    if shown(text) != text and not Path(text).exists():  # almost a URL
+        return name_of(text)
     name = Path(text).name if Path(text).is_dir() else Path(text).stem
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:128]
     return name or "source"
@@ -92,7 +94,7 @@ def _images(paths: Iterator[Path], text: str) -> list[Path]:
     images = (path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
     found = sorted(images, key=as_numbered)
     if not found:
-        raise SourceError(f"{text}: no images there; {', '.join(sorted(IMAGE_SUFFIXES))} are read")
+        raise SourceError(f"{shown(text)}: no images there; {', '.join(sorted(IMAGE_SUFFIXES))} are read")
     return found
 
 

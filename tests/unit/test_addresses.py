@@ -37,6 +37,9 @@ URLS = [
     f"ftp://admin:{SECRET}@127.0.0.1/film.mp4",
     f"rtsp:/admin:{SECRET}@127.0.0.1/live",
     f"admin:{SECRET}@127.0.0.1/live",
+    f"rtsp:/admin:{SECRET}@127.0.0.1/live?channel=1",
+    f"admin:{SECRET}@127.0.0.1/live?ch=1",
+    f"rtsp//admin:{SECRET}@127.0.0.1/live",
 ]
 
 
