@@ -38,6 +38,7 @@ class Keeper:
     def __init__(self, settings: Settings, daemon: Daemon) -> None:
         self._settings, self._daemon = settings, daemon
         self._clients: dict[str, Any] = {}
+        self._was_away = False  # since the daemon's start
         self.waits = False
         self.began: Callable[[], bool] = lambda: False
 
@@ -55,20 +56,22 @@ class Keeper:
                 if self.began():
                     return status
                 self.waits = True
-                if await self._answer(*SERVICES):
+                # It may be back by now: the daemon gave up before.
+                if await self._answer(*SERVICES) and not self._was_away:
                     self.waits = False
                     return status
                 logger.warning("the KCL daemon gave up on a service that is away; it starts again when that is back")
                 await self._wait_for(*SERVICES)
+                self._was_away = False
                 await self._daemon.start()
                 self.waits = False
         finally:
             telling.cancel()
 
     async def _tell(self) -> None:
-        """Says that the stream is away, for as long as no shard can say it."""
+        """Says that a service is away, for as long as no shard can say it."""
         while not self.began():
-            await self._wait_for("kinesis")
+            await self._wait_for(*SERVICES)
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _wait_for(self, *services: str) -> None:
@@ -87,6 +90,7 @@ class Keeper:
                 await asyncio.to_thread(self._ask, service)
             except ERRORS as error:
                 if may_pass(error):
+                    self._was_away = True
                     return False
         return True
 
