@@ -24,6 +24,7 @@ COPY local /app/local
 COPY audit /app/audit
 COPY consumer /app/consumer
 COPY producer /app/producer
+COPY terminal /app/terminal
 COPY models/street.onnx models/street.onnx.sha256 /app/models/
 RUN cd /app && /opt/venv/bin/python -m local.aot \
     && cp "$(/opt/venv/bin/python -c 'from kcl_worker.kcl.jvm import cache; print(cache())')" /build/

@@ -206,8 +206,6 @@ def web(
                 announce=announce,
                 handle=handle,
             )
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of the output has closed it
     except ConsumerError as error:
         fail(error)
 
@@ -217,7 +215,5 @@ def _run(reader: ResultReader, handle: Handler, limit: int | None, idle_exit: fl
     try:
         with interruptible(stop):
             reader.run(handle, stop, limit=limit, idle_seconds=idle_exit)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of the output, such as `head`, has closed it
     except ConsumerError as error:
         fail(error)

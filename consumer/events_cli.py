@@ -86,8 +86,6 @@ def events(
         else:
             for event in index.events(wanted):
                 show(event)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of the output, such as `head`, has closed it
     except ConsumerError as error:
         fail(error)
 

@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from cloud import outputs
 from contract.source_settings import SourceSettings
@@ -20,6 +21,7 @@ from doctor.finding import Finding
 from doctor.place import HopError, Place
 from doctor.quotas import Needs, NeedsError, quotas
 from doctor.trace import trace
+from terminal.streams import guarded
 
 MARKS = {"well": "[green]✓[/green]", "unsure": "[yellow]?[/yellow]", "wrong": "[red]✗[/red]", "skipped": "[dim]-[/dim]"}
 EXAMPLES = """
@@ -92,13 +94,14 @@ def report(findings: Iterator[Finding], *, as_json: bool) -> list[Finding]:
         if as_json:
             continue
         after = "" if finding.seconds is None else f"  [dim]after {finding.seconds:.2f} s[/dim]"
-        console.print(f"{MARKS[finding.verdict]} {finding.hop:16} {finding.says}{after}")
+        console.print(f"{MARKS[finding.verdict]} {finding.hop:16} {escape(finding.says)}{after}")
         if finding.advice:
-            console.print(f"  {'':16} [bold]→ {finding.advice}[/bold]")
+            console.print(f"  {'':16} [bold]→ {escape(finding.advice)}[/bold]")
     if as_json:
         print(json.dumps([asdict(finding) for finding in made]))
     return made
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with guarded():
+        sys.exit(main())

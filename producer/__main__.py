@@ -1,18 +1,20 @@
 """`python -m producer`."""
 
 from producer.stopping import signals
+from terminal.streams import guarded
 
 
 def main() -> None:
     """The command line. Signals are taken before the rest is loaded, which takes a while."""
-    signals.take()
-    from producer.cli import app
+    with guarded():
+        signals.take()
+        from producer.cli import app
 
-    try:
-        app(prog_name="producer")
-    except SystemExit as end:
-        signals.leave(end.code)
-        raise
+        try:
+            app(prog_name="producer")
+        except SystemExit as end:
+            signals.leave(end.code)
+            raise
 
 
 if __name__ == "__main__":

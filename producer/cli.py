@@ -164,11 +164,13 @@ def send(
             started = time.monotonic()
             ended_by = _run(sender, lanes, progress)
             seconds = time.monotonic() - started
-            if as_json:
-                print(json.dumps(summary(lanes, seconds, stream)), flush=True)
-            else:
-                Console().print(table(lanes, seconds))
-            _end(lanes, ended_by)
+            try:
+                if as_json:
+                    print(json.dumps(summary(lanes, seconds, stream)), flush=True)
+                else:
+                    Console().print(table(lanes, seconds))
+            finally:  # what has become of the frames weighs more than what has become of the output
+                _end(lanes, ended_by)
 
 
 def _run(sender: Sender, lanes: list[Lane], progress: Progress) -> ProducerError | None:

@@ -52,6 +52,18 @@ def run(resources: Resources, *arguments: str) -> subprocess.CompletedProcess[st
     )
 
 
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_what_finds_no_room_stays_on_the_queue(resources: Resources, arguments: list[str]) -> None:
+    send(resources, body(0))
+    command = [sys.executable, "-m", "consumer", "watch", "--limit", "1", *arguments]
+    with open("/dev/full", "w") as full:
+        environment = resources.environment()
+        done = subprocess.run(command, env=environment, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 1
+    assert done.stderr == b"error: standard output: No space left on device\n"
+    assert left(resources) == 1
+
+
 def left(resources: Resources) -> int:
     """The number of messages on the queue, including those that a consumer has received."""
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
