@@ -40,7 +40,7 @@ def shown(text: str) -> str:
 def name_of(url: str) -> str:
     """A name for what a URL leads to: its host, and a hash of what follows. Another password gives no other name."""
     host, rest = _parts(url)
-    digest = hashlib.pbkdf2_hmac("sha256", rest.encode(), b"cv2kinesis", _ROUNDS, 4).hex()
+    digest = hashlib.pbkdf2_hmac("sha256", rest.encode(errors="surrogateescape"), b"cv2kinesis", _ROUNDS, 4).hex()
     return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', host[1]).strip('-.')[:100]}-{digest}" if host else f"camera-{digest}"
 
 

@@ -20,7 +20,6 @@ from rich.console import Console
 from cloud import outputs
 from contract.errors import FrameError
 from contract.frame import check_source
-from producer.address import is_url
 from producer.encoding import Encoder
 from producer.errors import ProducerError, SourceError, UnreachedError
 from producer.kinesis import connect, record_limit
@@ -32,9 +31,8 @@ from producer.picture import Source
 from producer.progress import Progress, summary, table
 from producer.rate import choose_rate
 from producer.sender import Sender
-from producer.sources import open_source, source_name
+from producer.sources import away_source, open_source, source_name
 from producer.stopping import DRAIN_SECONDS, INTERRUPTED, signals
-from producer.video import NetworkCamera
 from producer.webcam import devices
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -243,10 +241,11 @@ def _open_all(sources: dict[str, str], fps: float, tell: Callable[[str], None]) 
         try:
             opened.append(open_source(text, fps))
         except UnreachedError as error:
-            if not is_url(text):
+            camera = away_source(text)
+            if camera is None:
                 raise
             failed = SourceError(f"{name}: {error}")  # a URL is named by its id, for little of it may be shown
-            opened.append(NetworkCamera(text, None))
+            opened.append(camera)
             if len(sources) > 1:
                 tell(f"{failed}; it is tried again")
     if failed and all(source.away for source in opened):

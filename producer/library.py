@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final, Self
 
+from contract.errors import FrameError
+from contract.frame import check_source
 from producer.encoding import Encoder
 from producer.errors import ProducerError
 from producer.kinesis import connect, record_limit
@@ -42,6 +44,7 @@ class Producer:
 
     Raises:
         ProducerError: If the stream is missing, forbidden or out of reach.
+        ValueError: If a name is none that a camera may have.
     """
 
     def __init__(
@@ -54,6 +57,10 @@ class Producer:
         quality: int | None = None,
         width: int | None = None,
     ) -> None:
+        if isinstance(sources, str):
+            raise ValueError(f"sources: a list of names is needed, not the name {sources!r}")
+        for source in sources:
+            _check(source)
         kinesis = connect(endpoint_url, region)
         encoder = Encoder(quality, width, record_limit(kinesis, stream))
         wake = threading.Event()
@@ -74,7 +81,8 @@ class Producer:
             captured_at: When the picture was taken, with a time zone; None for now.
 
         Raises:
-            ProducerError: If the stream takes no more frames, or an earlier picture of the source has failed.
+            ProducerError: If the stream takes no more frames, an earlier picture of the source has failed, or the
+                producer is closed.
             KeyError: If the source was not named at the start.
             ValueError: If the time has no zone.
         """
@@ -87,10 +95,8 @@ class Producer:
             item.image = picture
         while True:
             self._raise_error(self._lanes[source])
-            try:
-                return self._inlets[source].queue.put(item, timeout=POLL_SECONDS)
-            except queue.Full:
-                continue
+            if self._inlets[source].put(item, POLL_SECONDS):
+                return
 
     def sent(self, source: str) -> int:
         """The number of a source's frames that the stream has taken."""
@@ -128,20 +134,47 @@ class Producer:
                 raise error
 
 
+def _check(source: str) -> None:
+    try:
+        check_source(source)
+    except FrameError as error:
+        raise ValueError(f"sources: {error.detail}") from None
+
+
 class _Inlet(Source):
     """A source that hands the pictures that a program pushes to the lane that pulls them."""
 
     def __init__(self) -> None:
-        self.queue: queue.Queue[Picture] = queue.Queue(QUEUE_FRAMES)
-        self._closed = threading.Event()
+        self._queue: deque[Picture] = deque()
+        self._closed = False
+        self._change = threading.Condition()
+
+    def put(self, picture: Picture, seconds: float) -> bool:
+        """Queues a picture; False if there is no room for so long.
+
+        Raises:
+            ProducerError: If it has been closed.
+        """
+        with self._change:
+            if not self._change.wait_for(lambda: self._closed or len(self._queue) < QUEUE_FRAMES, seconds):
+                return False
+            if self._closed:
+                raise ProducerError("the producer is closed")
+            self._queue.append(picture)
+            self._change.notify_all()
+        return True
 
     def close(self) -> None:
-        self._closed.set()
+        with self._change:
+            self._closed = True
+            self._change.notify_all()
 
     def pictures(self) -> Iterator[Picture]:
         while True:
-            try:
-                yield self.queue.get(timeout=POLL_SECONDS)
-            except queue.Empty:
-                if self._closed.is_set():
+            with self._change:
+                self._change.wait_for(lambda: self._queue or self._closed)
+                if not self._queue:
                     return
+                picture = self._queue.popleft()
+                self._change.notify_all()
+            yield picture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,7 +15,7 @@ from producer.address import SCHEMES, is_url, name_of, scheme, shown
 from producer.errors import PictureError, SourceError
 from producer.picture import Image, Picture, Source, decoded
 from producer.street import Street
-from producer.video import VideoSource, open_url
+from producer.video import NetworkCamera, VideoSource, open_url
 from producer.webcam import Webcam
 
 IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
@@ -54,40 +55,62 @@ def open_source(text: str, fps: float = 0) -> Source:
     """Opens a SOURCE of the command line, whatever kind it is.
 
     Raises:
-        SourceError: If the source cannot be read; the text says what is allowed.
+        UnreachedError: If it is a camera that cannot be reached, or a file without a video.
+        SourceError: If it cannot be read for another reason; the text says what is allowed.
     """
+    try:
+        return _opened(text, fps)
+    except OSError as error:
+        raise SourceError(f"{shown(text)}: {error.strerror}") from None
+    except RuntimeError as error:  # `~somebody` who has no home
+        raise SourceError(f"{shown(text)}: {error}") from None
+
+
+def away_source(text: str) -> Source | None:
+    """A camera that could not be reached, which is tried again; None if the SOURCE is none."""
+    if is_url(text):
+        return NetworkCamera(text, None)
+    return Webcam(int(text), away=True) if _is_index(text) else None
+
+
+def source_name(text: str) -> str:
+    """Makes a source id from a SOURCE: its file's name, limited to the allowed characters; a URL's host and a hash."""
+    if _is_index(text):
+        return f"webcam-{int(text)}"
+    if is_url(text):
+        return name_of(text)
+    if shown(text) != text and not os.path.exists(text):  # almost a URL
+        return name_of(text)
+    name = Path(text).name if os.path.isdir(text) else Path(text).stem
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:128]
+    return name or "source"
+
+
+def _opened(text: str, fps: float) -> Source:
     if text == "demo" or re.fullmatch(r"demo:\d{1,9}", text):
         return DemoSource(int(text.partition(":")[2] or 0), fps)
-    if text.isdecimal() and not Path(text).exists():
+    if _is_index(text):
         return Webcam(int(text))
     if is_url(text):
         if scheme(text) not in SCHEMES:
             raise SourceError(f"{shown(text)}: {', '.join(SCHEMES)} are read")
         return open_url(text)
     path = Path(text).expanduser()
-    if path.is_dir():
+    if text and path.is_dir():
         return ImageSource(_images(path.iterdir(), text))
     if path.is_file():
         return ImageSource([path]) if path.suffix.lower() in IMAGE_SUFFIXES else VideoSource(str(path))
     if glob.has_magic(text):
         return ImageSource(_images(_matches(path), text))
     raise SourceError(
-        f"{shown(text)}: no such file; a video, a folder or glob of images, a webcam's index, an RTSP or HTTP URL, "
-        "or `demo` is allowed"
+        f"{shown(text) or 'an empty SOURCE'}: no such file; a video, a folder or glob of images, a webcam's index, an "
+        "RTSP or HTTP URL, or `demo` is allowed"
     )
 
 
-def source_name(text: str) -> str:
-    """Makes a source id from a SOURCE: its file's name, limited to the allowed characters; a URL's host and a hash."""
-    if text.isdecimal():
-        return f"webcam-{text}"
-    if is_url(text):
-        return name_of(text)
-    if shown(text) != text and not Path(text).exists():  # almost a URL
-        return name_of(text)
-    name = Path(text).name if Path(text).is_dir() else Path(text).stem
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:128]
-    return name or "source"
+def _is_index(text: str) -> bool:
+    """Whether a SOURCE is a webcam's index. A file of that name is a file."""
+    return re.fullmatch(r"[0-9]{1,4}", text) is not None and not os.path.exists(text)
 
 
 def _images(paths: Iterator[Path], text: str) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
@@ -216,7 +217,12 @@ def _open(address: str) -> InputContainer:
     av.logging.set_level(None)  # errors are raised; other messages are noise
     options = RTSP_OPTIONS if scheme(address).startswith("rtsp") else {}
     try:
-        container = av.open(address, options=options, timeout=(OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS))
+        container = av.open(
+            _for_ffmpeg(address),
+            options=options,
+            timeout=(OPEN_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
+            metadata_errors="replace",  # nobody needs a film's title
+        )
     except av.ProtocolNotFoundError:
         raise SourceError(
             f"{shown(address)}: the FFmpeg in this PyAV has no {scheme(address)}; use RTSP or HTTP"
@@ -230,6 +236,13 @@ def _open(address: str) -> InputContainer:
         container.close()
         raise UnreachedError(f"{shown(address)}: there is no video in it")
     return container
+
+
+def _for_ffmpeg(address: str) -> str:
+    """An address as FFmpeg understands it: it takes `12:30.mp4` for a protocol, and knows `rtsp` in small letters."""
+    if is_url(address):
+        return scheme(address) + address[len(scheme(address)) :]
+    return os.path.abspath(address)
 
 
 def _why(error: FFmpegError, seconds: float) -> str:

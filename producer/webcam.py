@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import cv2
 import numpy as np
 
 from producer.camera import Camera
-from producer.errors import SourceError
+from producer.errors import SourceError, UnreachedError
 from producer.picture import Picture
 
 LINUX_DEVICES: Final = Path("/sys/class/video4linux")
@@ -25,13 +24,19 @@ class Webcam(Camera):
     """A webcam by its index.
 
     Uses OpenCV, because the FFmpeg in PyAV's wheels does not support webcams on Linux.
+
+    Args:
+        away: Whether it could not be opened, which was told.
+
+    Raises:
+        UnreachedError: If it cannot be opened, which was not told.
     """
 
-    def __init__(self, index: int) -> None:
-        super().__init__()
+    def __init__(self, index: int, *, away: bool = False) -> None:
+        super().__init__(away=away)
         self._index = index
-        self._first: cv2.VideoCapture | None = self._open()
-        fps = float(self._first.get(cv2.CAP_PROP_FPS))
+        self._first: cv2.VideoCapture | None = None if away else self._open()
+        fps = float(self._first.get(cv2.CAP_PROP_FPS)) if self._first else 0.0
         self.native_fps = fps if 0 < fps <= 1000 else 0.0
 
     def connection(self) -> Generator[Picture, None, None]:
@@ -46,11 +51,12 @@ class Webcam(Camera):
             capture.release()
 
     def _open(self) -> cv2.VideoCapture:
-        os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+        # What OpenCV says of a device that is not there is said in one line below.
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         capture = cv2.VideoCapture(self._index)
         if not capture.isOpened():
             capture.release()
-            raise SourceError(f"webcam {self._index}: cannot be opened; `producer list` shows those that are there")
+            raise UnreachedError(f"webcam {self._index}: cannot be opened; `producer list` shows those that are there")
         return capture
 
 

@@ -26,10 +26,14 @@ TS_PACKETS: Final = 7
 MP2T_PAYLOAD: Final = 33
 
 
-def film(images: list[Image], times: list[Fraction], container: str = "mpegts", rate: int = 25) -> bytes:
+def film(
+    images: list[Image], times: list[Fraction], container: str = "mpegts", rate: int = 25, title: str = ""
+) -> bytes:
     """Encodes pictures that are shown at these times, in seconds."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=container) as output:
+        if title:
+            output.metadata["title"] = title
         stream = output.add_stream("mpeg4", rate=rate)
         stream.height, stream.width = images[0].shape[:2]
         stream.pix_fmt, stream.bit_rate = "yuv420p", 2_000_000

@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import repeat
 from pathlib import Path
 from types import SimpleNamespace
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import av
 import numpy as np
@@ -38,7 +38,7 @@ from producer.errors import PictureError, SourceError, UnreachedError
 from producer.lane import Lane
 from producer.picture import Image, Picture, Source
 from producer.progress import table
-from producer.sources import open_source
+from producer.sources import open_source, source_name
 from producer.video import NetworkCamera, VideoSource
 from producer.webcam import Device, Webcam, devices
 from tests import pictures, rtsp
@@ -123,9 +123,18 @@ def test_a_camera_that_is_away_at_first_is_called_again(http_camera: str) -> Non
     assert not source.away
 
 
-def test_a_camera_that_is_away_stops_no_other_source(resources: Resources, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("away", "says"),
+    [
+        ("http://127.0.0.1:9/video.mjpg", "door: http://127.0.0.1:9/…: cannot be opened as a video: "),
+        ("97", "door: webcam 97: cannot be opened; "),
+    ],
+)
+def test_a_camera_that_is_away_stops_no_other_source(
+    resources: Resources, tmp_path: Path, away: str, says: str
+) -> None:
     (tmp_path / "photo.jpg").write_bytes(pictures.street_jpeg(64, 64))
-    sources = ["http://127.0.0.1:9/video.mjpg", "demo", str(tmp_path)]
+    sources = [away, "demo", str(tmp_path)]
     ids = ["--source-id", "door", "--source-id", "street", "--source-id", "photos"]
     command = [sys.executable, "-m", "producer", "send", *sources, *ids, "--limit", "3", "--fps", "0", "--json"]
     done = subprocess.run(command, env=resources.environment(), cwd=ROOT, capture_output=True, text=True, check=False)
@@ -133,7 +142,7 @@ def test_a_camera_that_is_away_stops_no_other_source(resources: Resources, tmp_p
     sent = {name: counts["sent"] for name, counts in json.loads(done.stdout)["sources"].items()}
     assert sent == {"door": 0, "street": 3, "photos": 1}
     told, last = done.stderr.splitlines()
-    assert told.startswith("door: http://127.0.0.1:9/…: cannot be opened as a video: ")
+    assert told.startswith(says)
     assert told.endswith("; it is tried again")
     assert last == "error: door: never reached"
 
@@ -196,6 +205,32 @@ def test_a_camera_that_is_away_at_the_end_is_said_by_the_status(capsys: pytest.C
         cli._end([lane], None)
     assert caught.value.exit_code == 5
     assert capsys.readouterr().err == "error: door: away at the end\n"
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["", "~nobody-of-this-name/film.mp4", "a" * 300, "9" * 14, "film.mp4/in/a/film", "nul\0", "\udcff", "[", "٣"],
+)
+def test_what_is_no_source_is_said_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "film.mp4").write_bytes(b"no film")
+    (tmp_path / "photo.jpg").write_bytes(pictures.street_jpeg(64, 64))
+    source_name(source)
+    with pytest.raises(SourceError):
+        open_source(source)
+
+
+def test_a_film_may_have_any_name_and_title(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = [rtsp.grey(level) for level in LEVELS]
+    whole = rtsp.film(images, [Fraction(n, 25) for n in range(len(LEVELS))], "avi", title="a film's title")
+    for name in ("12:30:05.avi", "file:x.avi", "ünïcode.avi", "\udcff.avi"):
+        Path(name).write_bytes(whole.replace(b"a film's title", b"caf\xe9 \xff's title"))
+        assert len(list(open_source(name).pictures())) == len(LEVELS), name
+
+
+def test_a_scheme_may_be_in_capitals(http_camera: str) -> None:
+    levels(cast("NetworkCamera", open_source(http_camera.replace("http", "HTTP", 1))), 3)
 
 
 @pytest.mark.parametrize("scheme", ["srt", "nonsense"])
@@ -273,7 +308,7 @@ def test_an_away_camera_is_shown_as_such() -> None:
 
 def test_an_rtsp_camera_is_read_over_tcp_and_called_again_when_it_hangs_up(film: bytes) -> None:
     with rtsp.camera(film) as served:
-        source = open_source(served.url)
+        source = open_source(served.url.replace("rtsp", "RTSP"))
         assert isinstance(source, NetworkCamera)
         assert source.native_fps == 25
         seen = levels(source, 2 * len(LEVELS) - 8)

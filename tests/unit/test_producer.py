@@ -30,7 +30,7 @@ from local.waiting import PATIENCE_SECONDS, wait_for
 from producer import Producer, sender
 from producer import kinesis as kinesis_calls
 from producer.encoding import Encoder
-from producer.errors import AccessError, PictureError, SourceError, StreamError, UnreachableError
+from producer.errors import AccessError, PictureError, ProducerError, SourceError, StreamError, UnreachableError
 from producer.kinesis import connect
 from producer.knock import Knock, _same_aws
 from producer.lane import QUEUE_FRAMES, Lane
@@ -728,6 +728,25 @@ def test_a_program_sends_its_own_pictures(resources: Resources, monkeypatch: pyt
     frames = [frame.metadata for frame in frames_on(resources)]
     assert [frame.index for frame in frames if frame and frame.source == "door"] == list(range(40))
     assert [frame.captured_at for frame in frames if frame and frame.source == "yard"] == [at]
+
+
+@pytest.mark.parametrize(
+    ("sources", "says"),
+    [("door", "a list of names is needed, not the name 'door'"), (["door", "the yard"], "the yard")],
+)
+def test_a_program_hears_at_once_of_names_that_no_camera_has(sources: list[str], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        Producer("cv2kinesis", sources, region=REGION)
+
+
+def test_a_closed_producer_takes_no_pictures(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in resources.environment().items():
+        monkeypatch.setenv(name, value)
+    with Producer(resources.stream, ["door"], region=REGION) as producer:
+        producer.send("door", pictures.street_jpeg(64, 64))
+    with pytest.raises(ProducerError, match="closed"):
+        producer.send("door", pictures.street_jpeg(64, 64))
+    assert producer.sent("door") == 1
 
 
 def test_a_program_hears_what_is_wrong(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
