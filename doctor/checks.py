@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -15,9 +13,8 @@ from doctor.latest import RECENT_MINUTES, Latest, latest
 from doctor.leases import leases
 from doctor.place import HopError, Place, ask
 from doctor.sources import sources
+from doctor.worker import worker
 
-MUCH_LAG_SECONDS: Final = 60.0
-LONG_WAIT_SECONDS: Final = 10.0
 DEPLOY: Final = "`make deploy`, or the name is wrong: `make -s outputs > outputs.json`, --from-outputs outputs.json"
 
 
@@ -117,41 +114,6 @@ def _last_stop(ecs: Any, place: Place) -> str:
     last = max(stopped, key=lambda task: task.get("stoppedAt", datetime.min.replace(tzinfo=UTC)))
     statuses = [f"status {c['exitCode']}" for c in last.get("containers", []) if c.get("exitCode") is not None]
     return ", ".join([str(last.get("stoppedReason", "no reason given")), *statuses])
-
-
-def worker(url: str | None) -> Finding:
-    """What a worker's `/status` says; in a deployment its port is in the private network."""
-    if not url:
-        return Finding(
-            "worker", "skipped", "its port was not given", "--worker-url http://…:8080 where it can be reached"
-        )
-    try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/status", timeout=5) as answer:  # noqa: S310
-            status = json.load(answer)
-    except (OSError, ValueError) as error:
-        return Finding(
-            "worker", "wrong", f"{url} does not answer: {error}", "look at the port, and at the worker's log"
-        )
-    unowned = status.get("unowned_shards") or []
-    lags = [shard["millis_behind_latest"] for shard in status["shards"]]
-    known = [lag / 1000 for lag in lags if lag is not None]
-    lag = max(known, default=0.0)
-    behind = f"{lag:.0f} s behind" if len(known) == len(lags) else "how far behind, nobody knows"
-    says = f"model {status['model']}, {len(status['shards'])} shards, {status['frames']} frames, {behind}"
-    if not status["healthy"]:
-        return Finding("worker", "wrong", f"{says}; unhealthy: {status['problem']}", "its log says more")
-    if unowned and (longest := max(unowned, key=lambda shard: shard["seconds"]))["seconds"] > MUCH_LAG_SECONDS:
-        says += (
-            f"; nobody reads {len(unowned)} shards of the stream: {longest['shard_id']} for {longest['seconds']:.0f} s"
-        )
-        return Finding("worker", "wrong", f"{says}, {longest['why']}", "docs/runbook.md, `unowned`")
-    waits = [wait for wait in status.get("waiting", []) if wait["seconds"] > LONG_WAIT_SECONDS]
-    if waits:
-        says += f"; it has waited for {waits[0]['service']} for {waits[0]['seconds']:.0f} s"
-        return Finding("worker", "wrong", says, "docs/runbook.md, `waiting`")
-    if lag > MUCH_LAG_SECONDS:
-        return Finding("worker", "unsure", says, "more or larger tasks, or bf16 or int8: docs/performance.md")
-    return Finding("worker", "well", says)
 
 
 def bucket(place: Place) -> Finding:
