@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, NoRegionError
+from botocore.exceptions import BotoCoreError, InvalidRegionError, NoRegionError
 from botocore.handlers import add_expect_header
 from botocore.session import get_session
 
 from cloud.credentials import Credentials, credentials
-from cloud.errors import Kind, classify
+from cloud.errors import Kind, classify, line
 from cloud.renewal import renewing
 from cloud.unusable import UnusableSettingsError
 from cloud.version import VERSION
@@ -24,6 +24,7 @@ USER_AGENT: Final = f"cv2kinesis/{VERSION} boto3/{boto3.__version__}"
 # No answer takes longer: a long poll of a queue is limited to a few seconds.
 CONNECT_SECONDS: Final = 5
 READ_SECONDS: Final = 15
+ENDPOINTS: Final = "an endpoint is http://host:port or https://host:port, without a user"
 
 
 def client(
@@ -63,9 +64,11 @@ def client(
         raise UnusableSettingsError("no region: set AWS_REGION, or name one") from None
     except (BotoCoreError, ValueError) as error:
         is_of_credentials = isinstance(error, BotoCoreError) and classify(error) is Kind.CREDENTIALS
-        raise UnusableSettingsError(" ".join(str(error).split()), credentials=is_of_credentials) from None
+        # What is wrong with an address is not told with it: that may quote a password.
+        text = line(error) if isinstance(error, BotoCoreError) else ENDPOINTS
+        raise UnusableSettingsError(text, credentials=is_of_credentials) from None
     except Exception as error:  # what the SDK reads has not the form that it takes for granted
-        raise UnusableSettingsError(f"the SDK's files are not of the form that it reads: {error}") from None
+        raise UnusableSettingsError(f"the SDK's files are not of the form that it reads: {line(error)}") from None
     credentials.region = made.meta.region_name
     if service == "s3":
         # `Expect: 100-continue` would cost a round trip before each body; the bodies are small and rarely refused.
@@ -91,14 +94,15 @@ def _check(endpoint: str, region: str) -> None:
     """Refuses what the SDK finds out in a call, or never.
 
     Raises:
-        ValueError: With one line.
+        ValueError: If the endpoint is none.
+        InvalidRegionError: If the region is none.
     """
-    url = urlsplit(endpoint)
-    if url.scheme not in ("http", "https") or url.username is not None:
-        raise ValueError("an endpoint is http://host:port or https://host:port, without a user")
     try:
-        _ = url.port
-    except ValueError as error:
-        raise ValueError(f"Invalid endpoint: {endpoint}: {error}") from None
+        url = urlsplit(endpoint)
+        good = url.scheme in ("http", "https") and url.username is None and url.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError
     if not region.isprintable():
-        raise ValueError(f"Provided region_name {region!r} doesn't match a supported format.")
+        raise InvalidRegionError(region_name=repr(region))

@@ -2,7 +2,8 @@
 
 The SDK looks for them while it makes a client, and its providers raise what their files, programs and services happen
 to raise. Here all of that is an error of a call, of a kind that `cloud.errors` knows. So whoever waits for a service
-that is away also waits for credentials whose service is away, and whoever tells of errors in a line tells of these.
+that is away also waits for credentials whose service is away, and whoever tells of errors in a line tells of these. An
+instance's metadata service alone looks, where it is away, as if there were none.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import boto3
 from botocore.credentials import ReadOnlyCredentials
-from botocore.exceptions import NoCredentialsError
+from botocore.exceptions import ClientError, NoCredentialsError
 
-from cloud.errors import ERRORS, ExpiredCredentialsError, Kind, UnusableCredentialsError, classify
+from cloud.errors import ERRORS, ExpiredCredentialsError, Kind, UnusableCredentialsError, classify, describe, line
 
 # The SDK also logs what it raises, with a traceback.
 for _name in ("botocore.credentials", "botocore.tokens"):
@@ -33,6 +35,8 @@ class Credentials:
         self.region: str | None = None
         self._lock = threading.Lock()
         self._found: Any = None
+        self._lookups = 0
+        self._failure: Exception | None = None
 
     def get_frozen_credentials(self) -> ReadOnlyCredentials:
         """Key, secret and token of this moment; the SDK calls this for each signature.
@@ -49,26 +53,41 @@ class Credentials:
 
     def renew(self) -> None:
         """Reads them again, wherever they come from; those at hand stay if none are found."""
-        try:
-            fresh = _told(self._find)
-        except ERRORS:
-            return
+        before = self._lookups
         with self._lock:
-            self._found = fresh
+            if self._lookups == before:  # else another thread has just done so
+                with suppress(*ERRORS):
+                    self._look()
 
     def forget(self) -> None:
         """Has the next call look for them."""
         self._found = None
 
     def _at_hand(self) -> Any:
+        before = self._lookups
         with self._lock:
-            self._found = self._found or _told(self._find)
+            if self._found is None:
+                # A lookup may last for many seconds, and those who waited for one would repeat it one by one.
+                if self._failure and self._lookups != before:
+                    raise self._failure.with_traceback(None)
+                self._look()
             return self._found
 
+    def _look(self) -> None:
+        try:
+            self._found, self._failure = _told(self._find), None
+        except ERRORS as error:
+            self._failure = error
+            raise
+        finally:
+            self._lookups += 1
+
     def _find(self) -> Any:
+        """Those of the SDK's chain, of which some ask their service when they are used first."""
         found = boto3.Session(region_name=self.region).get_credentials()
         if found is None:
             raise NoCredentialsError
+        _frozen(found)
         return found
 
 
@@ -90,18 +109,19 @@ def _told(look: Callable[[], Any]) -> Any:
     try:
         return look()
     except ERRORS as error:
-        if classify(error) is not Kind.WRONG:
-            raise
-        raise UnusableCredentialsError(text=_line(error)) from None
+        if "Invalid header value" in str(error):  # it follows, and may be a token
+            raise UnusableCredentialsError(text="a key or token has a line's end or a control character") from None
+        # What the service of a role or a token says is not what the called service says.
+        if classify(error) in (Kind.WRONG, Kind.FORBIDDEN, Kind.MISSING) or (
+            isinstance(error, ClientError) and classify(error) is Kind.CREDENTIALS
+        ):
+            raise UnusableCredentialsError(text=describe(error)) from None
+        raise
     except EOFError:
         raise UnusableCredentialsError(text="the profile asks for an MFA code, and no terminal is there") from None
     except RuntimeError as error:  # those that have just been renewed have expired too
-        raise ExpiredCredentialsError(text=_line(error)) from None
+        raise ExpiredCredentialsError(text=line(error)) from None
     except (OSError, ValueError) as error:
-        raise UnusableCredentialsError(text=_line(error)) from None
+        raise UnusableCredentialsError(text=line(error)) from None
     except Exception as error:  # what they read has not the form that they take for granted
-        raise UnusableCredentialsError(text=f"not of the form that the SDK reads: {_line(error)}") from None
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+        raise UnusableCredentialsError(text=f"not of the form that the SDK reads: {line(error)}") from None

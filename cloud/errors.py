@@ -15,6 +15,7 @@ is not listed: a server error is PASSING, a client error is WRONG.
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import Any, Final
 
@@ -24,6 +25,8 @@ from botocore.parsers import ResponseParserError
 
 ERRORS: Final = (ClientError, BotoCoreError, ResponseParserError)
 """What a call of an SDK's client can raise."""
+STRANGE: Final = (AttributeError, KeyError, TypeError, RecursionError)
+"""What the SDK and whoever reads its answer raise where somebody else than AWS answers."""
 
 
 class Kind(Enum):
@@ -54,7 +57,7 @@ _CODES: Final = {
         "LimitExceededException", "RequestLimitExceeded", "RequestThrottled", "RequestThrottledException",
         "RequestTimeout", "RequestTimeoutException", "ServerException", "ServiceException", "ServiceUnavailable",
         "ServiceUnavailableException", "Throttled", "ThrottledException", "Throttling", "ThrottlingException",
-        "TooManyRequestsException",
+        "TooManyRequestsException", "IDPCommunicationError",
         # Codes of Kinesis, DynamoDB, SQS, S3, Parameter Store, and of KMS behind them.
         "ExpiredIteratorException", "ExpiredNextTokenException", "KMSThrottlingException", "ResourceInUseException",
         "ConditionalCheckFailedException", "PriorRequestNotComplete", "ProvisionedThroughputExceededException",
@@ -104,8 +107,18 @@ _PASSING_STATUSES: Final = frozenset({408, 409, 423, 425, 429})
 
 _NO_CREDENTIALS: Final = (
     sdk.NoCredentialsError, sdk.NoAuthTokenError, sdk.PartialCredentialsError, sdk.ProfileNotFound,
-    sdk.TokenRetrievalError, sdk.SSOTokenLoadError, UnusableCredentialsError,
+    sdk.SSOTokenLoadError, UnusableCredentialsError,
 )  # fmt: skip
+_EXPIRED: Final = (
+    sdk.TokenRetrievalError, sdk.UnauthorizedSSOTokenError, sdk.SSOError, ExpiredCredentialsError,
+)  # fmt: skip
+# What may be secret in an error's text, and what to say instead: who an address is for, and what cannot be sent.
+_SECRETS: Final = (
+    (re.compile(r"://[^\s\"'<>]*@"), "://…@"),
+    (re.compile(r"(Invalid header value|Failed to parse)\b.*"), r"\1"),
+)
+# Codes for which another clock helps, and not another token.
+_OF_TOKENS: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
 # Failures of the connection, not of the request.
 _ON_THE_WAY: Final = (
     sdk.HTTPClientError, sdk.ConnectionError, sdk.IncompleteReadError, sdk.ChecksumError, sdk.FlexibleChecksumError,
@@ -117,10 +130,10 @@ def classify(error: Exception) -> Kind:
     """Classifies an error that is one of `ERRORS`."""
     if isinstance(error, ClientError):
         return _classify_answer(error)
-    if isinstance(error, sdk.UnauthorizedSSOTokenError | sdk.SSOError | ExpiredCredentialsError):
-        return Kind.EXPIRED
-    if isinstance(error, _NO_CREDENTIALS):
+    if isinstance(error, _NO_CREDENTIALS) and not isinstance(error, ExpiredCredentialsError):
         return Kind.CREDENTIALS
+    if isinstance(error, _EXPIRED):
+        return Kind.EXPIRED
     if isinstance(error, (*_ON_THE_WAY, ResponseParserError)):
         return Kind.PASSING
     return Kind.WRONG
@@ -152,6 +165,11 @@ def _blames_time(error: ClientError) -> bool:
     return "expired" in text or "not yet current" in text
 
 
+def blames_token(error: ClientError) -> bool:
+    """Whether a service calls a token expired, rather than a signature's time."""
+    return code_of(error) in _OF_TOKENS
+
+
 def code_of(error: Exception) -> str:
     """The service's name for an error, or the exception's own."""
     if isinstance(error, ClientError):
@@ -161,9 +179,25 @@ def code_of(error: Exception) -> str:
 
 def describe(error: Exception) -> str:
     """An error in one line: its code and the service's message."""
+    text = line(error)
+    return f"{code_of(error)}: {text}" if text else code_of(error)
+
+
+def line(error: Exception) -> str:
+    """What an error says, in one line, without what may be secret in it.
+
+    Of what a service answers only the first line: others hold what it received, signature and token among it.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        program, *arguments = str(error.filename or "").split() or [""]
+        name = f": {program + ' …' * bool(arguments)!r}" if program else ""
+        return f"{error.strerror}{name}"
     text = str(_details(error).get("Message", "")) if isinstance(error, ClientError) else str(error)
-    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    return f"{code_of(error)}: {line}" if line else code_of(error)
+    lines = [" ".join(part.split()) for part in text.splitlines() if part.strip()]
+    text = " ".join(lines[:1] if isinstance(error, ClientError | ResponseParserError) else lines)
+    for pattern, instead in _SECRETS:
+        text = pattern.sub(instead, text)
+    return text
 
 
 def lack_of_credentials(error: Exception) -> str | None:
@@ -172,7 +206,7 @@ def lack_of_credentials(error: Exception) -> str | None:
         return "no AWS credentials are found"
     if isinstance(error, ClientError) or classify(error) is not Kind.CREDENTIALS:
         return None
-    return f"no AWS credentials that can be used: {' '.join(str(error).split())}"
+    return f"no AWS credentials that can be used: {line(error)}"
 
 
 def _details(error: ClientError) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def read(path: Path) -> dict[str, str]:
         outputs = json.loads(path.read_text())
     except OSError as error:
         raise OutputsError(f"{path}: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise OutputsError(f"{path}: not JSON; `make -s outputs > {path}` writes it") from None
     values = outputs if isinstance(outputs, dict) else {}
     given = {
@@ -47,7 +47,7 @@ def read(path: Path) -> dict[str, str]:
         if (value := values.get(name))
     }
     for name, value in given.items():
-        if not isinstance(value, str):
+        if not isinstance(value, str) or not value.isprintable():
             raise OutputsError(f"{path}: {name}: {value!r} is no text; `make -s outputs > {path}` writes it")
     found = {VARIABLES[name]: str(value) for name, value in given.items()}
     if not found:

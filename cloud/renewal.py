@@ -1,8 +1,8 @@
 """What helps when a service calls a signature or a token expired: fresh credentials, and the service's own clock.
 
 The SDK signs with this machine's clock, whatever a service says of it, and renews credentials by that clock too. So a
-client that is `renewing` makes one more attempt by itself: it reads the credentials again, wherever they come from, and
-signs with the time that the refusal bears.
+client that is `renewing` makes one more attempt by itself: it signs with the time that the refusal bears, and where the
+refusal is about a token, it reads the credentials again, wherever they come from.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from cloud.clock import clock
 from cloud.credentials import credentials
-from cloud.errors import Kind, classify, code_of
+from cloud.errors import Kind, blames_token, classify, code_of
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +48,10 @@ def renewing(made: Any, service: str) -> None:
         error = ClientError(parsed, operation.name)
         if classify(error) is not Kind.EXPIRED:
             return None
-        logger.warning("%s says %s; trying again with fresh credentials", service, code_of(error))
+        logger.warning("%s says %s; trying again", service, code_of(error))
         clock.learn(http.headers.get("Date"))
-        credentials.renew()
+        if blames_token(error):
+            credentials.renew()
         return 0.0
 
     made.meta.events.register(f"needs-retry.{made.meta.service_model.service_id.hyphenize()}", renew)

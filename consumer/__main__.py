@@ -1,12 +1,13 @@
 """`python -m consumer`."""
 
-from consumer.cli import app
 from terminal.streams import guarded
 
 
 def main() -> None:
-    """The command line."""
+    """The command line. The rest is loaded within it, for Ctrl-C may come at any time."""
     with guarded():
+        from consumer.cli import app
+
         app(prog_name="consumer")
 
 

@@ -33,8 +33,9 @@ from consumer.options import (
 )
 from consumer.results import Handler, NoResult, ResultReader
 from consumer.save import Saver
-from consumer.watch import line, line_without_result
+from consumer.watch import line, line_without_result, one_line
 from contract.message import ResultMessage
+from terminal.text import PlainFormatter
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(quarantine_cli.app, name="quarantine")
@@ -51,7 +52,9 @@ Idle = Annotated[
 @app.callback()
 def main() -> None:
     """Reads what the pipeline has found in frames, and what has happened."""
-    logging.basicConfig(level="WARNING", format="warning: %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PlainFormatter("warning: %(message)s"))
+    logging.basicConfig(level="WARNING", handlers=[handler])
 
 
 @app.command(
@@ -76,13 +79,13 @@ def watch(
 
     def handle(result: ResultMessage, body: str) -> None:
         if as_json:
-            print(body, flush=True)
+            print(one_line(body), flush=True)
         else:
             console.print(line(result))
 
     def handle_other(message: NoResult, body: str) -> None:
         if as_json:
-            print(body, flush=True)
+            print(one_line(body), flush=True)
         else:
             console.print(line_without_result(message))
 
@@ -170,6 +173,12 @@ def web(
     except ImportError:
         print("error: consumer web needs the extra `web`: pip install 'cv2kinesis[web]'", file=sys.stderr)
         raise typer.Exit(2) from None
+    if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
+        print("error: --token: letters, digits and marks of ASCII are needed", file=sys.stderr)
+        raise typer.Exit(2)
+    if not host:
+        print("error: --host: an address is needed", file=sys.stderr)
+        raise typer.Exit(2)
     if allow_configure and not sources_path:
         print("error: --allow-configure: --sources-path, or --from-outputs, is needed", file=sys.stderr)
         raise typer.Exit(2)
@@ -190,7 +199,7 @@ def web(
 
     def handle(_: ResultMessage | NoResult, body: str) -> None:
         if as_json:
-            print(body, flush=True)
+            print(one_line(body), flush=True)
 
     try:
         with interruptible(stop):

@@ -7,6 +7,7 @@ from rich.text import Text
 from consumer.events import end_of
 from contract.event import EventMessage
 from contract.frame import parse_time
+from terminal.text import plain
 
 
 def line(event: EventMessage) -> Text:
@@ -27,9 +28,4 @@ def what(event: EventMessage) -> str:
     words = [event.event, event.zone or event.line or "", event.direction or ""]
     if event.event == "count":
         words.append(f"{event.most} at once")
-    return " ".join(filter(None, words)) + (f": {', '.join(map(_plain, event.classes))}" if event.classes else "")
-
-
-def _plain(text: str) -> str:
-    """A class's name, which may be any text, without what a terminal would obey."""
-    return "".join(letter if letter.isprintable() else "�" for letter in text)
+    return " ".join(filter(None, words)) + (f": {', '.join(map(plain, event.classes))}" if event.classes else "")

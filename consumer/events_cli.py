@@ -6,7 +6,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -24,6 +24,7 @@ from consumer.options import Bucket as BucketName
 from consumer.report import Report
 from contract.event import EventMessage
 from contract.event_rules import EventKind
+from terminal.text import plain
 
 FOLLOW_SECONDS: Final = 2.0
 
@@ -70,7 +71,11 @@ def events(
         raise typer.Exit(2)
     now, console = datetime.now(UTC), Console(highlight=False, soft_wrap=True)
     begin = read_moment("--since", since or ("0s" if follow else "24h"), now)
-    end = read_moment("--until", until or "0s", now)
+    # A camera's clock may be ahead.
+    end = min(read_moment("--until", until or "0s", now), now + timedelta(days=1))
+    if not follow and end <= begin:
+        print("error: --since: it does not lie before --until, by default now", file=sys.stderr)
+        raise typer.Exit(2)
     wanted = Wanted(begin, datetime.max.replace(tzinfo=UTC) if follow else end, source, kind, rule, zone, class_name)
     index = index_of(bucket, endpoint_url, region)
 
@@ -138,7 +143,7 @@ def _follow(index: EventIndex, wanted: Wanted, show: Callable[[EventMessage], No
                     if wanted.takes(event):
                         show(event)
             except UnreachableError as error:
-                print(f"warning: {error}; trying again", file=sys.stderr)
+                print(f"warning: {plain(str(error))}; trying again", file=sys.stderr)
             stop.wait(FOLLOW_SECONDS)
 
 

@@ -12,6 +12,7 @@ from cloud import clients, outputs
 from cloud.unusable import UnusableSettingsError
 from consumer.errors import AccessError, ConsumerError
 from contract.source_settings import SourceSettings
+from terminal.text import plain
 
 EXIT_STATUS = """
 [bold]Exit status[/bold]
@@ -83,5 +84,5 @@ def source_defaults(text: str) -> SourceSettings:
 
 def fail(error: ConsumerError) -> NoReturn:
     """Ends the command with the error's line and exit status."""
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {plain(str(error))}", file=sys.stderr)
     raise typer.Exit(error.exit_status)

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from cloud.errors import ERRORS, code_of
 from consumer.bucket import Bucket
 from consumer.errors import ConsumerError, GoneError
-from consumer.results import MAX_MESSAGES, call
+from consumer.results import MAX_MESSAGES, call, received
 from contract.message import QuarantineMessage
 
 logger = logging.getLogger(__name__)
@@ -124,7 +124,11 @@ class Quarantine:
         call(self._queue_url, lambda: self._sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=handle))
 
     def _collect(self, held: dict[str, Held], others: list[str]) -> None:
-        while messages := call(self._queue_url, self._receive).get("Messages"):
+        known = set[str]()
+        while messages := received(self._queue_url, self._receive):
+            if known.issuperset(ids := {message["MessageId"] for message in messages}):
+                return  # collecting took so long that the first have come back
+            known |= ids
             for message in messages:
                 try:
                     notice = QuarantineMessage.model_validate_json(message["Body"])

@@ -12,11 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from consumer.bucket import Bucket
-from consumer.errors import ConsumerError, DiskError, GoneError, RefusedError
+from consumer.errors import AccessError, ConsumerError, DiskError, QueueError, UnreachableError
+from consumer.files import complete
 from consumer.options import EXIT_STATUS, EndpointUrl, FromOutputs, QuarantineUrl, Region, client, fail
 from consumer.options import Bucket as BucketName
 from consumer.quarantine import Held, Quarantine
 from contract.message import QuarantineMessage
+from terminal.text import plain
 
 app = typer.Typer(no_args_is_help=True, help="Records that could not be processed: look at them, send them again.")
 
@@ -99,13 +101,15 @@ def _quarantine(queue_url: str, bucket: str, endpoint_url: str | None, region: s
 
 
 def _redriven(quarantine: Quarantine, one: Held) -> bool:
-    """Sends a record again; one that cannot be had is told of and stops no other."""
+    """Sends a record again; one that cannot be had, or that the stream refuses, is told of and stops no other."""
     try:
         quarantine.redrive(one)
-    except (GoneError, RefusedError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (AccessError, QueueError, UnreachableError):
+        raise
+    except ConsumerError as error:
+        print(f"error: {plain(str(error))}", file=sys.stderr)
         return False
-    print(one.notice.frame_id)
+    print(plain(one.notice.frame_id))
     return True
 
 
@@ -117,7 +121,8 @@ def _find(held: dict[str, Held], frame_id: str) -> Held:
 
 def _write(path: Path, data: bytes) -> None:
     try:
-        path.write_bytes(data)
+        with complete(path) as part:
+            part.write_bytes(data)
     except OSError as error:
         raise DiskError(f"{path}: {error.strerror}") from None
 
@@ -127,5 +132,5 @@ def _table(notices: list[QuarantineMessage]) -> Table:
     for notice in notices:
         # A detail may quote what a stranger wrote: it is text, not markup.
         cells = (notice.frame_id, notice.reason, notice.detail, str(notice.size), notice.quarantined_at[:19])
-        table.add_row(*map(Text, cells))
+        table.add_row(*(Text(plain(cell)) for cell in cells))
     return table

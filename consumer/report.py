@@ -15,6 +15,7 @@ from rich.table import Table
 
 from consumer.errors import DiskError
 from consumer.events import EventIndex, Wanted
+from consumer.files import complete
 from contract.event import EventMessage
 
 HOURS: Final = 24
@@ -128,7 +129,8 @@ class Report:
         """
         _, png = cv2.imencode(".png", self.picture())
         try:
-            path.write_bytes(png.tobytes())
+            with complete(path) as part:
+                part.write_bytes(png.tobytes())
         except OSError as error:
             raise DiskError(f"{path}: {error.strerror}") from None
 

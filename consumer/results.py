@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from cloud.errors import ERRORS, Kind, classify, code_of, describe, lack_of_credentials
+from cloud.errors import ERRORS, STRANGE, Kind, classify, code_of, describe, lack_of_credentials
 from cloud.retry import full_jitter
 from consumer.errors import AccessError, ConsumerError, QueueError, RefusedError, UnreachableError
 from contract.message import ResultMessage, SkippedMessage, TallyMessage
@@ -100,10 +100,10 @@ class ResultReader:
         last = time.monotonic()
         while not stop.is_set():
             room = MAX_MESSAGES if limit is None else min(MAX_MESSAGES, limit - self.tally.handled)
-            if room <= 0 or (idle_seconds is not None and time.monotonic() - last > idle_seconds):
+            if room <= 0:
                 return
             # A short poll while idle, so that Ctrl-C and the end are noticed soon.
-            wait = 2 if idle_seconds is None else min(2, max(0, int(idle_seconds)))
+            wait = 2 if idle_seconds is None else int(min(2, idle_seconds))
             messages = self._receive(room, wait)
             done = []
             try:
@@ -116,6 +116,8 @@ class ResultReader:
                 self._delete(done)
             if messages:
                 last = time.monotonic()
+            elif idle_seconds is not None and time.monotonic() - last >= idle_seconds:
+                return
 
     def _handle(self, message: dict[str, Any], handle: Handler) -> bool:
         """Handles a message; gives whether it may be deleted."""
@@ -157,13 +159,12 @@ class ResultReader:
         return True
 
     def _receive(self, number: int, wait: int) -> list[dict[str, Any]]:
-        response = self._call(
+        return received(
+            self._queue_url,
             lambda: self._sqs.receive_message(
                 QueueUrl=self._queue_url, MaxNumberOfMessages=number, WaitTimeSeconds=wait
-            )
+            ),
         )
-        messages: list[dict[str, Any]] = response.get("Messages", [])
-        return messages
 
     def _delete(self, messages: list[dict[str, Any]]) -> None:
         if not messages:
@@ -188,6 +189,19 @@ def _read(message: type[Other], kind: str, body: str) -> Other | None:
         return None
 
 
+def received(queue_url: str, work: Callable[[], Any]) -> list[dict[str, Any]]:
+    """The messages that a call of `ReceiveMessage` gives.
+
+    Raises:
+        ConsumerError: As in `call`.
+    """
+    needed = ("MessageId", "ReceiptHandle", "Body")
+    messages: list[dict[str, Any]] = call(
+        queue_url, lambda: [{name: found[name] for name in needed} for found in work().get("Messages", ())]
+    )
+    return messages
+
+
 def call(what: str, work: Callable[[], Any], attempts: int = ATTEMPTS) -> Any:
     """Makes a call, and repeats it with full jitter while its service fails.
 
@@ -202,6 +216,8 @@ def call(what: str, work: Callable[[], Any], attempts: int = ATTEMPTS) -> Any:
             if not isinstance(failure, UnreachableError) or attempt == attempts:
                 raise failure from None
             time.sleep(full_jitter(attempt, BACKOFF_BASE_SECONDS, BACKOFF_CAP_SECONDS))
+        except STRANGE as error:
+            raise ConsumerError(f"{what}: what answers there is not AWS: {type(error).__name__}") from None
     raise AssertionError("unreachable")
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Final
 
 from pydantic import ConfigDict, TypeAdapter
 
 from consumer.errors import DiskError, GoneError, RefusedError
+from consumer.files import complete
 from consumer.frames import Frames
 from contract.frame import parse_time
 from contract.identity import frame_key
@@ -45,11 +45,14 @@ class Saver:
         # The contract's keys hold no `..` and no separators but these, so a path cannot leave the folder.
         path = self._folder / key_of(result).removeprefix("frames/")
         try:
-            if not path.with_suffix(".json").exists():
+            if not path.with_suffix(".json").is_file():
                 self._write(path, self._picture(result), body)
             self.saved += path.exists()
             self.gone += result.key is not None and not path.exists()
             self.unstored += result.key is None
+        except (FileExistsError, NotADirectoryError, IsADirectoryError):
+            # Keys of strangers may name as a folder what is a file.
+            raise RefusedError(f"{path}: another frame's file is in its way") from None
         except OSError as error:
             raise DiskError(f"{path}: {error.strerror}") from None
 
@@ -83,6 +86,5 @@ def key_of(result: ResultMessage) -> str:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    os.replace(part, path)
+    with complete(path) as part:
+        part.write_bytes(data)

@@ -10,6 +10,7 @@ from rich.text import Text
 from consumer.results import NoResult
 from contract.frame import parse_time
 from contract.message import ResultMessage, TallyMessage
+from terminal.text import plain
 
 
 def line_without_result(message: NoResult) -> Text:
@@ -17,16 +18,21 @@ def line_without_result(message: NoResult) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
     if isinstance(message, TallyMessage):
         text.append(message.sent_at[11:23], "dim")
-        text.append(f"  {message.source}", "cyan")
+        text.append(f"  {plain(message.source)}", "cyan")
         text.append(f"  {message.frames} frames counted, {message.frames_with_detections} with detections", "dim")
         for number, (name, count) in enumerate(Counter(message.classes).most_common()):
             text.append(", " if number else ": ")
-            text.append(f"{count} {name}", "green")
+            text.append(f"{count} {plain(name)}", "green")
     else:
         text.append(message.skipped_at[11:23], "dim")
-        text.append(f"  {message.frame_id}", "cyan")
+        text.append(f"  {plain(message.frame_id)}", "cyan")
         text.append(f"  skipped, {_age(message.age_seconds)} old", "dim")
     return text
+
+
+def one_line(body: str) -> str:
+    """A message's JSON in one line. A line's end in it stands between its parts alone: in a string it is escaped."""
+    return body.replace("\r", " ").replace("\n", " ")
 
 
 def line(result: ResultMessage, now: datetime | None = None, *, short: bool = False) -> Text:
@@ -38,10 +44,10 @@ def line(result: ResultMessage, now: datetime | None = None, *, short: bool = Fa
     age = ((now or datetime.now(UTC)) - parse_time(result.captured_at)).total_seconds()
     text = Text(no_wrap=True, overflow="ellipsis")
     if short:
-        text.append(f"  {_short_name(result):<14}", "cyan")
+        text.append(f"  {plain(_short_name(result)):<14}", "cyan")
     else:
         text.append(result.processed_at[11:23], "dim")
-        text.append(f"  {result.frame_id}", "cyan")
+        text.append(f"  {plain(result.frame_id)}", "cyan")
     text.append(f"  {result.inference_ms:6.1f} ms  {_age(age):>{6 if short else 8}}  ", "dim")
     counts = Counter(item.class_name for item in result.summary)
     if not result.detections_count:
@@ -51,7 +57,7 @@ def line(result: ResultMessage, now: datetime | None = None, *, short: bool = Fa
     for number, (name, count) in enumerate(counts.most_common()):
         best = max(item.conf for item in result.summary if item.class_name == name)
         text.append(", " if number else "")
-        text.append(f"{count} {name}", "bold green")
+        text.append(f"{count} {plain(name)}", "bold green")
         text.append(f" {best:.2f}", "green")
     return text
 

@@ -19,6 +19,7 @@ from contract.identity import day_and_hour
 from contract.parts import (
     SCHEMA_VERSION,
     Box,
+    Count,
     EventKey,
     Fraction,
     FrameKey,
@@ -66,8 +67,8 @@ class EventMessage(Message):
     last_frame_id: str = Field(max_length=512, description="the last one so far")
     first_key: FrameKey | None = Field(description="S3 key of the first frame, if it is stored")
     last_key: FrameKey | None = Field(description="S3 key of the last frame so far, if it is stored")
-    frames: int = Field(ge=0, description="frames that show it, so far")
-    most: int = Field(ge=0, description="the most objects at once")
+    frames: Count = Field(description="frames that show it, so far")
+    most: Count = Field(description="the most objects at once")
     classes: tuple[str, ...] = Field(max_length=64, description="classes of its objects, by name")
     tracks: tuple[str, ...] = Field(max_length=64, description="its objects, the first 64")
     best: Best

@@ -18,6 +18,7 @@ from contract.event import EventId, EventMessage
 from contract.parts import (
     SCHEMA_VERSION,
     Box,
+    Count,
     Fraction,
     FrameKey,
     Message,
@@ -69,8 +70,8 @@ class ZoneCount(Message):
     """How many objects stand in a zone of the picture."""
 
     name: str = Field(max_length=64)
-    count: int = Field(ge=0)
-    classes: dict[str, int] = Field(
+    count: Count
+    classes: dict[str, Count] = Field(
         description="objects by class; empty in a message that names a `whole_key`", examples=[{"person": 2}]
     )
 
@@ -79,16 +80,16 @@ class LineCount(Message):
     """How many tracked objects have crossed a line. `in` is from left to right, seen from its start to its end."""
 
     name: str = Field(max_length=64)
-    inward: int = Field(alias="in", ge=0, description="crossings in this frame")
-    outward: int = Field(alias="out", ge=0, description="crossings in this frame")
-    in_total: int = Field(ge=0, description="crossings since the source's tracks began")
-    out_total: int = Field(ge=0)
+    inward: Count = Field(alias="in", description="crossings in this frame")
+    outward: Count = Field(alias="out", description="crossings in this frame")
+    in_total: Count = Field(description="crossings since the source's tracks began")
+    out_total: Count
 
 
 class Hidden(Message):
     """What privacy takes away from a picture."""
 
-    masks: int = Field(ge=0, description="areas that are black, in which nothing is detected")
+    masks: Count = Field(description="areas that are black, in which nothing is detected")
     classes: tuple[str, ...] = Field(description="classes whose objects are blurred or filled")
 
 
@@ -99,8 +100,8 @@ class ResultMessage(Message):
     key: FrameKey | None = Field(
         description="S3 key of the annotated frame; null if the source's settings do not have it stored"
     )
-    frame_index: int | None = Field(ge=0, description="null for a plain JPEG")
-    detections_count: int = Field(ge=0)
+    frame_index: Count | None = Field(description="null for a plain JPEG")
+    detections_count: Count
     summary: tuple[Summary, ...] = Field(description="empty in a message that names a `whole_key`")
     timestamp: Time = Field(description="equals processed_at")
     stream_name: str = Field(max_length=128)
@@ -112,15 +113,14 @@ class ResultMessage(Message):
     processed_at: Time
     shard_id: str = Field(max_length=128)
     sequence_number: SequenceNumber
-    image_width: int = Field(gt=0)
-    image_height: int = Field(gt=0)
+    image_width: Count = Field(gt=0)
+    image_height: Count = Field(gt=0)
     model: str = Field(max_length=128, examples=["yolov8n"])
     inference_ms: float = Field(
         ge=0, description="time of the network, with preparing its input and reading its output"
     )
-    lag_ms: int | None = Field(
+    lag_ms: Count | None = Field(
         default=None,
-        ge=0,
         exclude_if=is_none,
         description="how far the worker was behind the shard's end when it read the frame",
     )
@@ -169,7 +169,7 @@ class QuarantineMessage(Message):
     detail: str = Field(max_length=512)
     frame_id: str = Field(max_length=512)
     source: str = Field(max_length=128)
-    size: int = Field(ge=0, description="bytes of the record")
+    size: Count = Field(description="bytes of the record")
     stream_name: str = Field(max_length=128)
     shard_id: str = Field(max_length=128)
     sequence_number: SequenceNumber
@@ -183,7 +183,7 @@ class SkippedMessage(Message):
 
     kind: Literal["skipped"] = "skipped"
     frame_id: str = Field(max_length=512)
-    frame_index: int | None = Field(ge=0, description="null for a plain JPEG")
+    frame_index: Count | None = Field(description="null for a plain JPEG")
     source: str = Field(max_length=128)
     stream_name: str = Field(max_length=128)
     shard_id: str = Field(max_length=128)
@@ -210,15 +210,15 @@ class TallyMessage(Message):
     minute: Time = Field(description="the minute in which the frames arrived on the stream")
     first_frame_id: str = Field(max_length=512)
     last_frame_id: str = Field(max_length=512)
-    first_index: int | None = Field(ge=0, description="null for plain JPEGs")
-    last_index: int | None = Field(ge=0, description="null for plain JPEGs")
-    frames: int = Field(ge=1, description="how many frames it counts")
-    frames_with_detections: int = Field(ge=0)
-    stored: int = Field(ge=0, description="how many of them were stored by the frame's own decision or as a sample")
-    classes: dict[str, int] = Field(description="detections by class, summed over the frames")
-    zones: dict[str, int] = Field(description="by zone, the most objects at once")
-    lines: dict[str, tuple[int, int]] = Field(description="by line, crossings [in, out]")
-    worst_latency_ms: int = Field(ge=0, description="from capture to the tally; the one count that a replay may change")
+    first_index: Count | None = Field(description="null for plain JPEGs")
+    last_index: Count | None = Field(description="null for plain JPEGs")
+    frames: Count = Field(ge=1, description="how many frames it counts")
+    frames_with_detections: Count
+    stored: Count = Field(description="how many of them were stored by the frame's own decision or as a sample")
+    classes: dict[str, Count] = Field(description="detections by class, summed over the frames")
+    zones: dict[str, Count] = Field(description="by zone, the most objects at once")
+    lines: dict[str, tuple[Count, Count]] = Field(description="by line, crossings [in, out]")
+    worst_latency_ms: Count = Field(description="from capture to the tally; the one count that a replay may change")
     sent_at: Time
     schema_version: Literal[1] = SCHEMA_VERSION
 

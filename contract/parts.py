@@ -20,6 +20,8 @@ SequenceNumber = Annotated[
     ),
 ]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+# What every reader of JSON holds exactly: RFC 8259, section 6.
+Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
 # Python's `$` also matches before a final line break; JSON Schema's does not.
 _END = r"$(?!\n)"
 
@@ -57,7 +59,7 @@ def is_none(value: object) -> bool:
 class Message(BaseModel):
     """A message, frozen, with its JSON."""
 
-    model_config = ConfigDict(frozen=True, populate_by_name=True, regex_engine="python-re")
+    model_config = ConfigDict(frozen=True, populate_by_name=True, regex_engine="python-re", allow_inf_nan=False)
 
     def to_json(self) -> str:
         """The body of the SQS message."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from doctor.place import HopError, Place
 from doctor.quotas import Needs, NeedsError, quotas
 from doctor.trace import trace
 from terminal.streams import guarded
+from terminal.text import plain
 
 MARKS = {"well": "[green]✓[/green]", "unsure": "[yellow]?[/yellow]", "wrong": "[red]✗[/red]", "skipped": "[dim]-[/dim]"}
 EXAMPLES = """
@@ -29,7 +31,7 @@ examples:
   python -m doctor --from-outputs outputs.json     # what `make -s outputs > outputs.json` wrote
   python -m doctor --worker-url http://127.0.0.1:8080 --json | jq '.[] | select(.verdict == "wrong")'
 
-exit status: 0 all is well · 1 something is wrong · 2 wrong usage
+exit status: 0 all is well · 1 something is wrong · 2 wrong usage · 130 Ctrl-C
 """
 
 
@@ -42,7 +44,9 @@ def main() -> int:
     )
     parser.add_argument("--from-outputs", type=Path, metavar="FILE", help="names from what `make outputs` printed")
     parser.add_argument("--worker-url", metavar="URL", help="of a worker's port, where it can be reached")
-    parser.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="for the test frame (default: 60)")
+    parser.add_argument(
+        "--wait", type=_seconds, default=60.0, metavar="SECONDS", help="for the test frame (default: 60)"
+    )
     parser.add_argument("--no-frame", action="store_true", help="send no test frame")
     parser.add_argument("--needs", type=Path, metavar="FILE", help="look at quotas: what `stacks.cli needs` printed")
     parser.add_argument("--preflight", action="store_true", help="with --needs: look at nothing else")
@@ -72,6 +76,13 @@ def main() -> int:
     return int(any(finding.verdict == "wrong" for finding in findings))
 
 
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < math.inf:
+        raise ValueError
+    return seconds
+
+
 def preflight(place: Place) -> Iterator[Finding]:
     """What has to be known before the quotas."""
     try:
@@ -88,18 +99,23 @@ def frame(place: Place, settings: SourceSettings, args: argparse.Namespace) -> I
 
 def report(findings: Iterator[Finding], *, as_json: bool) -> list[Finding]:
     """Prints each finding when it is made, or all findings as JSON."""
-    console, made = Console(highlight=False, soft_wrap=True), []
-    for finding in findings:
-        made.append(finding)
+    console, made = Console(highlight=False, soft_wrap=True), list[Finding]()
+    try:
+        for finding in findings:
+            made.append(finding)
+            if not as_json:
+                _show(console, finding)
+    finally:  # Ctrl-C leaves what was found so far
         if as_json:
-            continue
-        after = "" if finding.seconds is None else f"  [dim]after {finding.seconds:.2f} s[/dim]"
-        console.print(f"{MARKS[finding.verdict]} {finding.hop:16} {escape(finding.says)}{after}")
-        if finding.advice:
-            console.print(f"  {'':16} [bold]→ {escape(finding.advice)}[/bold]")
-    if as_json:
-        print(json.dumps([asdict(finding) for finding in made]))
+            print(json.dumps([asdict(finding) for finding in made]))
     return made
+
+
+def _show(console: Console, finding: Finding) -> None:
+    after = "" if finding.seconds is None else f"  [dim]after {finding.seconds:.2f} s[/dim]"
+    console.print(f"{MARKS[finding.verdict]} {finding.hop:16} {escape(plain(finding.says))}{after}")
+    if finding.advice:
+        console.print(f"  {'':16} [bold]→ {escape(plain(finding.advice))}[/bold]")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from doctor.aggregates import aggregates
 from doctor.finding import Finding
 from doctor.latest import RECENT_MINUTES, Latest, latest
 from doctor.leases import leases
-from doctor.place import HopError, Place, ask
+from doctor.place import HopError, Place, ask, named
 from doctor.sources import sources
 from doctor.worker import worker
 
@@ -52,7 +52,7 @@ def credentials(place: Place) -> Finding:
 
 def stream(place: Place) -> Finding:
     """Whether the stream takes records."""
-    _named("stream", place.stream, "KINESIS_STREAM_NAME")
+    named("stream", place.stream, "KINESIS_STREAM_NAME")
     answer = ask(
         "stream", "kinesis:DescribeStreamSummary",
         lambda: place.client("kinesis").describe_stream_summary(StreamName=place.stream),
@@ -118,7 +118,7 @@ def _last_stop(ecs: Any, place: Place) -> str:
 
 def bucket(place: Place) -> Finding:
     """Whether the bucket of frames exists and can be read."""
-    _named("bucket", place.bucket, "S3_BUCKET_NAME")
+    named("bucket", place.bucket, "S3_BUCKET_NAME")
     s3 = place.client("s3")
     answer = ask(
         "bucket", "s3:ListBucket", lambda: s3.list_objects_v2(Bucket=place.bucket, Prefix="frames/", MaxKeys=1),
@@ -131,7 +131,7 @@ def bucket(place: Place) -> Finding:
 
 def results(place: Place) -> Finding:
     """Whether consumers take the results, and whether there are dead letters."""
-    _named("results", place.queue, "SQS_QUEUE_URL")
+    named("results", place.queue, "SQS_QUEUE_URL")
     attributes = _attributes("results", place, place.queue)
     waiting, hidden = (int(attributes[f"ApproximateNumberOfMessages{kind}"]) for kind in ("", "NotVisible"))
     says = f"{waiting} messages wait, {hidden} are in a consumer's hands"
@@ -170,8 +170,3 @@ def _attributes(hop: str, place: Place, url: str) -> dict[str, str]:
     )  # fmt: skip
     attributes: dict[str, str] = answer["Attributes"]
     return attributes
-
-
-def _named(hop: str, value: str, variable: str) -> None:
-    if not value:
-        raise HopError(Finding(hop, "wrong", f"{variable} is not set", "--from-outputs outputs.json sets all of them"))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-from doctor.place import Place, ask
+from doctor.place import Place, ask, named
 
 RECENT_MINUTES: Final = 5
 # A frame is large, and a shard gives 2 MB a second to all its readers: some records say how its producers work.
@@ -19,6 +19,7 @@ Latest = list[tuple[dict[str, Any], list[dict[str, Any]]]]
 
 def latest(place: Place) -> Latest:
     """Reads them once, for all checks."""
+    named("records", place.stream, "KINESIS_STREAM_NAME")
     kinesis, since = place.client("kinesis"), datetime.now(UTC) - timedelta(minutes=RECENT_MINUTES)
     shards = ask(
         "records", "kinesis:ListShards", lambda: kinesis.list_shards(StreamName=place.stream)["Shards"], "no stream"

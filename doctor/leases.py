@@ -8,7 +8,7 @@ from typing import Any, Final
 from cloud.shards import list_shards, without_lease
 from cloud.streams import LEASE_STREAM, created_at
 from doctor.finding import Finding
-from doctor.place import Place, ask
+from doctor.place import Place, ask, named
 
 # A lease whose counter stands still for longer than that is nobody's: three renewals in KCL's failover time of 10 s.
 HEARTBEAT_SECONDS: Final = 8.0
@@ -23,11 +23,8 @@ def leases(place: Place) -> Finding:
 
     No other hop shows a shard that nobody reads: its records are on the stream, and those of its neighbours arrive.
     """
-    before = ask(
-        "leases", "dynamodb:Scan", lambda: _scan(place),
-        f"no worker has ever run: there is no table {place.application}",
-        "start one: ECS does when a record comes (`make status`); locally `python -m kcl_worker`",
-    )  # fmt: skip
+    named("leases", place.stream, "KINESIS_STREAM_NAME")
+    before = _scan(place)
     if before and (earlier := _of_earlier_stream(place, before)):
         return Finding("leases", "wrong", earlier, "restart the workers: they begin anew on this one")
     shards = ask(
@@ -55,11 +52,11 @@ def leases(place: Place) -> Finding:
     says = f"{len(held)} of {len(held) + len(unread)} shards are held, by {len(owners)} workers"
     if not unread:
         return Finding("leases", "well", says)
-    named = ", ".join(f"{key} ({why})" for key, why in sorted(unread.items())[:3])
+    some = ", ".join(f"{key} ({why})" for key, why in sorted(unread.items())[:3])
     advice = (
         "docs/runbook.md, `unowned`" if alive else "no worker runs, or it has just died: `make status`, `make logs`"
     )
-    return Finding("leases", "wrong", f"{says}; nobody reads {named}", advice)
+    return Finding("leases", "wrong", f"{says}; nobody reads {some}", advice)
 
 
 def _of_earlier_stream(place: Place, items: Items) -> str:
@@ -78,9 +75,18 @@ def _of_earlier_stream(place: Place, items: Items) -> str:
 
 
 def _scan(place: Place) -> Items:
-    pages = place.client("dynamodb").get_paginator("scan").paginate(TableName=place.application, ConsistentRead=True)
-    items = [item for page in pages for item in page["Items"]]
-    return {item["leaseKey"]["S"]: item for item in items if item["leaseKey"]["S"].startswith("shardId-")}
+    table = place.client("dynamodb").get_paginator("scan")
+
+    def items() -> Items:
+        pages = table.paginate(TableName=place.application, ConsistentRead=True)
+        found = [item for page in pages for item in page["Items"]]
+        return {item["leaseKey"]["S"]: item for item in found if item["leaseKey"]["S"].startswith("shardId-")}
+
+    return ask(
+        "leases", "dynamodb:Scan", items,
+        f"no worker has ever run: there is no table {place.application}",
+        "start one: ECS does when a record comes (`make status`); locally `python -m kcl_worker`",
+    )  # fmt: skip
 
 
 def _counter(item: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from botocore.exceptions import ClientError
 
 from cloud.clients import client
-from cloud.errors import ERRORS, Kind, classify, code_of, lack_of_credentials
+from cloud.errors import ERRORS, STRANGE, Kind, classify, code_of, lack_of_credentials, line
 from cloud.unusable import UnusableSettingsError
 from doctor.finding import Finding
 
@@ -75,6 +75,12 @@ class Place:
             raise HopError(Finding("credentials", "wrong", str(error), advice)) from None
 
 
+def named(hop: str, value: str, variable: str) -> None:
+    """Raises a `HopError` if a name that a hop needs is not known."""
+    if not value:
+        raise HopError(Finding(hop, "wrong", f"{variable} is not set", "--from-outputs outputs.json sets all of them"))
+
+
 def ask(hop: str, what: str, work: Callable[[], Result], missing: str, advice: str = "") -> Result:
     """Makes a call for a hop.
 
@@ -93,6 +99,9 @@ def ask(hop: str, what: str, work: Callable[[], Result], missing: str, advice: s
         # A busy service says nothing of the pipeline.
         busy = isinstance(error, ClientError) and classify(error) is Kind.PASSING
         raise HopError(Finding(hop, "unsure" if busy else "wrong", says, do)) from None
+    except STRANGE as error:
+        says = f"{what}: what answers there is not AWS: {type(error).__name__}"
+        raise HopError(Finding(hop, "wrong", says, "look at AWS_ENDPOINT_URL")) from None
 
 
 def _explain(error: Exception, what: str, missing: str, advice: str) -> tuple[str, str]:
@@ -108,5 +117,4 @@ def _explain(error: Exception, what: str, missing: str, advice: str) -> tuple[st
             return missing, advice
     if isinstance(error, ClientError):
         return f"{what} fails: {code_of(error)}", "try again; https://health.aws.amazon.com"
-    text = str(error).splitlines()[0]
-    return f"{what} does not get through: {text}", "look at the network, AWS_REGION, AWS_ENDPOINT_URL"
+    return f"{what} does not get through: {line(error)}", "look at the network, AWS_REGION, AWS_ENDPOINT_URL"

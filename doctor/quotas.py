@@ -7,6 +7,7 @@ this environment's own among it once it is deployed.
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
@@ -66,10 +67,12 @@ class Needs:
         try:
             values = json.loads(path.read_text())
             numbers = {field.name: float(values.get(field.name, 0)) for field in fields(cls) if field.name != "region"}
+            if not all(0 <= number < math.inf for number in numbers.values()):
+                raise ValueError
             return cls(region=str(values["region"]), **numbers)
         except OSError as error:
             raise NeedsError(f"{path}: {error.strerror}") from None
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
             raise NeedsError(f"{path}: not what `python -m stacks.cli needs` prints") from None
 
 

@@ -34,6 +34,7 @@ from producer.sender import Sender
 from producer.sources import away_source, open_source, source_name
 from producer.stopping import DRAIN_SECONDS, INTERRUPTED, signals
 from producer.webcam import devices
+from terminal.text import plain
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -313,5 +314,5 @@ def _one_line_errors() -> Iterator[None]:
 
 
 def _fail(text: str, status: int) -> NoReturn:
-    print(f"error: {text}", file=sys.stderr)
+    print(f"error: {plain(text)}", file=sys.stderr)
     raise typer.Exit(status)

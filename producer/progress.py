@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 
 from producer.lane import Counts, Lane
+from terminal.text import plain
 
 COLUMNS: Final = (
     "captured",
@@ -50,7 +51,7 @@ class Progress:
 
     def tell(self, text: str) -> None:
         """Prints a line on standard error, above the table; any thread may call it."""
-        self._live.console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        self._live.console.print(plain(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
     def _table(self) -> Table:
         return table(self._lanes, time.monotonic() - self._started)

@@ -83,7 +83,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return WRONG_USAGE
     except ERRORS as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {lack_of_credentials(error) or describe(error)}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -6,13 +6,16 @@ command ends, in one line. Who reads the output, such as `head`, may have enough
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final, TextIO, cast
 
 FAILED: Final = 1
+INTERRUPTED: Final = 128 + signal.SIGINT
 
 
 class OutputError(Exception):
@@ -29,9 +32,14 @@ class OutputError(Exception):
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Runs a command; it ends with `FAILED` if its output finds no room, and it succeeded otherwise."""
+    """Runs a command; it ends with `FAILED` if its output finds no room, and it succeeded otherwise.
+
+    Ctrl-C ends it with `INTERRUPTED`, where it has no other way to end in good order.
+    """
     _fill()
     output, messages = sys.stdout, sys.stderr
+    if isinstance(output, io.TextIOWrapper):
+        output.reconfigure(errors="backslashreplace")  # as standard error does with what its encoding has not
     sys.stdout, sys.stderr = cast("TextIO", _Output(output)), cast("TextIO", _Messages(messages))
     try:
         yield
@@ -44,6 +52,8 @@ def guarded() -> Iterator[None]:
         raise
     except OutputError as error:
         raise SystemExit(_status(error)) from None
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
     finally:
         sys.stdout, sys.stderr = output, messages
         for stream in (output, messages):

@@ -6,10 +6,8 @@ and mpv play. Either has a constant rate: a frame is repeated until the next one
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -23,10 +21,11 @@ import cv2
 from consumer.clips.pictures import Image, decode
 from consumer.clips.shots import Shots
 from consumer.errors import DiskError, GoneError
+from consumer.files import complete
 
 MAX_FPS: Final = 30
-# Wider frames become smaller.
-MAX_WIDTH: Final = 1920
+# The longer side of a film's picture; larger frames become smaller.
+MAX_SIDE: Final = 1920
 _HIGH_QUALITY: Final = {"preset": "veryfast", "crf": "23"}
 
 
@@ -53,32 +52,32 @@ def write_film(path: Path, shots: Shots) -> Made:
         DiskError: If the film cannot be written.
         ConsumerError: If frames cannot be read.
     """
+    try:
+        with complete(path, ".mp4") as part:
+            return _written(part, shots)
+    except OSError as error:
+        raise DiskError(f"{path}: {error.strerror or error}") from None
+
+
+def _written(path: Path, shots: Shots) -> Made:
     fps = rate(shots.times)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part.mp4")
     film: _Film | None = None
     written = frames = gone = 0
     image: Image | None = None
-    try:
-        for number, at in enumerate(shots.times):
-            try:
-                following = decode(shots.picture(number))
-            except GoneError:
-                gone += 1
-                continue
-            film = film or _film(part, fps, following)
-            place = round((at - shots.times[0]).total_seconds() * fps)
-            written += film.repeat(image, place - written)
-            image, frames = following, frames + 1
-        if film is None:
-            raise GoneError("none of the frames is there any more")
-        written += film.repeat(image, 1)
-        film.close()
-        os.replace(part, path)
-    except OSError as error:
-        raise DiskError(f"{path}: {error.strerror or error}") from None
-    finally:
-        with suppress(OSError):
-            part.unlink()
+    for number, at in enumerate(shots.times):
+        try:
+            following = decode(shots.picture(number))
+        except GoneError:
+            gone += 1
+            continue
+        film = film or _film(path, fps, following)
+        place = round((at - shots.times[0]).total_seconds() * fps)
+        written += film.repeat(image, place - written)
+        image, frames = following, frames + 1
+    if film is None:
+        raise GoneError("none of the frames is there any more")
+    written += film.repeat(image, 1)
+    film.close()
     return Made(frames, gone, written / fps, fps)
 
 
@@ -98,7 +97,7 @@ class _Film(ABC):
 
     def __init__(self, first: Image) -> None:
         height, width = first.shape[:2]
-        scale = min(1.0, MAX_WIDTH / width)
+        scale = min(1.0, MAX_SIDE / max(width, height))
         # Encoders keep colour for two pixels at a time.
         self.size = max(2, round(width * scale) // 2 * 2), max(2, round(height * scale) // 2 * 2)
 
@@ -131,16 +130,23 @@ class _H264(_Film):
         self._stream.pix_fmt = "yuv420p"
 
     def write(self, image: Image) -> None:
-        self._file.mux(self._stream.encode(self._av.VideoFrame.from_ndarray(image, "bgr24")))
+        self._encode(self._av.VideoFrame.from_ndarray(image, "bgr24"))
 
     def close(self) -> None:
-        self._file.mux(self._stream.encode())
+        self._encode(None)
         self._file.close()
+
+    def _encode(self, frame: Any) -> None:
+        try:
+            self._file.mux(self._stream.encode(frame))
+        except self._av.FFmpegError as error:  # only some of them are an `OSError`
+            raise OSError(error.errno, error.strerror) from None
 
 
 class _Mpeg4(_Film):
     def __init__(self, path: Path, fps: int, first: Image) -> None:
         super().__init__(first)
+        self._path, self._frames = path, 0
         path.touch()  # OpenCV does not say why it cannot write
         self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, self.size)
         if not self._writer.isOpened():
@@ -148,9 +154,16 @@ class _Mpeg4(_Film):
 
     def write(self, image: Image) -> None:
         self._writer.write(image)
+        self._frames += 1
 
     def close(self) -> None:
         self._writer.release()
+        # Nor does it say that it could not write on.
+        film = cv2.VideoCapture(str(self._path))
+        whole = film.isOpened() and film.get(cv2.CAP_PROP_FRAME_COUNT) >= self._frames
+        film.release()
+        if not whole:
+            raise OSError("OpenCV could not write all of it: is there room?")
 
 
 def _film(path: Path, fps: int, first: Image) -> _Film:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from consumer.errors import ConsumerError, GoneError
@@ -19,6 +20,13 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 def problem(status: int, text: str) -> JSONResponse:
     """An answer that says what is wrong."""
     return JSONResponse({"error": text}, status)
+
+
+def number(text: str, most: int) -> int | None:
+    """A number from 0 to `most` as a request gives it; None if it is none. Nobody needs more than nine digits."""
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        return None
+    return int(text) if int(text) <= most else None
 
 
 def answering(endpoint: Endpoint) -> Endpoint:
@@ -35,5 +43,7 @@ def answering(endpoint: Endpoint) -> Endpoint:
             return problem(502, str(error))
         except (ValueError, OverflowError) as error:
             return problem(422, str(error))
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
 
     return answer

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import uvicorn
 
@@ -25,6 +26,7 @@ from consumer.web.board import Board
 from consumer.web.event_routes import STREAM_BYTES, Events
 from consumer.web.guard import is_loopback
 from consumer.web.happenings import Happenings
+from consumer.web.patience import Patient
 from consumer.web.pictures import ATTEMPTS, Pictures, WholeMessages
 from consumer.web.shape_routes import Shapes
 from contract.message import ResultMessage, Summary
@@ -141,6 +143,8 @@ def serve(
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise WebError(f"--host {host} --port {port}: {error.strerror}") from None
+    except (TypeError, ValueError):  # a name that no address can have
+        raise WebError(f"--host {host}: no name of a host") from None
     board = Board()
     whole = WholeMessages(frames, board.add)
     happenings = Happenings(EventIndex(origins.bucket), board.tell)
@@ -151,6 +155,7 @@ def serve(
         application(board, Pictures(frames), count, events, shapes, token=token),
         log_level="warning",
         lifespan="off",
+        http=Patient,
         ws="none",
         server_header=False,
         timeout_graceful_shutdown=1,
@@ -182,7 +187,7 @@ def serve(
     }
     # Before anything is read: whoever waits for the address gets it first.
     address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/"
-    announce(address + (f"?token={token}" if token else ""))
+    announce(address + (f"?token={quote(token, safe='')}" if token else ""))
     threads = [threading.Thread(target=guarded, args=[work], name=name, daemon=True) for name, work in works.items()]
     for thread in threads:
         thread.start()

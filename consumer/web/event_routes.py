@@ -26,7 +26,7 @@ from consumer.errors import GoneError, RefusedError
 from consumer.events import Wanted
 from consumer.frames import read_picture
 from consumer.moments import moment
-from consumer.web.answers import JPEG_HEADERS, answering
+from consumer.web.answers import JPEG_HEADERS, answering, number
 from consumer.web.happenings import MAX_WINDOW, Happenings, entry
 from consumer.web.openapi import MAX_EVENTS
 from consumer.web.pictures import PICTURE_SECONDS, PICTURES_AT_ONCE, Turns
@@ -68,7 +68,7 @@ class Events:
             Route(f"/api/events/{PATH}/frames", answering(made.frames)),
             Route(f"/api/events/{PATH}/clip", answering(made.clip)),
             Route(f"/event-pictures/{PATH}", answering(made.picture)),
-            Route(f"/event-frames/{PATH}/{{number:int}}", answering(made.frame)),
+            Route(f"/event-frames/{PATH}/{{number}}", answering(made.frame)),
         ]
 
 
@@ -109,10 +109,10 @@ class _Routes:
 
     async def frame(self, request: Request) -> Response:
         shots = await self._shots(request, await self._event(request))
-        number = request.path_params["number"]
-        if number >= len(shots):
-            raise GoneError(f"frame {number}: there are {len(shots)}")
-        jpeg = await self._pictures.run(partial(shots.picture, number))
+        which = number(request.path_params["number"], len(shots) - 1)
+        if which is None:
+            raise GoneError(f"no such frame: there are {len(shots)}")
+        jpeg = await self._pictures.run(partial(shots.picture, which))
         return Response(jpeg, media_type="image/jpeg", headers={"cache-control": "no-store"})
 
     async def clip(self, request: Request) -> Response:
@@ -183,17 +183,17 @@ def _moment(name: str, text: str, now: datetime) -> datetime:
 
 
 def _limit(request: Request) -> int:
-    text = request.query_params.get("limit", "500")
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= MAX_EVENTS):
+    limit = number(request.query_params.get("limit", "500"), MAX_EVENTS)
+    if not limit:
         raise ValueError(f"limit: a number from 1 to {MAX_EVENTS} is allowed")
-    return int(text)
+    return limit
 
 
 def _seconds(request: Request, name: str) -> float:
-    text = request.query_params.get(name, "5")
-    if not (text.isascii() and text.isdecimal() and int(text[:9]) <= MAX_AROUND_SECONDS):
+    seconds = number(request.query_params.get(name, "5"), int(MAX_AROUND_SECONDS))
+    if seconds is None:
         raise ValueError(f"{name}: a number from 0 to {MAX_AROUND_SECONDS:.0f} is allowed")
-    return float(text)
+    return float(seconds)
 
 
 def _boxes(request: Request) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
@@ -25,6 +26,7 @@ from contract.source_settings import MAX_SHAPES, explain
 
 # 16 zones of 64 corners and 16 lines take less.
 MAX_BODY_BYTES: Final = 128 * 1024
+BODY_SECONDS: Final = 10.0
 # Calls of Parameter Store, and counting over thousands of results, at once.
 AT_ONCE: Final = 2
 # Results that shapes are tried on, the latest: four minutes of a camera at 8 frames a second.
@@ -138,10 +140,14 @@ async def _drawn(request: Request) -> Drawn:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise HTTPException(415, "application/json is needed")
     body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY_BYTES:
-            raise HTTPException(413, f"at most {MAX_BODY_BYTES} bytes are allowed")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.stream():
+                body += part
+                if len(body) > MAX_BODY_BYTES:
+                    raise HTTPException(413, f"at most {MAX_BODY_BYTES} bytes are allowed")
+    except TimeoutError:
+        raise HTTPException(408, f"the body did not come within {BODY_SECONDS:g} seconds") from None
     try:
         return Drawn.model_validate_json(body)
     except ValidationError as error:

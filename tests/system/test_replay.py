@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from contract.message import ResultMessage
@@ -16,6 +19,8 @@ from local.resources import Resources, aws_environment, client
 from local.rig import drain
 from local.services import Services
 from local.waiting import wait_for
+from stacks.config import Config
+from stacks.sources import sources_path
 from tests.pictures import with_metadata
 
 FRAMES = 5
@@ -51,6 +56,9 @@ def test_a_replay_touches_nothing_of_the_live_pipeline(aws: Aws, environment: Pa
             record = with_metadata("door", session, index)
             kinesis.put_record(StreamName=stream, Data=record, PartitionKey="door")
 
+    hides = json.dumps({"privacy": {"masks": [[[0, 0], [1, 0], [1, 1], [0, 1]]]}})
+    name = f"{sources_path(Config.read(environment))}/door"
+    client("ssm", aws.url).put_parameter(Name=name, Value=hides, Type="String")
     put("old", 3)
     moment = datetime.now(UTC) + timedelta(seconds=2)
     wait_for(lambda: datetime.now(UTC) > moment, "that moment")
@@ -65,6 +73,12 @@ def test_a_replay_touches_nothing_of_the_live_pipeline(aws: Aws, environment: Pa
     results = [ResultMessage.model_validate_json(body) for body in drain(replayed, queue)]
     assert [result.frame_id for result in results] == [f"door/new/{index:09d}" for index in range(FRAMES)]
     assert client("s3", aws.url).list_objects_v2(Bucket=bucket, Prefix="frames/")["KeyCount"] == FRAMES
+    # What the source hides is in no replay either.
+    assert all(result.hidden and result.hidden.masks == 1 for result in results)
+    stored = client("s3", aws.url).get_object(Bucket=bucket, Key=results[0].key)["Body"].read()
+    picture = cv2.imdecode(np.frombuffer(stored, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    assert picture.max() < 12
     tables = client("dynamodb", aws.url).list_tables()["TableNames"]
     assert [table for table in tables if table.startswith(stream)] == []
 

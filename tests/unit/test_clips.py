@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import socket
+import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,10 +23,11 @@ from consumer.clips.clipper import Stream, shots_of
 from consumer.clips.film import rate, write_film
 from consumer.clips.shots import MAX_SECONDS, Shots, Window
 from consumer.clips.stored import stored_shots
-from consumer.errors import GoneError, RefusedError, UnreachableError
+from consumer.errors import DiskError, GoneError, RefusedError, UnreachableError
 from consumer.source_settings import SourceParameters
 from contract.event import EventMessage
 from contract.identity import frame_key
+from local.processes import ROOT
 from local.resources import Resources
 from local.services import Services
 from tests.happenings import NOON, happening, send_frame, store, store_frame
@@ -227,6 +230,49 @@ def test_a_film_of_either_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (b"avc1" in codec, b"mp4v" in codec) == (with_av, not with_av)
 
 
+@pytest.mark.parametrize("with_av", [True, False])
+@pytest.mark.parametrize("size", [(64, 6000), (6000, 64), (2, 2), (1, 1)])
+def test_a_film_of_any_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_av: bool, size: tuple[int, int]
+) -> None:
+    if not with_av:
+        monkeypatch.setitem(sys.modules, "av", None)
+    try:
+        write_film(tmp_path / "film.mp4", Drawn({0.0: grey(40, size), 1.0: grey(80, size)}))
+    except DiskError as error:  # an encoder may need more
+        assert "film.mp4: " in str(error)
+    else:
+        assert max(images(tmp_path / "film.mp4")[0].shape) <= 1920
+
+
+@pytest.mark.parametrize("with_av", [True, False])
+def test_a_film_that_finds_no_room_is_not_there(tmp_path: Path, with_av: bool) -> None:
+    code = f"""
+import resource, sys
+{"" if with_av else "sys.modules['av'] = None"}
+from pathlib import Path
+import numpy as np
+from PIL import Image
+from consumer.clips.film import write_film
+from consumer.errors import DiskError
+from tests.pictures import encode
+from tests.unit.test_clips import Drawn
+noise = np.random.default_rng(1).integers(0, 255, (90, 160, 3), np.uint8)
+shots = Drawn({{at / 10: encode(Image.fromarray(np.roll(noise, 7 * at, 0))) for at in range(20)}})
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+try:
+    write_film(Path("{tmp_path}/film.mp4"), shots)
+except DiskError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
+    )  # fmt: skip
+    assert done.stdout.startswith(f"{tmp_path}/film.mp4: "), done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_film_of_nothing_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(GoneError, match="none of the frames"):
         write_film(tmp_path / "film.mp4", Drawn({0.0: None}))
@@ -243,6 +289,12 @@ def test_the_rate_is_the_usual_one() -> None:
     assert rate(at(0, 0.2, 0.4, 60, 60.2)) == 5
     assert rate(at(0, 0, 0)) == film.MAX_FPS
     assert rate(at(0, 60)) == 1
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00.000000Z", "9999-12-31T23:59:59.000000Z"])
+def test_an_event_at_the_end_of_time_has_a_window(at: str) -> None:
+    window = Window.around(happening("b").model_copy(update={"started_at": at, "ended_at": at}), 60, 60)
+    assert window.since <= window.until
 
 
 def test_a_long_event_gives_its_beginning() -> None:

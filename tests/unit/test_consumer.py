@@ -13,17 +13,19 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from cloud.clients import client
 from consumer.bucket import Bucket
-from consumer.errors import AccessError, GoneError, RefusedError
+from consumer.errors import AccessError, ConsumerError, GoneError, RefusedError
 from consumer.frames import Frames
 from consumer.results import Remembered, ResultReader
 from consumer.watch import line
 from contract.frame import parse_time
 from contract.message import ResultMessage, SkippedMessage, TallyMessage
 from local.processes import ROOT
-from local.resources import Resources
+from local.resources import REGION, Resources
 from local.waiting import wait_for
 from tests.pictures import png, street_jpeg
+from tests.strangers import answering, http
 from tests.unit.test_message import RESULT
 
 
@@ -103,6 +105,62 @@ def test_hostile_messages_stay_on_the_queue_and_are_told_of(resources: Resources
     assert done.stderr.count("left on the queue") == 3
     assert "Traceback" not in done.stderr
     assert left(resources) == 3
+
+
+HOSTILE = "x\x1b[2J\x1b]0;mine\x07\nerror: forged\u2028\x9b31m"
+
+
+def test_what_strangers_write_is_one_plain_line(resources: Resources) -> None:
+    summary = [{"class": HOSTILE, "conf": 0.5, "bbox": [0, 0, 1, 1]}]
+    refused = body(
+        3, bucket="somebody-elses", frame_id=f"{HOSTILE}3", whole_key=f"frames/cam/2026-01-01/00/s-{3:09d}.json"
+    )
+    malformed = body(4, zones=[{"name": "x", "count": 0, "classes": {HOSTILE: -1}}])
+    send(resources, body(1, frame_id=HOSTILE), body(2, summary=summary), refused, malformed)
+    done = run(resources, "watch", "--idle-exit", "0", "--bucket", resources.bucket)
+    assert done.returncode == 0, done.stderr
+    told = [*done.stdout.splitlines(), *done.stderr.splitlines()]
+    assert len(told) == 4
+    assert all(line.isprintable() for line in told)
+
+
+def test_json_is_a_line_a_message(resources: Resources) -> None:
+    send(resources, json.dumps(json.loads(body(1)), indent=2).replace("\n", "\r\n"))
+    [line] = run(resources, "watch", "--json", "--idle-exit", "0").stdout.splitlines()
+    assert json.loads(line) == json.loads(body(1))
+
+
+@pytest.mark.parametrize(("value", "status"), [("inf", 0), ("nan", 2)])
+def test_how_long_to_wait(resources: Resources, value: str, status: int) -> None:
+    send(resources, body(1))
+    done = run(resources, "watch", "--limit", "1", "--idle-exit", value)
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+
+
+def test_save_refuses_what_would_be_in_another_files_way(resources: Resources, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    keys = ["frames/x/a.jpg", "frames/x/a.json/b.jpg", "frames/y/c.json/d.jpg", "frames/y/c.jpg", "frames/z/e.jpg"]
+    for number, key in enumerate(keys):
+        result = body(number, bucket=resources.bucket, key=key)
+        resources.client("s3").put_object(Bucket=resources.bucket, Key=key, Body=street_jpeg())
+        send(resources, result)
+    done = run(resources, "save", str(out), "--idle-exit", "0", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["refused"] == 2
+    assert done.stderr.count("another frame's file is in its way") == 2
+    assert (out / "z" / "e.jpg").read_bytes() == street_jpeg()
+
+
+@pytest.mark.parametrize("answer", ["[]", '{"Messages":"abc"}', '{"Messages":[{}]}', '{"Messages":[3]}'])
+def test_somebody_else_than_aws_is_told_of_in_a_line(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    with answering(http(answer)) as url:
+        sqs = client("sqs", REGION, endpoint_url=url)
+        reader = ResultReader(sqs, "https://sqs.eu-central-1.amazonaws.com/1/q")
+        with pytest.raises(ConsumerError, match="what answers there is not AWS"):
+            reader.run(lambda *_: None, threading.Event(), idle_seconds=0)
 
 
 def store(resources: Resources, number: int, content: bytes) -> ResultMessage:

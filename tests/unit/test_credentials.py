@@ -6,10 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from botocore import exceptions as sdk
 
 from cloud import clients
 from cloud.clients import client
@@ -18,6 +23,7 @@ from cloud.errors import ERRORS, Kind, classify, describe, lack_of_credentials, 
 from cloud.unusable import UnusableSettingsError
 from local.processes import ROOT, Aws
 from local.resources import REGION
+from local.waiting import wait_for
 from tests.agent import VARIABLE as FULL_URI
 from tests.agent import agent, free_port
 
@@ -100,34 +106,207 @@ def test_credentials_that_cannot_be_had_are_an_error_of_the_call(
 
 @pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"])
 @pytest.mark.parametrize("value", ["ASecretThing\n", "ASecret\r\nThing", "ASecret\x00Thing"])
-def test_a_secret_that_cannot_be_sent_is_not_shown(home: Path, name: str, value: str) -> None:
+@pytest.mark.parametrize("of_a_role", [False, True])
+def test_a_secret_that_cannot_be_sent_is_not_shown(
+    home: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, of_a_role: bool
+) -> None:
     file = home / "credentials.json"
     known = {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "B", "AWS_SESSION_TOKEN": "C"} | {name: value}
     names = zip(("AccessKeyId", "SecretAccessKey", "SessionToken"), known.values(), strict=True)
     file.write_text(json.dumps({"Version": 1, **dict(names)}))
-    (home / "config").write_text(process(f"cat {file}"))
+    config = process(f"cat {file}")
+    if of_a_role:
+        config = ROLE_OF + config.replace("default", "profile base")
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{free_port()}")
+    (home / "config").write_text(config)
     with pytest.raises(ERRORS) as caught:
         client("s3", REGION, endpoint_url=f"http://127.0.0.1:{free_port()}").list_buckets()
-    assert classify(caught.value) is Kind.CREDENTIALS
-    assert "has a line's end or a control character in it" in str(caught.value)
+    assert classify(caught.value) is Kind.CREDENTIALS or "Could not connect" in str(caught.value)
+    assert of_a_role or "has a line's end or a control character" in str(caught.value)
     assert "ASecret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "text"),
+    "endpoint",
     [
-        ("http://127.0.0.1:99999", "Port out of range"),
-        ("http://127.0.0.1:x", "Port could not be cast"),
-        ("ftp://127.0.0.1", "an endpoint is http://host:port"),
-        ("//127.0.0.1", "an endpoint is http://host:port"),
-        ("http://camera:ASecret@127.0.0.1", "an endpoint is http://host:port or https://host:port, without a user"),
-        ("http://[::1", "Invalid IPv6 URL"),
+        "http://127.0.0.1:99999",
+        "http://127.0.0.1:x",
+        "http://127.0.0.1:0",
+        "ftp://127.0.0.1",
+        "//127.0.0.1",
+        "http://camera:ASecret@127.0.0.1",
+        "http://camera:ASecret/1@127.0.0.1:9",
+        "http://camera:ASecret#1@127.0.0.1:9",
+        "http://camera:ASecret?1@127.0.0.1:9",
+        "camera:ASecret@127.0.0.1:9",
+        "http:/camera:ASecret@127.0.0.1:9",
+        "http://camera:ASecret@foo!bar",
+        "http://camera:ASecret@ho℀st",
+        "http://[::1",
     ],
 )
-def test_an_address_that_cannot_be_used_allows_no_client(home: Path, endpoint: str, text: str) -> None:
-    with pytest.raises(UnusableSettingsError, match=text) as caught:
+def test_an_address_that_cannot_be_used_allows_no_client(home: Path, endpoint: str) -> None:
+    with pytest.raises(UnusableSettingsError, match="an endpoint is http://host:port") as caught:
         client("kinesis", REGION, endpoint_url=endpoint)
     assert "ASecret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"HTTP_PROXY": "http://camera:ASecret@127.0.0.1:99999"},
+        {"HTTP_PROXY": "ftp://camera:ASecret@127.0.0.1:9"},
+        {"HTTP_PROXY": "http://camera:ASec/ret@127.0.0.1:9"},
+        {"AWS_ENDPOINT_URL_STS": "http://camera:ASecret@127.0.0.1:9", "AWS_PROFILE": "role"},
+    ],
+)
+def test_no_address_on_the_way_shows_its_password(
+    home: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    keys = "aws_access_key_id = A\naws_secret_access_key = B\n"
+    (home / "config").write_text(f"[default]\n{keys}[profile role]\nrole_arn = {ROLE}\nsource_profile = default\n")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ERRORS) as caught:
+        client("kinesis", REGION, endpoint_url="http://localhost.example:9").list_streams()
+    assert "ASec" not in describe(caught.value) + (lack_of_credentials(caught.value) or "")
+
+
+def test_a_programs_arguments_are_not_shown(home: Path) -> None:
+    (home / "config").write_text(process("'/no/such/program --password ASecret'"))
+    with pytest.raises(ERRORS, match=r"No such file or directory: '/no/such/program …'") as caught:
+        client("kinesis", REGION, endpoint_url="http://127.0.0.1:9").list_streams()
+    assert "ASecret" not in str(caught.value)
+
+
+class Roles:
+    """STS: the outcomes of its next calls, and how many there were."""
+
+    def __init__(self, *outcomes: tuple[int, str]) -> None:
+        self.outcomes, self.calls = list(outcomes), 0
+        self.thinks = threading.Event()
+        self.thinks.set()
+
+    @contextmanager
+    def answering(self) -> Iterator[str]:
+        roles = self
+
+        class Answer(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                roles.calls += 1
+                roles.thinks.wait()
+                status, code = roles.outcomes.pop(0) if len(roles.outcomes) > 1 else roles.outcomes[0]
+                text = f"<ErrorResponse><Error><Code>{code}</Code><Message>it says</Message></Error></ErrorResponse>"
+                if status == 200:
+                    until = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+                    keys = f"<AccessKeyId>{code}</AccessKeyId><SecretAccessKey>B</SecretAccessKey>"
+                    keys += f"<SessionToken>C</SessionToken><Expiration>{until}</Expiration>"
+                    text = f"<AssumeRoleResult><Credentials>{keys}</Credentials></AssumeRoleResult>"
+                    text = f"<AssumeRoleResponse>{text}</AssumeRoleResponse>"
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            yield f"http://127.0.0.1:{server.server_port}"
+            server.shutdown()
+
+
+@pytest.fixture
+def role(home: Path) -> None:
+    (home / "config").write_text(ROLE_OF + BASE)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (403, "AccessDenied", Kind.CREDENTIALS),
+        (403, "InvalidClientTokenId", Kind.CREDENTIALS),
+        (400, "ValidationError", Kind.CREDENTIALS),
+        (404, "ResourceNotFoundException", Kind.CREDENTIALS),
+        (400, "IDPCommunicationError", Kind.PASSING),
+        (503, "ServiceUnavailable", Kind.PASSING),
+        (400, "ExpiredTokenException", Kind.EXPIRED),
+    ],
+)
+def test_what_the_service_of_a_role_says_is_not_what_the_called_one_says(
+    role: None, monkeypatch: pytest.MonkeyPatch, status: int, code: str, kind: Kind
+) -> None:
+    with Roles((status, code)).answering() as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", url)
+        with pytest.raises(ERRORS) as caught:
+            client("kinesis", REGION, endpoint_url="http://127.0.0.1:9").list_streams()
+    assert classify(caught.value) is kind
+    assert code in describe(caught.value)
+
+
+def test_those_at_hand_stay_where_no_others_can_be_had(role: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Roles((200, "first"), (503, "ServiceUnavailable")).answering() as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", url)
+        for _ in range(2):
+            assert credentials.get_frozen_credentials().access_key == "first"
+            credentials.renew()
+
+
+class Lock:
+    """A lock that counts who asks for it."""
+
+    def __init__(self) -> None:
+        self.asked, self._lock = 0, threading.Lock()
+
+    def __enter__(self) -> None:
+        self.asked += 1
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def test_threads_share_a_lookup_and_its_failure(role: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    service, lock, failed = Roles((403, "AccessDenied"), (200, "found")), Lock(), list[str]()
+    monkeypatch.setattr(credentials, "_lock", lock)
+
+    def together(work: Callable[[], None]) -> None:
+        """Has eight threads do it while the service thinks."""
+        service.thinks.clear()
+        before, threads = lock.asked, [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: lock.asked == before + 8, "all threads")
+        service.thinks.set()
+        for thread in threads:
+            thread.join()
+
+    def look() -> None:
+        with pytest.raises(ERRORS) as caught:
+            credentials.get_frozen_credentials()
+        failed.append(describe(caught.value))
+
+    with service.answering() as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", url)
+        together(look)
+        assert (len(failed), len(set(failed)), service.calls) == (8, 1, 1)
+        assert credentials.get_frozen_credentials().access_key == "found"
+        together(credentials.renew)
+        assert service.calls == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (sdk.TokenRetrievalError(provider="sso", error_msg="Token has expired and refresh failed"), Kind.EXPIRED),
+        (sdk.UnauthorizedSSOTokenError(), Kind.EXPIRED),
+        (sdk.SSOTokenLoadError(error_msg="no token"), Kind.CREDENTIALS),
+    ],
+)
+def test_who_has_never_logged_in_is_told_so(error: Exception, kind: Kind) -> None:
+    assert classify(error) is kind
 
 
 @pytest.mark.parametrize(
@@ -197,4 +376,4 @@ def test_commands_tell_it_without_a_traceback(home: Path, name: str, config: str
     told = done.stdout + done.stderr
     assert done.returncode not in (0, 70)
     assert "Traceback" not in told
-    assert any(text in told for text in ("/no/such/program", "Port out of range", "Unable to parse config"))
+    assert any(text in told for text in ("/no/such/program", "an endpoint is", "Unable to parse config"))

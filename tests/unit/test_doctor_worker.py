@@ -3,40 +3,18 @@
 from __future__ import annotations
 
 import json
-import socketserver
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Final
 
 import pytest
 
 from doctor.worker import worker
+from tests.strangers import answering, http
 
 WELL: Final[dict[str, Any]] = {
     "healthy": True, "problem": None, "model": "street", "frames": 3, "waiting": [],
     "shards": [{"millis_behind_latest": 1500}, {"millis_behind_latest": 0}], "unowned_shards": None,
 }  # fmt: skip
 UNOWNED = {"shard_id": "shardId-7", "seconds": 90, "why": "it is free"}
-
-
-@contextmanager
-def answering(answer: bytes) -> Iterator[str]:
-    """Somebody who says the same to all who come."""
-
-    class Talk(socketserver.StreamRequestHandler):
-        def handle(self) -> None:
-            self.rfile.readline()
-            self.wfile.write(answer)
-
-    with socketserver.TCPServer(("127.0.0.1", 0), Talk) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-
-
-def http(body: str) -> bytes:
-    return f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
 
 
 @pytest.mark.parametrize(

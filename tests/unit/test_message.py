@@ -68,11 +68,22 @@ def test_fields_may_be_added() -> None:
         {"whole_key": "frames/cam/2026-01-01/00/another.json"},
         {"whole_key": "state/x.json"},
         {"image_width": 0},
+        {"lag_ms": 10**400},
+        {"frame_index": 2**53},
+        {"zones": [{"name": "yard", "count": 1, "classes": {"person": 10**4000}}]},
     ],
 )
 def test_hostile_messages_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         ResultMessage.model_validate(RESULT | change)
+
+
+@pytest.mark.parametrize("number", ["Infinity", "NaN", "1e999"])
+def test_what_is_no_number_of_json_is_refused(number: str) -> None:
+    body = json.dumps(RESULT).replace('"inference_ms": 12.5', f'"inference_ms": {number}')
+    assert number in body
+    with pytest.raises(ValidationError):
+        ResultMessage.model_validate_json(body)
 
 
 def test_a_shortened_message_is_short_and_says_where_the_whole_is() -> None:
@@ -83,7 +94,7 @@ def test_a_shortened_message_is_short_and_says_where_the_whole_is() -> None:
         | {"key": "frames/" + 4 * ("k" * 128 + "/") + "k" * 220 + ".jpg", "detections_count": 1000}
         | {"summary": [{"class": "ü" * 128, "conf": 0.123456, "bbox": [0.123456] * 4, "track_id": "t" * 64}] * 1000}
         | {"zones": [longest | {"classes": {f"{n:0128}": n for n in range(1000)}}] * 16}
-        | {"lines": [{"name": "n" * 64} | dict.fromkeys(("in", "out", "in_total", "out_total"), 2**63)] * 16}
+        | {"lines": [{"name": "n" * 64} | dict.fromkeys(("in", "out", "in_total", "out_total"), 2**53 - 1)] * 16}
     )
     short = whole.shortened(str(whole.key))
     assert len(whole.to_json().encode()) > 2**20

@@ -19,7 +19,7 @@ def test_the_wheel_holds_what_its_packages_need(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path)]
     # Built from a copy, so that nothing is built in the checkout.
     source = tmp_path / "source"
-    for package in ("cloud", "contract", "producer", "consumer", "kcl_worker"):
+    for package in ("cloud", "contract", "terminal", "producer", "consumer", "kcl_worker"):
         shutil.copytree(ROOT / package, source / package)
     for file in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, source)

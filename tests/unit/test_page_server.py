@@ -20,13 +20,13 @@ from consumer.bucket import Bucket
 from consumer.frames import Frames
 from consumer.results import MessageHandler, ResultReader
 from consumer.web import board as boards
-from consumer.web import command, pictures
+from consumer.web import command, patience, pictures, shape_routes
 from consumer.web.board import HISTORY_BYTES, Board
 from contract.message import ResultMessage
 from local.resources import REGION, Resources
 from local.waiting import PATIENCE_SECONDS, wait_for
 from tests.pictures import street_jpeg
-from tests.unit.test_consumer import body, send, shortened
+from tests.unit.test_consumer import body, run, send, shortened
 
 # More than the threads that a server has for everything.
 MANY = 50
@@ -64,6 +64,15 @@ class Serving:
         self.thread = threading.Thread(target=run)
         self.thread.start()
         wait_for(lambda: self._address or not self.thread.is_alive(), "address")
+
+    @property
+    def address(self) -> str:
+        return self._address[0]
+
+    def connect(self) -> socket.socket:
+        made = socket.create_connection((urlparse(self.address).hostname, urlparse(self.address).port))
+        made.settimeout(PATIENCE_SECONDS)
+        return made
 
     def ask(self, path: str, *headers: tuple[str, str]) -> http.client.HTTPConnection:
         """Sends a request and waits for no answer."""
@@ -176,6 +185,103 @@ def test_whatever_ends_the_reader_ends_the_server_with_its_reason(resources: Res
         send(resources, body(0))
         wait_for(lambda: not page.thread.is_alive(), "end")
         assert isinstance(page.ended, BrokenPipeError)
+
+
+HUGE = "0" * 5000
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        (f"/api/detections?limit=1{HUGE}", 422),
+        ("/api/detections?limit=00000000119999999", 422),
+        ("/api/detections?limit=0", 422),
+        ("/api/detections?limit=%D9%A3", 422),
+        ("/api/detections?limit=200", 200),
+        (f"/api/events?limit=1{HUGE}", 422),
+        (f"/event-frames/2026-01-01/00/x/0123456789abcdef/1{HUGE}", 404),
+        ("/event-frames/2026-01-01/00/x/0123456789abcdef/x", 404),
+        (f"/api/events/2026-01-01/00/x/0123456789abcdef/frames?before=1{HUGE}", 404),
+    ],
+)
+def test_numbers_are_read_as_far_as_anybody_needs(resources: Resources, path: str, status: int) -> None:
+    with serving(resources) as page:
+        assert page.get(path)[0] == status
+
+
+def test_who_asks_for_nothing_is_hung_up_on(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(patience, "MAX_CONNECTIONS", 3)
+    with serving(resources, token="t") as page:
+        silent, halfway = page.connect(), page.connect()
+        halfway.sendall(b"GET / HT")
+        later = page.connect()
+        later.sendall(b"GET /api/sources HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\n\r\n")
+        assert later.recv(1000).startswith(b"HTTP/1.1 200")
+        later.sendall(b"GET / HT")  # the rest never comes
+        assert page.connect().recv(1) == b""  # one too many
+        assert [one.recv(1) for one in (silent, halfway)] == [b"", b""]
+        while later.recv(1000):
+            pass
+        assert page.get("/api/sources", ("Authorization", "Bearer t"))[0] == 200
+
+
+def test_who_listens_is_not_hung_up_on(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "SILENT_SECONDS", 0.1)
+    with serving(resources) as page:
+        events = page.events()
+        wait_for(lambda: next(events)["type"] == "queues", "word after the wait")  # every five seconds
+        assert next(events)["type"] == "queues"
+
+
+def test_a_body_that_does_not_come_is_given_up(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(shape_routes, "BODY_SECONDS", 0.5)
+    head = b"POST /api/sources/x/try HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    head += b"Content-Length: 100\r\n\r\n{"
+    with serving(resources) as page:
+        waiting, leaving = page.connect(), page.connect()
+        for one in (waiting, leaving):
+            one.sendall(head)
+        leaving.close()
+        assert waiting.recv(1000).startswith(b"HTTP/1.1 408")
+    assert "Exception" not in caplog.text
+
+
+def test_the_end_is_told_to_whoever_still_waits(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = b"POST /api/sources/x/try HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    with serving(resources) as page:
+        waiting = page.connect()
+        waiting.sendall(head + b"Content-Length: 100\r\n\r\n{")
+        wait_for(lambda: page.get("/api/sources")[0] == 200, "server")
+        page.stop.set()
+        assert waiting.recv(1000).startswith(b"HTTP/1.1 503")
+    assert "Exception" not in caplog.text
+
+
+@pytest.mark.parametrize("host", ["ä..b", "x" * 300])
+def test_no_name_of_a_host_is_told_in_a_line(resources: Resources, host: str) -> None:
+    done = run(resources, "web", "--host", host, "--port", "0")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: --host {host}")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("option", "value"), [("--token", ""), ("--token", " "), ("--token", "ü"), ("--host", "")])
+def test_what_opens_the_page_to_everyone_by_mistake_is_refused(resources: Resources, option: str, value: str) -> None:
+    done = run(resources, "web", "--port", "0", option, value)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {option}: ")
+
+
+def test_an_address_holds_its_token_whatever_is_in_it(resources: Resources) -> None:
+    token = "a&b#c+d/%e"
+    with serving(resources, token=token) as page:
+        status, _ = page.get(urlparse(page.address)._replace(scheme="", netloc="").geturl())
+        assert status == 303
 
 
 @pytest.mark.parametrize(

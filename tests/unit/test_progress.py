@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from doctor.checks import worker
+from doctor.worker import worker
 from kcl_worker.doing import SHARD, Doings
 from kcl_worker.errors import StuckError
 from kcl_worker.kcl.daemon_watch import START_SECONDS, DaemonWatch

@@ -13,6 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 from rich.console import Console
 
+from consumer import quarantine
 from consumer.bucket import Bucket
 from consumer.errors import AccessError, ConsumerError, GoneError, RefusedError
 from consumer.quarantine import Quarantine
@@ -69,8 +70,11 @@ def test_listing_leaves_all_where_it_is(resources: Resources, bad: list[Quaranti
 def test_what_a_stranger_wrote_is_listed_as_it_is(bad: list[QuarantineMessage]) -> None:
     hostile = bad[0].model_copy(update={"detail": "source 'front[/door] [red]x': refused"})
     console = Console(width=300, record=True)
-    console.print(_table([hostile]))
-    assert hostile.detail in console.export_text()
+    console.print(_table([hostile, hostile.model_copy(update={"frame_id": "\x1b[2J\nforged"})]))
+    shown = console.export_text()
+    assert hostile.detail in shown
+    assert "\x1b" not in shown
+    assert "�[2J�forged" in shown
 
 
 @pytest.mark.slow
@@ -154,6 +158,29 @@ def test_a_record_whose_stream_is_gone_stays_and_stops_no_other(
     assert bad[0].key in in_the_bucket(resources)
     [left] = consumer(resources, "list", "--json").stdout.splitlines()
     assert json.loads(left) == json.loads(elsewhere.to_json())
+
+
+def test_a_record_that_no_stream_takes_stays_and_stops_no_other(
+    resources: Resources, bad: list[QuarantineMessage]
+) -> None:
+    impossible = bad[0].model_copy(update={"source": ""})  # no partition key
+    sqs = resources.client("sqs")
+    sqs.purge_queue(QueueUrl=resources.quarantine_url)
+    for notice in (impossible, bad[1]):
+        sqs.send_message(QueueUrl=resources.quarantine_url, MessageBody=notice.to_json())
+    done = consumer(resources, "redrive", "--all")
+    assert (done.returncode, done.stdout) == (1, f"{bad[1].frame_id}\n")
+    assert "PartitionKey" in done.stderr
+    assert done.stderr.count("\n") == 2
+
+
+def test_collecting_ends_where_the_first_come_back(
+    resources: Resources, bad: list[QuarantineMessage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quarantine, "HOLD_SECONDS", 0)
+    sqs, kinesis, s3 = (resources.client(service) for service in ("sqs", "kinesis", "s3"))
+    with Quarantine(sqs, kinesis, resources.quarantine_url, Bucket(s3, resources.bucket)).hold() as held:
+        assert set(held) == {notice.frame_id for notice in bad}
 
 
 def test_an_empty_record_is_sent_again(resources: Resources, bad: list[QuarantineMessage]) -> None:
