@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 
 from local.processes import ROOT, Aws, Worker
 from local.resources import Resources
-from local.waiting import PATIENCE_SECONDS
+from local.waiting import PATIENCE_SECONDS, wait_for
+from tests.strangers import answering, http
 
 
 def run(environment: dict[str, str], *arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -55,6 +57,46 @@ def test_nobody_works(resources: Resources) -> None:
     assert "no worker has ever run" in found["leases"]["says"]
     assert "does not answer" in found["worker"]["says"]
     assert (found["frame sent"]["verdict"], found["frame stored"]["verdict"]) == ("well", "wrong")
+
+
+def test_ctrl_c_leaves_what_was_found(resources: Resources) -> None:
+    command = [sys.executable, "-m", "doctor", "--json", "--wait", "3600"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=resources.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    kinesis = resources.client("kinesis")
+    iterator = kinesis.get_shard_iterator(
+        StreamName=resources.stream, ShardId="shardId-000000000000", ShardIteratorType="TRIM_HORIZON"
+    )["ShardIterator"]
+    wait_for(lambda: kinesis.get_records(ShardIterator=iterator)["Records"], "the test frame")
+    process.send_signal(signal.SIGINT)
+    output, messages = process.communicate(timeout=PATIENCE_SECONDS)
+    assert (process.returncode, messages) == (130, "")
+    assert [finding["hop"] for finding in json.loads(output)][:2] == ["credentials", "stream"]
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "soon"])
+def test_how_long_to_wait_is_a_number(seconds: str) -> None:
+    command = [sys.executable, "-m", "doctor", "--wait", seconds]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "--wait" in done.stderr.splitlines()[-1]
+
+
+def test_names_that_are_not_known_are_said(resources: Resources) -> None:
+    environment = resources.environment() | {"KINESIS_STREAM_NAME": "", "SQS_QUEUE_URL": ""}
+    status, found = run(environment, "--no-frame")
+    assert status == 1
+    names = dict.fromkeys(("stream", "records", "leases"), "KINESIS_STREAM_NAME") | {"results": "SQS_QUEUE_URL"}
+    for hop, name in names.items():
+        assert found[hop]["says"] == f"{name} is not set"
+
+
+def test_somebody_else_than_aws(resources: Resources) -> None:
+    with answering(http("<a/>")) as url:
+        status, found = run(resources.environment() | {"AWS_ENDPOINT_URL": url}, "--no-frame")
+    assert status == 1
+    assert "is not AWS" in found["credentials"]["says"]
 
 
 def test_a_frame_of_which_nothing_is_kept_is_not_missed(resources: Resources) -> None:
