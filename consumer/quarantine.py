@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from cloud.errors import ERRORS, code_of
 from consumer.bucket import Bucket
-from consumer.errors import ConsumerError, GoneError
+from consumer.errors import ConsumerError, GoneError, RefusedError
 from consumer.results import MAX_MESSAGES, call, received
 from contract.message import QuarantineMessage
 
@@ -38,10 +38,12 @@ class Quarantine:
 
     Args:
         bucket: Where the bytes lie; notices that name another one are refused.
+        stream_name: Where records go back to; notices that name another one are refused. None: wherever they came from.
     """
 
-    def __init__(self, sqs: Any, kinesis: Any, queue_url: str, bucket: Bucket) -> None:
+    def __init__(self, sqs: Any, kinesis: Any, queue_url: str, bucket: Bucket, stream_name: str | None = None) -> None:
         self._sqs, self._kinesis, self._queue_url, self._bucket = sqs, kinesis, queue_url, bucket
+        self._stream_name = stream_name
 
     @contextmanager
     def hold(self) -> Iterator[dict[str, Held]]:
@@ -82,6 +84,8 @@ class Quarantine:
             ConsumerError: If that fails; the record then stays in quarantine.
         """
         notice = held.notice
+        if self._stream_name not in (None, notice.stream_name):
+            raise RefusedError(f"{notice.frame_id} is said to be of another stream than {self._stream_name}")
         key, data = self._find(notice)
         if key == notice.key:
             self._bucket.copy(key, _aside(notice))

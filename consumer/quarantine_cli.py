@@ -74,6 +74,10 @@ def redrive(
     bucket: BucketName,
     frame_ids: Annotated[list[str] | None, typer.Argument(help="As `list` shows them.")] = None,
     from_outputs: FromOutputs = None,
+    stream: Annotated[
+        str | None,
+        typer.Option(envvar="KINESIS_STREAM_NAME", help="Where they go; default: wherever they say they came from."),
+    ] = None,
     endpoint_url: EndpointUrl = None,
     region: Region = "eu-central-1",
     everything: Annotated[bool, typer.Option("--all", help="All that is in quarantine.")] = False,
@@ -83,7 +87,7 @@ def redrive(
         print("error: name frames, or --all", file=sys.stderr)
         raise typer.Exit(2)
     try:
-        quarantine = _quarantine(queue_url, bucket, endpoint_url, region)
+        quarantine = _quarantine(queue_url, bucket, endpoint_url, region, stream)
         with quarantine.hold() as held:
             # In a source's order, which the queue does not keep.
             chosen = [_find(held, frame_id) for frame_id in (sorted(held) if everything else frame_ids or [])]
@@ -95,9 +99,11 @@ def redrive(
         raise typer.Exit(1)
 
 
-def _quarantine(queue_url: str, bucket: str, endpoint_url: str | None, region: str) -> Quarantine:
+def _quarantine(
+    queue_url: str, bucket: str, endpoint_url: str | None, region: str, stream: str | None = None
+) -> Quarantine:
     sqs, s3, kinesis = (client(service, region, endpoint_url=endpoint_url) for service in ("sqs", "s3", "kinesis"))
-    return Quarantine(sqs, kinesis, queue_url, Bucket(s3, bucket))
+    return Quarantine(sqs, kinesis, queue_url, Bucket(s3, bucket), stream)
 
 
 def _redriven(quarantine: Quarantine, one: Held) -> bool:

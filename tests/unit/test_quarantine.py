@@ -43,10 +43,10 @@ def bad(resources: Resources) -> list[QuarantineMessage]:
     return notices
 
 
-def consumer(resources: Resources, *arguments: str) -> subprocess.CompletedProcess[str]:
+def consumer(resources: Resources, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "consumer", "quarantine", *arguments],
-        env=resources.environment(), cwd=ROOT, capture_output=True, text=True, check=False,
+        env=resources.environment() | environment, cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 
@@ -151,7 +151,11 @@ def test_a_record_whose_stream_is_gone_stays_and_stops_no_other(
     sqs.purge_queue(QueueUrl=resources.quarantine_url)
     for notice in (elsewhere, bad[1]):
         sqs.send_message(QueueUrl=resources.quarantine_url, MessageBody=notice.to_json())
-    done = consumer(resources, "redrive", "--all")
+    # Who names the stream sends to no other; who names none sends them where they came from.
+    done = consumer(resources, "redrive", bad[0].frame_id)
+    refused = f"error: {bad[0].frame_id} is said to be of another stream than {resources.stream}\n"
+    assert (done.returncode, done.stderr) == (1, refused + "1 of 1 stay in quarantine\n")
+    done = consumer(resources, "redrive", "--all", KINESIS_STREAM_NAME="")
     assert (done.returncode, done.stdout) == (1, f"{bad[1].frame_id}\n")
     told = f"error: {bad[0].frame_id}: its stream {resources.stream}-before is not there any more\n"
     assert done.stderr == told + "1 of 2 stay in quarantine\n"
