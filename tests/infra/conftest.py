@@ -157,7 +157,17 @@ class Checkout:
 
     def __init__(self, folder: Path, aws: Aws, region: str) -> None:
         self.folder, self.region = folder, region
-        for name in ("stacks", "environments", "kcl_worker", "cloud", "contract", "producer", "audit", "requirements"):
+        for name in (
+            "stacks",
+            "environments",
+            "kcl_worker",
+            "cloud",
+            "contract",
+            "producer",
+            "terminal",
+            "audit",
+            "requirements",
+        ):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("main.py", "Dockerfile", ".dockerignore"):
             shutil.copy(ROOT / name, folder)

@@ -87,7 +87,7 @@ def test_no_circle() -> None:
 
 
 def test_nothing_of_the_product_knows_the_embedded_aws_or_the_tests() -> None:
-    product = {"cloud", "contract", "producer", "consumer", "doctor", "audit", "stacks"} | {
+    product = {"cloud", "contract", "terminal", "producer", "consumer", "doctor", "audit", "stacks"} | {
         package for package in packages() if package.startswith("kcl_worker")
     }
     assert [place for (here, there), place in arrows().items() if here in product and there == "local"] == []
