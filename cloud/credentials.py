@@ -64,6 +64,8 @@ class Credentials:
         self._found = None
 
     def _at_hand(self) -> Any:
+        if (found := self._found) is not None:
+            return found
         before = self._lookups
         with self._lock:
             if self._found is None:

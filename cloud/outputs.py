@@ -47,12 +47,20 @@ def read(path: Path) -> dict[str, str]:
         if (value := values.get(name))
     }
     for name, value in given.items():
-        if not isinstance(value, str) or not value.isprintable():
+        if not _is_text(value):
             raise OutputsError(f"{path}: {name}: {value!r} is no text; `make -s outputs > {path}` writes it")
     found = {VARIABLES[name]: str(value) for name, value in given.items()}
     if not found:
         raise OutputsError(f"{path}: none of {', '.join(VARIABLES)}; `make -s outputs > {path}` writes them")
     return found
+
+
+def _is_text(value: object) -> bool:
+    """Whether a variable of the environment can have this value."""
+    try:
+        return isinstance(value, str) and b"\0" not in os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
 
 
 def into_environment(path: Path) -> None:

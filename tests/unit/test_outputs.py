@@ -34,8 +34,12 @@ def test_terraforms_form_and_plain_names_and_values(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [None, "", "[]", "{}", '{"Other": 1}', '{"Region": 5}', '{"Region": {"sensitive": false}}']
-)
+    "text",
+    [
+        None, "", "[]", "{}", '{"Other": 1}', '{"Region": 5}', '{"Region": {"sensitive": false}}',
+        '{"Region": "a\\u0000b"}', '{"Region": "\\ud800"}', "[" * 200_000,
+    ],
+)  # fmt: skip
 def test_another_file_is_refused_in_one_line(tmp_path: Path, text: str | None) -> None:
     path = tmp_path / "outputs.json"
     if text is not None:
