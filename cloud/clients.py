@@ -64,8 +64,7 @@ def client(
         raise UnusableSettingsError("no region: set AWS_REGION, or name one") from None
     except (BotoCoreError, ValueError) as error:
         is_of_credentials = isinstance(error, BotoCoreError) and classify(error) is Kind.CREDENTIALS
-        # What is wrong with an address is not told with it: that may quote a password.
-        text = line(error) if isinstance(error, BotoCoreError) else ENDPOINTS
+        text = line(error) if isinstance(error, BotoCoreError) else _no_endpoint(error)
         raise UnusableSettingsError(text, credentials=is_of_credentials) from None
     except Exception as error:  # what the SDK reads has not the form that it takes for granted
         raise UnusableSettingsError(f"the SDK's files are not of the form that it reads: {line(error)}") from None
@@ -90,6 +89,12 @@ class _Chain:
         return credentials
 
 
+def _no_endpoint(error: ValueError) -> str:
+    """What is said of an endpoint that is none; one with an `@` may hold a password, and other errors may quote it."""
+    text = " ".join(str(error).split())
+    return f"{text}; {ENDPOINTS}" if text.startswith("Invalid endpoint") and "@" not in text else ENDPOINTS
+
+
 def _check(endpoint: str, region: str) -> None:
     """Refuses what the SDK finds out in a call, or never.
 
@@ -103,6 +108,6 @@ def _check(endpoint: str, region: str) -> None:
     except ValueError:
         good = False
     if not good:
-        raise ValueError
+        raise ValueError(f"Invalid endpoint: {endpoint}")
     if not region.isprintable():
         raise InvalidRegionError(region_name=repr(region))

@@ -194,9 +194,9 @@ def test_jitter_is_full_and_bounded(attempt: int, base: float, cap: float, seed:
     ("variables", "arguments", "text", "credentials"),
     [
         ({"AWS_PROFILE": "nope"}, {}, "The config profile (nope) could not be found", True),
-        ({}, {"endpoint_url": "foo"}, "an endpoint is http://host:port", False),
+        ({}, {"endpoint_url": "foo"}, "Invalid endpoint: foo; an endpoint is http://host:port", False),
         ({}, {"region": "eu central"}, "Provided region_name 'eu central' doesn't match", False),
-        ({"AWS_ENDPOINT_URL": "foo"}, {}, "an endpoint is http://host:port", False),
+        ({"AWS_ENDPOINT_URL": "foo"}, {}, "Invalid endpoint: foo; an endpoint is http://host:port", False),
     ],
 )
 def test_settings_that_allow_no_client_are_told_in_a_line(
