@@ -98,7 +98,13 @@ def test_without_the_right_a_quota_is_skipped_and_says_so(aws: Aws, tmp_path: Pa
     assert any("servicequotas:GetServiceQuota" in finding["says"] for finding in found.values())
 
 
-@pytest.mark.parametrize("text", ["[]", "not JSON", "{}", '{"region": "eu-central-1", "vcpus": "many"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]", "not JSON", "{}", '{"region": "eu-central-1", "vcpus": "many"}', '{"region": "x", "vcpus": NaN}',
+        '{"region": "x", "vcpus": -1}', f'{{"region": "x", "vcpus": 1{"0" * 400}}}', "[" * 100_000,
+    ],
+)  # fmt: skip
 def test_other_files_are_refused_in_one_line(tmp_path: Path, text: str) -> None:
     path = tmp_path / "needs.json"
     path.write_text(text)

@@ -229,6 +229,18 @@ def test_a_missing_bucket_is_one_line(resources: Resources) -> None:
     assert "NoSuchBucket" in done.stderr
 
 
+@pytest.mark.parametrize("times", [("--since", "1h", "--until", "2h"), ("--since", "8000-01-01")])
+def test_a_time_that_ends_before_it_begins_is_one_line(resources: Resources, times: tuple[str, ...]) -> None:
+    done = run(resources, "events", *times)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: --since: ")
+
+
+def test_the_time_to_come_is_not_searched(resources: Resources) -> None:
+    done = run(resources, "events", "--since", "1h", "--until", "8999-12-31")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_what_a_class_is_called_does_not_reach_the_terminal() -> None:
     event = happening("b", classes=["\x1b[2J<b>"])
     assert "\x1b" not in line(event).plain
