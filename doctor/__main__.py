@@ -77,9 +77,12 @@ def main() -> int:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
     if not 0 <= seconds < math.inf:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"{text}: a number of seconds from 0 is allowed")
     return seconds
 
 
