@@ -91,7 +91,7 @@ class _Chain:
 
 def _no_endpoint(error: ValueError) -> str:
     """What is said of an endpoint that is none; one with an `@` may hold a password, and other errors may quote it."""
-    text = " ".join(str(error).split())
+    text = line(error)
     return f"{text}; {ENDPOINTS}" if text.startswith("Invalid endpoint") and "@" not in text else ENDPOINTS
 
 

@@ -16,9 +16,17 @@ from typing import Any, Final
 
 import boto3
 from botocore.credentials import ReadOnlyCredentials
-from botocore.exceptions import ClientError, NoCredentialsError
+from botocore.exceptions import NoCredentialsError
 
-from cloud.errors import ERRORS, ExpiredCredentialsError, Kind, UnusableCredentialsError, classify, describe, line
+from cloud.errors import (
+    ERRORS,
+    ExpiredCredentialsError,
+    UnusableCredentialsError,
+    describe,
+    lack_of_credentials,
+    line,
+    may_pass,
+)
 
 # The SDK also logs what it raises, with a traceback.
 for _name in ("botocore.credentials", "botocore.tokens"):
@@ -113,12 +121,10 @@ def _told(look: Callable[[], Any]) -> Any:
     except ERRORS as error:
         if "Invalid header value" in str(error):  # it follows, and may be a token
             raise UnusableCredentialsError(text="a key or token has a line's end or a control character") from None
+        if may_pass(error) or lack_of_credentials(error):
+            raise
         # What the service of a role or a token says is not what the called service says.
-        if classify(error) in (Kind.WRONG, Kind.FORBIDDEN, Kind.MISSING) or (
-            isinstance(error, ClientError) and classify(error) is Kind.CREDENTIALS
-        ):
-            raise UnusableCredentialsError(text=describe(error)) from None
-        raise
+        raise UnusableCredentialsError(text=describe(error)) from None
     except EOFError:
         raise UnusableCredentialsError(text="the profile asks for an MFA code, and no terminal is there") from None
     except RuntimeError as error:  # those that have just been renewed have expired too

@@ -6,7 +6,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -18,7 +18,7 @@ from consumer.bucket import Bucket
 from consumer.errors import ConsumerError, UnreachableError
 from consumer.events import READERS, Changes, EventIndex, Wanted
 from consumer.interrupts import interruptible
-from consumer.moments import ALLOWED, YEARS, moment
+from consumer.moments import AHEAD, ALLOWED, YEARS, moment
 from consumer.options import EXIT_STATUS, EndpointUrl, FromOutputs, Region, client, fail
 from consumer.options import Bucket as BucketName
 from consumer.report import Report
@@ -71,8 +71,7 @@ def events(
         raise typer.Exit(2)
     now, console = datetime.now(UTC), Console(highlight=False, soft_wrap=True)
     begin = read_moment("--since", since or ("0s" if follow else "24h"), now)
-    # A camera's clock may be ahead.
-    end = min(read_moment("--until", until or "0s", now), now + timedelta(days=1))
+    end = min(read_moment("--until", until or "0s", now), now + AHEAD)
     if not follow and end <= begin:
         print("error: --since: it does not lie before --until, by default now", file=sys.stderr)
         raise typer.Exit(2)

@@ -12,6 +12,8 @@ _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 YEARS: Final = range(2000, 9000)
 EARLIEST: Final = datetime(YEARS[0], 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(YEARS[-1], 12, 31, tzinfo=UTC)
+# A camera's clock may be ahead by so much.
+AHEAD: Final = timedelta(days=1)
 ALLOWED: Final = "a time such as 2026-01-01T12:00 in UTC, or 90m, 24h, 7d for that long ago"
 
 
@@ -28,4 +30,9 @@ def moment(text: str, now: datetime) -> datetime:
         found = (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError(f"{text!r}: {ALLOWED}") from None
-    return min(max(found, EARLIEST), LATEST)
+    return within_years(found)
+
+
+def within_years(at: datetime) -> datetime:
+    """A moment, or the nearer end of `YEARS`."""
+    return min(max(at, EARLIEST), LATEST)

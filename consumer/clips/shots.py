@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import ClassVar, Final, Literal
 
 from consumer.events import end_of
-from consumer.moments import EARLIEST, LATEST
+from consumer.moments import within_years
 from contract.event import EventMessage
 from contract.frame import parse_time
 
@@ -28,9 +28,10 @@ class Window:
     @classmethod
     def around(cls, event: EventMessage, before: float, after: float) -> Window:
         """An event with the seconds before and after; of one that goes on, what there is so far."""
-        started, ended = (min(max(at, EARLIEST), LATEST) for at in (parse_time(event.started_at), end_of(event)))
-        since = started - timedelta(seconds=before)
-        return cls(since, min(ended + timedelta(seconds=after), since + timedelta(seconds=MAX_SECONDS)))
+        since = within_years(parse_time(event.started_at)) - timedelta(seconds=before)
+        return cls(
+            since, min(within_years(end_of(event)) + timedelta(seconds=after), since + timedelta(seconds=MAX_SECONDS))
+        )
 
 
 class Shots(ABC):

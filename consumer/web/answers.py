@@ -29,6 +29,18 @@ def number(text: str, most: int) -> int | None:
     return int(text) if int(text) <= most else None
 
 
+def limit_of(request: Request, usual: str, most: int) -> int:
+    """How many a request asks for.
+
+    Raises:
+        ValueError: If that is no number from 1 to `most`.
+    """
+    limit = number(request.query_params.get("limit", usual), most)
+    if not limit:
+        raise ValueError(f"limit: a number from 1 to {most} is allowed")
+    return limit
+
+
 def answering(endpoint: Endpoint) -> Endpoint:
     """Has an endpoint answer for what it raises."""
 

@@ -16,7 +16,7 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from consumer.web.answers import JPEG_HEADERS, Endpoint, answering, number, problem
+from consumer.web.answers import JPEG_HEADERS, Endpoint, answering, limit_of, problem
 from consumer.web.board import END, Board, Listener
 from consumer.web.event_routes import Events
 from consumer.web.guard import Guard
@@ -77,15 +77,15 @@ def _source(board: Board) -> Endpoint:
 def _detections(board: Board) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         query = request.query_params
-        limit = number(query.get("limit", "50"), MAX_LIMIT)
-        if not limit:
-            return problem(422, f"limit: a number from 1 to {MAX_LIMIT} is allowed")
         found = board.detections(
-            source=query.get("source"), class_name=query.get("class"), before=query.get("before"), limit=limit
+            source=query.get("source"),
+            class_name=query.get("class"),
+            before=query.get("before"),
+            limit=limit_of(request, "50", MAX_LIMIT),
         )
         return JSONResponse({"detections": found})
 
-    return endpoint
+    return answering(endpoint)
 
 
 def _frame(board: Board) -> Endpoint:

@@ -25,8 +25,8 @@ from consumer.clips.shots import MAX_AROUND_SECONDS, Shots, Window
 from consumer.errors import GoneError, RefusedError
 from consumer.events import Wanted
 from consumer.frames import read_picture
-from consumer.moments import moment
-from consumer.web.answers import JPEG_HEADERS, answering, number
+from consumer.moments import AHEAD, moment
+from consumer.web.answers import JPEG_HEADERS, answering, limit_of, number
 from consumer.web.happenings import MAX_WINDOW, Happenings, entry
 from consumer.web.openapi import MAX_EVENTS
 from consumer.web.pictures import PICTURE_SECONDS, PICTURES_AT_ONCE, Turns
@@ -84,7 +84,7 @@ class _Routes:
         self._lock = threading.Lock()
 
     async def latest(self, request: Request) -> Response:
-        wanted, limit = _wanted(request), _limit(request)
+        wanted, limit = _wanted(request), limit_of(request, "500", MAX_EVENTS)
         found = await self._lists.run(lambda: self._events.happenings.latest(wanted, limit + 1))
         answer = {"events": [entry(event) for event in found[:limit]], "more": len(found) > limit}
         return JSONResponse(answer | {"problem": self._events.happenings.problem})
@@ -165,8 +165,8 @@ def _wanted(request: Request) -> Wanted:
     """
     query, now = request.query_params, datetime.now(UTC)
     until = _moment("until", query.get("until", "0s"), now)
-    # A camera's clock may be ahead, and the cloud is no older than this.
-    until = max(BEGINNING, min(until, now + timedelta(days=1)))
+    # The cloud is no older than that.
+    until = max(BEGINNING, min(until, now + AHEAD))
     since = _moment("since", query["since"], now) if "since" in query else until - timedelta(hours=24)
     since = max(since, until - MAX_WINDOW)
     kind: Any = query.get("kind")
@@ -180,13 +180,6 @@ def _moment(name: str, text: str, now: datetime) -> datetime:
         return moment(text, now)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-
-
-def _limit(request: Request) -> int:
-    limit = number(request.query_params.get("limit", "500"), MAX_EVENTS)
-    if not limit:
-        raise ValueError(f"limit: a number from 1 to {MAX_EVENTS} is allowed")
-    return limit
 
 
 def _seconds(request: Request, name: str) -> float:

@@ -15,6 +15,7 @@ from local.processes import ROOT, Aws, Worker
 from local.resources import Resources
 from local.waiting import PATIENCE_SECONDS, wait_for
 from tests.strangers import answering, http
+from tests.unit.test_quarantine import on_the_stream
 
 
 def run(environment: dict[str, str], *arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -64,11 +65,7 @@ def test_ctrl_c_leaves_what_was_found(resources: Resources) -> None:
     process = subprocess.Popen(
         command, cwd=ROOT, env=resources.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    kinesis = resources.client("kinesis")
-    iterator = kinesis.get_shard_iterator(
-        StreamName=resources.stream, ShardId="shardId-000000000000", ShardIteratorType="TRIM_HORIZON"
-    )["ShardIterator"]
-    wait_for(lambda: kinesis.get_records(ShardIterator=iterator)["Records"], "the test frame")
+    wait_for(lambda: on_the_stream(resources), "the test frame")
     process.send_signal(signal.SIGINT)
     output, messages = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, messages) == (130, "")
