@@ -17,7 +17,8 @@ from typing import Final
 from benchmarks.engine import SHARED
 from local.processes import MODEL_PYTHON, QUANTISE_PYTHON, ROOT
 
-# `benchmarks.sizes` and `benchmarks.adaptive` (ten minutes each) and `benchmarks.cost` are not part of this run.
+# `benchmarks.sizes`, `benchmarks.adaptive`, `benchmarks.half_empty` (ten minutes each) and `benchmarks.cost` are not
+# part of this run.
 OTHERS: Final = ("latency", "start", "scaling", "quota", "producer")
 
 

@@ -80,10 +80,10 @@ def measure(aws: Aws, folder: Path, args: argparse.Namespace, shards: int, worke
         def alive() -> bool:
             return all(worker.alive for worker in running)
 
-        put(resources, args.photograph.read_bytes(), WARM_UP)
+        put(resources, [args.photograph.read_bytes()], WARM_UP)
         wait_for_results(resources, WARM_UP, alive)
         started = time.perf_counter()
-        put(resources, args.photograph.read_bytes(), args.frames)
+        put(resources, [args.photograph.read_bytes()], args.frames)
         wait_for_results(resources, args.frames, alive)
         seconds = time.perf_counter() - started
         memory = dict.fromkeys(KINDS, 0.0)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import uuid4
 
@@ -13,21 +13,30 @@ from local.rig import drain
 from local.waiting import wait_for
 
 SOURCES: Final = 16
+FPS: Final = 10
 REQUEST: Final = 50
 
 
-def put(resources: Resources, jpeg: bytes, frames: int) -> None:
-    """Puts frames of sixteen sources on the stream, so that every shard gets an equal share."""
+def put(resources: Resources, jpegs: Sequence[bytes], frames: int) -> None:
+    """Puts frames of sixteen sources on the stream, so that every shard gets an equal share.
+
+    Args:
+        jpegs: What each source sees, one after the other and over again.
+        frames: Of all sources together.
+    """
     kinesis, session = resources.client("kinesis"), uuid4().hex[:8]
-    now = datetime.now(UTC)
-    records = [
-        {
-            "Data": embed(jpeg, Metadata(f"cam-{number % SOURCES}", session, number // SOURCES, now)),
-            "PartitionKey": f"cam-{number % SOURCES}",
-            "ExplicitHashKey": str((number % SOURCES) * (2**128 // SOURCES)),
-        }
-        for number in range(frames)
-    ]
+    began = datetime.now(UTC) - timedelta(seconds=frames / SOURCES / FPS)
+    records = []
+    for number in range(frames):
+        turn, camera = divmod(number, SOURCES)
+        metadata = Metadata(f"cam-{camera}", session, turn, began + timedelta(seconds=turn / FPS))
+        records.append(
+            {
+                "Data": embed(jpegs[turn % len(jpegs)], metadata),
+                "PartitionKey": metadata.source,
+                "ExplicitHashKey": str(camera * (2**128 // SOURCES)),
+            }
+        )
     for start in range(0, frames, REQUEST):
         response = kinesis.put_records(StreamName=resources.stream, Records=records[start : start + REQUEST])
         assert response["FailedRecordCount"] == 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ def main() -> None:
         exported = args.int8.with_name(args.int8.name.replace("-int8.xml", ".onnx"))
         models["cv2kinesis int8"] = {"YOLO_MODEL_PATH": str(exported), "YOLO_PRECISION": "int8"}
     costs: dict[str, list[Cost]] = {"a boto3 loop with ultralytics": [], **{name: [] for name in models}}
-    jpeg = args.photograph.read_bytes()
+    jpegs = [args.photograph.read_bytes()]
     with tempfile.TemporaryDirectory() as folder, Aws(log=Path(folder) / "aws.log") as aws:
         for _ in range(args.repetitions):
             for name, measured in costs.items():
@@ -74,16 +75,16 @@ def main() -> None:
                                 python=MODEL_PYTHON,
                             )
                         )  # fmt: skip
-                    measured.append(cost(process, aws, resources, jpeg, args.frames))
+                    measured.append(cost(process, aws, resources, jpegs, args.frames))
     present(costs, args.frames)
 
 
-def cost(process: Process, aws: Aws, resources: Resources, jpeg: bytes, frames: int) -> Cost:
-    """The cost of a number of frames after warming up."""
-    put(resources, jpeg, WARM_UP)
+def cost(process: Process, aws: Aws, resources: Resources, jpegs: Sequence[bytes], frames: int) -> Cost:
+    """The cost of a number of frames after warming up; each source sees the JPEGs in turn."""
+    put(resources, jpegs, WARM_UP)
     wait_for_results(resources, WARM_UP, lambda: process.alive)
     before, service, started = usage(process), cpu_seconds([aws.process.pid]), time.perf_counter()
-    put(resources, jpeg, frames)
+    put(resources, jpegs, frames)
     wait_for_results(resources, frames, lambda: process.alive)
     seconds = time.perf_counter() - started
     after = usage(process)

@@ -128,7 +128,7 @@ def test_as_many_shards_with_a_backlog_as_a_task_reads_fit_its_memory(
     resources = Resources.create(aws.url, name, shards)
     frames = shards * BACKLOG
     for _ in range(frames // SOURCES):  # a request has at most 10 MiB
-        put(resources, pictures.padded(FRAME_BYTES), SOURCES)
+        put(resources, [pictures.padded(FRAME_BYTES)], SOURCES)
     environment = resources.environment() | {
         "YOLO_MODEL_PATH": str(ROOT / "models" / "street.onnx"),
         "TASK_MEMORY_MIB": str(TASK_MIB),
