@@ -1,7 +1,7 @@
 """What it saves to detect in fewer frames than come, and what it costs in detections: the worker's whole way of a frame
 (parse, decode, detect, track, draw, encode, message), with sinks that keep nothing.
 
-    python -m benchmarks.adaptive [--model yolov8n.onnx] [--precision int8]
+    python -m benchmarks.adaptive [--int8 yolov8n-int8.xml]
 
 A street camera's film with the model given, and drawn streets with the demo model. The measure is F1 of the boxes (of
 the same class, IoU 0.5) against detection in every frame.
@@ -195,20 +195,22 @@ def _corners(boxes: Boxes) -> NDArray[np.float64]:
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description="what it saves to detect in fewer frames than come")
-    parser.add_argument("--model", type=Path, default=SHARED / "yolov8n.onnx", help="for the street camera's film")
-    parser.add_argument("--precision", choices=("fp32", "bf16", "int8"), default="fp32")
+    parser.add_argument("--onnx", type=Path, default=SHARED / "yolov8n.onnx", help="for the street camera's film")
+    parser.add_argument("--int8", type=Path, help="what `models.quantise` made of it; without it int8 is left out")
     parser.add_argument("--film", type=Path, default=SHARED / "vtest.avi")
     parser.add_argument("--frames", type=int, help="of the film; default: all")
     parser.add_argument("--repetitions", type=int, default=3)
     args = parser.parse_args()
-    for path in (args.model, args.film):
+    for path in (args.onnx, args.film):
         if not path.is_file():
             parser.error(f"{path}: no such file")
     street = film("street", islice(images_of(args.film), args.frames))
     drawn = {
         f"drawn-{seed}": film(f"drawn-{seed}", islice(Street(seed).frames(FPS), STREET_FRAMES)) for seed in STREETS
     }
-    compare(args.film.name, args.model, args.precision, {"street": street}, args.repetitions)
+    compare(args.film.name, args.onnx, "fp32", {"street": street}, args.repetitions)
+    if args.int8:
+        compare(args.film.name, args.int8, "int8", {"street": street}, args.repetitions)
     demo = ROOT / "models" / "street.onnx"
     compare("drawn streets", demo, "fp32", drawn, args.repetitions)
     still = {"quiet": film("quiet", quiet(Street(STREETS[0])))}
