@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from consumer import report as reports
 from consumer.report import Report
+from local.processes import ROOT
 from local.resources import Resources
 from tests.happenings import NOON, happening, store
 from tests.unit.test_consumer import run
@@ -55,6 +58,17 @@ def test_wrong_usage_and_a_folder_that_is_not_there_are_one_line_each(resources:
         assert (done.returncode, done.stderr) == (2, f"error: --day '{day}': {allowed}\n")
     done = run(resources, "report", "--picture", "/nowhere/day.png")
     assert (done.returncode, done.stderr) == (5, "error: /nowhere/day.png: No such file or directory\n")
+
+
+def test_a_picture_that_finds_no_room_is_not_there(resources: Resources, tmp_path: Path) -> None:
+    """A file may hold one KiB here, and the picture of a day without events is larger."""
+    command = ["bash", "-c", 'ulimit -f 1; exec "$@"', "bash", sys.executable, "-m", "consumer", "report"]
+    done = subprocess.run(
+        [*command, "--picture", str(tmp_path / "day.png")],
+        env=resources.environment(), cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (5, f"error: {tmp_path}/day.png: File too large\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_sources_without_number_take_no_memory_without_bound(monkeypatch: pytest.MonkeyPatch) -> None:
