@@ -134,7 +134,7 @@ def test_frames_that_nobody_stores_take_less_of_a_task() -> None:
     assert task_rate("yolov8n", "fp32", 1.0, MEASURED, 0.5) == pytest.approx(1000 / (58 - 1.7))
 
 
-def test_events_alone_are_a_quarter_of_the_bill_of_all_frames() -> None:
+def test_events_alone_are_less_than_a_third_of_the_bill_of_all_frames() -> None:
     """100 cameras at 5 frames a second, a twentieth of them of events: the document's table."""
     measured, prices = cost.load()
     traffic, prices = Traffic(cameras=100, eventful=0.05), cost.of_region(prices, "us-east-1")
@@ -145,7 +145,7 @@ def test_events_alone_are_a_quarter_of_the_bill_of_all_frames() -> None:
 
     # Where inference is cheap, what is left is little; frames have to be sent and looked at under any policy.
     assert total("int8", "events", spot=True) < total("int8", "all", spot=True) / 4
-    assert total("int8", "events") < total("fp32", "all") / 4
+    assert total("int8", "events") < total("int8", "all") / 3
     assert total("fp32", "events") < total("fp32", "all") / 3
 
 
