@@ -36,8 +36,8 @@ HALF: Final = 30
 WIDTH, HEIGHT = 1280, 720
 # Standard deviation, in steps of 255.
 NOISE: Final = 2.0
-# Frames of the film of which the median is taken.
-MEDIAN_OF: Final = 60
+# The median is that of one frame in so many.
+STEP: Final = 13
 STORED: Final[dict[str, Any]] = {"store": "detections"}
 WANTED: Final[dict[str, dict[str, Any]]] = {
     "all stored": {},
@@ -50,11 +50,16 @@ WANTED: Final[dict[str, dict[str, Any]]] = {
 
 def scene(film: Path) -> tuple[list[bytes], list[bytes]]:
     """JPEGs with people and without, as many of each."""
-    images = [_enlarged(image) for image in images_of(film)]
-    median = np.median(images[:: max(1, len(images) // MEDIAN_OF)], axis=0)
+    people, sampled = [], []
+    for number, image in enumerate(images_of(film)):
+        if number < HALF:
+            people.append(_jpeg(_enlarged(image)))
+        if number % STEP == 0:
+            sampled.append(_enlarged(image))
+    median = np.median(sampled, axis=0)
     random = np.random.default_rng(0)
     noisy = [np.clip(median + random.normal(0, NOISE, median.shape), 0, 255).astype(np.uint8) for _ in range(HALF)]
-    return list(map(_jpeg, images[:HALF])), list(map(_jpeg, noisy))
+    return people, list(map(_jpeg, noisy))
 
 
 def _enlarged(image: Image) -> Image:
