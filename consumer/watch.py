@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from datetime import UTC, datetime
 
@@ -31,8 +32,18 @@ def line_without_result(message: NoResult) -> Text:
 
 
 def one_line(body: str) -> str:
-    """A message's JSON in one line. A line's end in it stands between its parts alone: in a string it is escaped."""
-    return body.replace("\r", " ").replace("\n", " ")
+    """A message's JSON in one line, without what a terminal would obey.
+
+    A line's end or a tab stands between its parts alone, for a string has them escaped. Whatever else is not printable
+    is in a string; there, an escape means the same.
+    """
+    if body.isprintable():
+        return body
+    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in body)
+
+
+def _escaped(letter: str) -> str:
+    return " " if letter in "\t\r\n" else re.sub("....", r"\\u\g<0>", letter.encode("utf-16-be", "surrogatepass").hex())
 
 
 def line(result: ResultMessage, now: datetime | None = None, *, short: bool = False) -> Text:

@@ -124,10 +124,14 @@ def test_what_strangers_write_is_one_plain_line(resources: Resources) -> None:
     assert all(line.isprintable() for line in told)
 
 
-def test_json_is_a_line_a_message(resources: Resources) -> None:
-    send(resources, json.dumps(json.loads(body(1)), indent=2).replace("\n", "\r\n"))
+def test_json_is_a_line_a_message_and_nothing_that_a_terminal_obeys(resources: Resources) -> None:
+    message = json.loads(body(1)) | {"addition": "red \x9b31m, erased \x7f, backwards \u202e, a tag \U000e0041, é, 狗"}
+    sent = json.dumps(message, indent="\t", ensure_ascii=False).replace("\n", "\r\n")
+    send(resources, sent)
     [line] = run(resources, "watch", "--json", "--idle-exit", "0").stdout.splitlines()
-    assert json.loads(line) == json.loads(body(1))
+    assert json.loads(line) == message
+    assert line.isprintable()
+    assert r"red \u009b31m, erased \u007f, backwards \u202e, a tag \udb40\udc41, é, 狗" in line
 
 
 @pytest.mark.parametrize(("value", "status"), [("inf", 0), ("nan", 2)])

@@ -62,3 +62,12 @@ def test_what_was_closed_is_nobody_elses() -> None:
     opens = "from terminal.streams import guarded\nwith guarded():\n    assert open('README.md').fileno() > 2"
     shell = ["bash", "-c", '"$@" <&- >&- 2>&-', "bash", sys.executable, "-c", opens]
     assert subprocess.run(shell, cwd=ROOT, check=False).returncode == 0
+
+
+def test_ctrl_c_has_its_own_status() -> None:
+    """Of any command that does not end in good order."""
+    wait = "def wait(): raise KeyboardInterrupt\nwith guarded(): typer.run(wait)"
+    command = f"import typer\nfrom terminal.streams import guarded\n{wait}"
+    done = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert "Traceback" not in done.stderr
