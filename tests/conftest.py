@@ -21,6 +21,9 @@ from tests.pictures import street_jpeg
 
 # Whatever a test starts, by whatever means, ends with this process.
 os.environ.update(watchdog.mark())
+# A shell's background job ignores Ctrl-C, and so would whatever it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # A machine that does something else meanwhile fails no test.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
