@@ -19,7 +19,7 @@ MAX_RECORD: Final = 100_000
 # camera and of the drawings misses and adds less than one in a hundred, and costs less than a point of mAP50-95
 # (tests/system/test_quantise.py); int8 of too few frames lost one in ten (docs/performance.md).
 MOST_CHANGED: Final = 0.05
-# Mean overlap with fp32's boxes; bf16's is 0.997 and int8's 0.984 (docs/performance.md).
+# Mean overlap with fp32's boxes; bf16's is 0.997 and int8's 0.987 (docs/performance.md).
 LEAST_IOU: Final = 0.9
 # Where all of n are found again, at most 3/n are missing with 95 % confidence (the rule of three, Hanley and
 # Lippman-Hand, JAMA 249:1743, 1983): fewer than these say nothing about one in twenty.
