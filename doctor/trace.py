@@ -13,6 +13,7 @@ import cv2
 
 from audit import Inbox
 from contract import Identity, Metadata, Position, embed, identify
+from contract.message import SkippedMessage
 from contract.source_settings import SourceSettings
 from doctor.finding import Finding
 from doctor.place import HopError, Place, ask
@@ -20,6 +21,8 @@ from producer.street import Street
 
 SOURCE: Final = "doctor"
 POLL_SECONDS: Final = 0.2
+# For the message of a frame that has no object.
+SKIPPED_SECONDS: Final = 5.0
 # What `store` and `announce` leave.
 _KEPT: Final = {
     "detections": "only frames with something in them are kept",
@@ -65,9 +68,10 @@ def _trace(place: Place, settings: SourceSettings, patience: float) -> Iterator[
     ):
         if kept == "all":
             finding = follow(place, identity, deadline, patience)
-            yield replace(finding, seconds=time.monotonic() - started) if finding.verdict == "well" else finding
-            if finding.verdict == "wrong":
+            if finding.verdict != "well":
+                yield finding
                 return
+            yield replace(finding, seconds=time.monotonic() - started)
         else:
             advice = "`make smoke` follows frames whatever is kept of others"
             yield Finding(hop, "skipped", f"of all sources, {_KEPT[kept]}", advice)
@@ -79,6 +83,12 @@ def _stored(place: Place, identity: Identity, deadline: float, patience: float) 
         return Finding(hop, "well", f"s3://{place.bucket}/{identity.key}")
     if _has(s3, place.bucket, identity.quarantine_key):
         return Finding(hop, "wrong", *_QUARANTINED)
+    with Inbox(place.client("sqs"), place.queue, identity.frame_id) as inbox:
+        messages = _wait(
+            lambda: ask(hop, "sqs:ReceiveMessage", inbox.take, "no queue"), time.monotonic() + SKIPPED_SECONDS
+        )
+    if messages and isinstance(messages[0], SkippedMessage):
+        return _skipped(hop, messages[0])
     advice = "the worker is behind, or cannot write: look at leases and lag above, and at its log"
     return Finding(hop, "wrong", f"no s3://{place.bucket}/{identity.key} after {patience:g} s", advice)
 
@@ -93,8 +103,15 @@ def _announced(place: Place, identity: Identity, deadline: float, patience: floa
         says = f"its message was not seen in {patience:g} s"
         return Finding(hop, "unsure", says, "another consumer may have taken it, or the worker is behind")
     result = results[0]
+    if isinstance(result, SkippedMessage):
+        return _skipped(hop, result)
     says = f"{result.detections_count} objects, {result.inference_ms:.0f} ms in the network, model {result.model}"
     return Finding(hop, "well", says)
+
+
+def _skipped(hop: str, message: SkippedMessage) -> Finding:
+    says = f"it was skipped, {message.age_seconds:.0f} s old when a worker read it (LAG_POLICY=skip-stale)"
+    return Finding(hop, "unsure", says, "again while a task runs; if it comes again, the worker is behind")
 
 
 def _wait(look: Callable[[], Any], deadline: float) -> Any:

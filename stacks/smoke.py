@@ -15,7 +15,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from audit import Accepted, Findings, Inbox, examine, read_ledger, stored_objects
-from contract.message import ResultMessage
+from contract.message import ResultMessage, SkippedMessage
 from contract.source_settings import SourceSettings
 from stacks.config import Config
 from stacks.errors import DeployError
@@ -47,7 +47,11 @@ class Smoke:
             f"took       {self.seconds:.0f} s",
             *(f"problem    {problem}" for problem in found.problems),
         ]
-        if found.announced < found.accepted:
+        if found.skipped:
+            lines.insert(
+                3, f"skipped    {found.skipped} frames: too old when a task read them (lag_policy: skip-stale)"
+            )
+        if found.announced + found.skipped < found.accepted:
             lines.append("another consumer of the queue may have taken results")
         return lines
 
@@ -62,16 +66,18 @@ def run(client: Callable[[str], Any], config: Config, bucket: str, frames: int, 
     source = f"smoke-{uuid4().hex[:8]}"
     sqs, s3 = client("sqs"), client("s3")
     queue = sqs.get_queue_url(QueueName=Names(config).results)["QueueUrl"]
-    results: list[ResultMessage] = []
+    messages: list[ResultMessage | SkippedMessage] = []
     with whole(client("ssm"), config, source):
         accepted = _send(config, source, frames)
         with Inbox(sqs, queue, source) as inbox:
             while True:
-                results += inbox.take(wait_seconds=2)
-                complete = len({result.frame_id for result in results}) == len(accepted)
+                messages += inbox.take(wait_seconds=2)
+                complete = len({message.frame_id for message in messages}) == len(accepted)
                 if complete or time.monotonic() - started > seconds:
                     break
-    findings = examine(accepted, stored_objects(s3, bucket, [source]), results)
+    results = [message for message in messages if isinstance(message, ResultMessage)]
+    skipped = [message for message in messages if isinstance(message, SkippedMessage)]
+    findings = examine(accepted, stored_objects(s3, bucket, [source]), results, skipped=skipped)
     return Smoke(source, findings, time.monotonic() - started)
 
 

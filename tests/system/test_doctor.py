@@ -60,6 +60,20 @@ def test_nobody_works(resources: Resources) -> None:
     assert (found["frame sent"]["verdict"], found["frame stored"]["verdict"]) == ("well", "wrong")
 
 
+def test_a_frame_that_is_too_old_for_the_policy(resources: Resources, tmp_path: Path) -> None:
+    environment = resources.environment() | {
+        "YOLO_MODEL_PATH": str(ROOT / "models" / "street.onnx"),
+        "LAG_POLICY": "skip-stale",
+        "MAX_FRAME_AGE_SECONDS": "0.001",
+    }
+    with Worker(environment, tmp_path / "worker.log") as worker:
+        worker.wait_for_shards(1)
+        _, found = run(environment, "--wait", "15")
+    assert found["frame stored"]["verdict"] == "unsure"
+    assert "LAG_POLICY=skip-stale" in found["frame stored"]["says"]
+    assert "frame announced" not in found
+
+
 def test_ctrl_c_leaves_what_was_found(resources: Resources) -> None:
     command = [sys.executable, "-m", "doctor", "--json", "--wait", "3600"]
     process = subprocess.Popen(

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from audit import Accepted, examine, read_ledger
+from audit import Accepted, Inbox, examine, read_ledger
 from contract.message import QuarantineMessage, ResultMessage, SkippedMessage
+from local.resources import Resources
 from producer.ledger import Ledger
 from tests.pictures import with_metadata
 
@@ -162,3 +163,22 @@ def test_the_producers_ledger_says_where_each_frame_will_lie(tmp_path: Path) -> 
     assert accepted.key.startswith("frames/door/")
     assert accepted.key.endswith("/s1-000000007.jpg")
     assert json.loads(path.read_text().splitlines()[0])["index"] == 7
+
+
+def test_the_inbox_takes_its_own_and_leaves_the_rest(resources: Resources) -> None:
+    sqs, queue = resources.client("sqs"), resources.queue_url
+    mine = [result(frame(1)), skip(frame(2))]
+    others = [result(frame(1, "gate")).to_json(), '{"source":"door","kind":"strange"}', '"door"', '"door" {']
+    for body in [*(message.to_json() for message in mine), *others]:
+        sqs.send_message(QueueUrl=queue, MessageBody=body)
+    taken: list[ResultMessage | SkippedMessage] = []
+    with Inbox(sqs, queue, "door") as inbox:
+        while len(taken) < len(mine):
+            taken += inbox.take()
+        assert inbox.take(0) == []
+    assert sorted(taken, key=lambda message: message.frame_id) == mine
+    left: set[str] = set()
+    while len(left) < len(others):
+        answer = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
+        left |= {message["Body"] for message in answer.get("Messages", [])}
+    assert left == set(others)
