@@ -35,7 +35,7 @@ class _Wait(BaseModel):
 class _Status(BaseModel):
     healthy: bool
     problem: str | None
-    model: str
+    model: str | None
     frames: int
     shards: list[_Shard]
     waiting: list[_Wait]
@@ -72,7 +72,8 @@ def _judged(status: _Status) -> Finding:
     known = [shard.millis_behind_latest / 1000 for shard in status.shards if shard.millis_behind_latest is not None]
     lag = max(known, default=0.0)
     behind = f"{lag:.0f} s behind" if len(known) == len(status.shards) else "how far behind, nobody knows"
-    says = f"model {status.model}, {len(status.shards)} shards, {status.frames} frames, {behind}"
+    model = f"model {status.model}" if status.model else "no model yet"
+    says = f"{model}, {len(status.shards)} shards, {status.frames} frames, {behind}"
     if not status.healthy:
         return Finding("worker", "wrong", f"{says}; unhealthy: {status.problem}", "its log says more")
     if unowned and (longest := max(unowned, key=lambda shard: shard.seconds)).seconds > MUCH_LAG_SECONDS:

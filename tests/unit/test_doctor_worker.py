@@ -24,6 +24,11 @@ UNOWNED = {"shard_id": "shardId-7", "seconds": 90, "why": "it is free"}
         ({"shards": [{"millis_behind_latest": None}]}, "well", "how far behind, nobody knows"),
         ({"shards": [{"millis_behind_latest": 61_000}]}, "unsure", "61 s behind"),
         ({"healthy": False, "problem": "it stands still"}, "wrong", "unhealthy: it stands still"),
+        (
+            {"healthy": False, "problem": "the model is not loaded yet", "model": None, "shards": []},
+            "wrong",
+            "no model yet, 0 shards, 3 frames, 0 s behind; unhealthy: the model is not loaded yet",
+        ),
         ({"unowned_shards": [UNOWNED]}, "wrong", "nobody reads 1 shards of the stream: shardId-7 for 90 s, it is free"),
         ({"waiting": [{"service": "s3", "seconds": 11}]}, "wrong", "it has waited for s3 for 11 s"),
     ],
