@@ -31,7 +31,7 @@ def show(ssm: Any, config: Config) -> list[str]:
         for parameter in page["Parameters"]:
             text = parameter["Value"]
             try:
-                SourceSettings.parse(text)
+                SourceSettings.parse(text, defaults=config.sources)
             except ValueError as error:
                 text = f"not usable: {error}"
             lines.append(f"{parameter['Name'].removeprefix(path + '/')}  {text}")
@@ -48,6 +48,7 @@ def put(ssm: Any, config: Config, source: str, file: Path) -> None:
     try:
         text = file.read_text()
         settings = SourceSettings.parse(text)
+        SourceSettings.parse(text, defaults=config.sources)  # as workers read it: one may contradict the other
     except OSError as error:
         raise DeployError(f"--settings {file}: {error.strerror}") from None
     except ValueError as error:
