@@ -92,10 +92,12 @@ def clip(
 
 def _tell(output: Path, event: EventMessage, shots: Shots, made: Made, *, as_json: bool) -> None:
     if as_json:
-        counts = {"frames": made.frames, "gone": made.gone, "seconds": round(made.seconds, 3), "fps": made.fps}
-        print(json.dumps({"event_id": event.event_id, "from": shots.origin, **counts}))
+        counts = {"frames": made.frames, "gone": made.gone, "refused": made.refused}
+        length = {"seconds": round(made.seconds, 3), "fps": made.fps}
+        print(json.dumps({"event_id": event.event_id, "from": shots.origin, **counts, **length}))
         return
     gone = f", {made.gone} were gone" if made.gone else ""
-    print(f"{output}: {made.seconds:.1f} s, {made.frames} frames from the {shots.origin}{gone}")
+    refused = f", {made.refused} could not be decoded" if made.refused else ""
+    print(f"{output}: {made.seconds:.1f} s, {made.frames} frames from the {shots.origin}{gone}{refused}")
     if made.seconds > MAX_SECONDS - 1:
         print(f"warning: the first {MAX_SECONDS:.0f} seconds only", file=sys.stderr)

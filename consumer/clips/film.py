@@ -20,7 +20,7 @@ import cv2
 
 from consumer.clips.pictures import Image, decode
 from consumer.clips.shots import Shots
-from consumer.errors import DiskError, GoneError
+from consumer.errors import DiskError, GoneError, RefusedError
 from consumer.files import complete
 
 MAX_FPS: Final = 30
@@ -36,10 +36,12 @@ class Made:
     Attributes:
         frames: Different ones.
         gone: Frames that were not there any more.
+        refused: Frames that cannot be decoded.
     """
 
     frames: int
     gone: int
+    refused: int
     seconds: float
     fps: int
 
@@ -49,6 +51,7 @@ def write_film(path: Path, shots: Shots) -> Made:
 
     Raises:
         GoneError: If no frame is there any more.
+        RefusedError: If none can be decoded.
         DiskError: If the film cannot be written.
         ConsumerError: If frames cannot be read.
     """
@@ -63,6 +66,7 @@ def _written(path: Path, shots: Shots) -> Made:
     fps = rate(shots.times)
     film: _Film | None = None
     written = frames = gone = 0
+    refused: list[RefusedError] = []
     image: Image | None = None
     for number, at in enumerate(shots.times):
         try:
@@ -70,15 +74,18 @@ def _written(path: Path, shots: Shots) -> Made:
         except GoneError:
             gone += 1
             continue
+        except RefusedError as error:
+            refused.append(error)
+            continue
         film = film or _film(path, fps, following)
         place = round((at - shots.times[0]).total_seconds() * fps)
         written += film.repeat(image, place - written)
         image, frames = following, frames + 1
     if film is None:
-        raise GoneError("none of the frames is there any more")
+        raise refused[0] if refused else GoneError("none of the frames is there any more")
     written += film.repeat(image, 1)
     film.close()
-    return Made(frames, gone, written / fps, fps)
+    return Made(frames, gone, len(refused), written / fps, fps)
 
 
 def rate(times: Sequence[datetime]) -> int:

@@ -56,5 +56,6 @@ class Shots(ABC):
 
         Raises:
             GoneError: If it is not there any more.
+            RefusedError: If it is no picture.
             ConsumerError: If it cannot be read.
         """
