@@ -20,7 +20,7 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from local import streets
+from local import models, streets
 from local.arrivals import contact_sheet
 from local.interrupts import STATUS, Interrupts
 from local.processes import ROOT, Aws, Process, Worker
@@ -29,8 +29,6 @@ from local.showing import HEADER, Footer, follow, step_on
 from local.wanted import FPS, Wanted, choose_rate, native_rate, producer_arguments
 from producer.errors import SourceError
 
-MODELS: Final = ROOT / "models"
-DEMO_MODEL: Final = MODELS / "street.onnx"
 SHARDS: Final = 2
 # A process that ends is noticed at once; one that is slow may take its time.
 START_SECONDS: Final = 300.0
@@ -56,6 +54,8 @@ def main() -> int:
     frames = args.frames or (None if sys.stdout.isatty() else FRAMES)
     with Interrupts() as interrupts:
         try:
+            if args.model and not args.model.is_file():
+                raise RuntimeError(f"{args.model}: no such file; `make model` exports models to models/")
             native = native_rate(args.source)
             wanted = Wanted(args.model or default_model(), args.source, native, args.fps, frames, args.output)
             return run(wanted, interrupts)
@@ -72,14 +72,13 @@ def main() -> int:
 
 def default_model() -> Path:
     """An exported YOLOv8n if there is one, else the demo model; says which."""
-    exported = MODELS / "yolov8n.onnx"
-    if exported.exists():
-        return exported
-    console.print(
-        "[yellow]Model:[/yellow] the built-in demo model, trained on drawn streets only.\n"
-        "The real YOLOv8n: [bold]make model SIZE=n[/bold], or [bold]make demo MODEL=path.onnx[/bold]."
-    )
-    return DEMO_MODEL
+    model = models.at_hand()
+    if model == models.DEMO:
+        console.print(
+            "[yellow]Model:[/yellow] the built-in demo model, trained on drawn streets only.\n"
+            "The real YOLOv8n: [bold]make model SIZE=n[/bold], or [bold]make demo MODEL=path.onnx[/bold]."
+        )
+    return model
 
 
 def run(wanted: Wanted, interrupts: Interrupts) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 
+from local import models
 from local.processes import Aws
 from local.resources import Resources
 
@@ -18,7 +19,9 @@ EXPORTED = (
     "S3_BUCKET_NAME",
     "SQS_QUEUE_URL",
     "QUARANTINE_QUEUE_URL",
+    "EVENTS_QUEUE_URL",
     "SOURCES_PATH",
+    "YOLO_MODEL_PATH",
 )
 
 
@@ -34,10 +37,10 @@ def main() -> None:
     with server:
         resources = Resources.create(server.url, shards=args.shards)
         print("# The embedded AWS runs until Ctrl-C. In another terminal:")
-        environment = resources.environment()
+        environment = resources.environment() | {"YOLO_MODEL_PATH": str(models.at_hand())}
         for name in EXPORTED:
             print(f"export {name}={shlex.quote(environment[name])}")
-        print("# .venv/bin/python -m kcl_worker   producer send demo   consumer watch", flush=True)
+        print("# .venv/bin/python -m kcl_worker   .venv/bin/producer send demo   .venv/bin/consumer watch", flush=True)
         try:
             server.process.wait()
         except KeyboardInterrupt:

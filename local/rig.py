@@ -371,9 +371,3 @@ def kill(pids: list[int], number: int = signal.SIGKILL) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
-
-
-def exit_statuses(log: Path) -> list[int]:
-    """What a worker's log says of its ends."""
-    entries = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
-    return [int(entry["exit_status"]) for entry in entries if "exit_status" in entry]

@@ -179,9 +179,10 @@ def test_without_a_terminal_it_ends_by_itself(tmp_path: Path) -> None:
     assert "Ctrl-C" not in done.stdout
 
 
-def test_what_cannot_be_read_is_told_before_anything_is_started(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["--source", "--model"])
+def test_what_cannot_be_read_is_told_before_anything_is_started(tmp_path: Path, name: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "local.demo", "--output", str(tmp_path), "--source", "none.mp4"],
+        [sys.executable, "-m", "local.demo", "--output", str(tmp_path), name, "none.mp4"],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1
