@@ -147,14 +147,17 @@ configure: $(INFRA) ## give SOURCE its own SETTINGS=door.json; without SETTINGS 
 	@$(STACKS) configure --source '$(SOURCE)' $(if $(SETTINGS),--settings '$(SETTINGS)')
 
 send: $(INFRA) ## send SOURCE (demo) to what is deployed, until Ctrl-C
+	@mkdir -p cdktf.out
 	@$(STACKS) outputs > cdktf.out/outputs.json
 	@$(BIN)/producer send '$(or $(SOURCE),demo)' --from-outputs cdktf.out/outputs.json
 
 watch: $(INFRA) ## print the results of what is deployed, until Ctrl-C
+	@mkdir -p cdktf.out
 	@$(STACKS) outputs > cdktf.out/outputs.json
 	@$(BIN)/consumer watch --from-outputs cdktf.out/outputs.json
 
 doctor: $(INFRA) ## check what is deployed hop by hop, and follow one frame through it
+	@mkdir -p cdktf.out
 	@$(STACKS) outputs > cdktf.out/outputs.json
 	@$(STACKS) needs > cdktf.out/needs.json
 	@$(BIN)/python -m doctor --wait 300 --from-outputs cdktf.out/outputs.json --needs cdktf.out/needs.json
@@ -165,6 +168,7 @@ preflight: $(INFRA) ## before ENVIRONMENT (dev) is deployed: whether the account
 	@$(BIN)/python -m doctor --preflight --needs cdktf.out/needs.json
 
 web: $(INFRA) ## show what is deployed on a page in the browser, until Ctrl-C
+	@mkdir -p cdktf.out
 	@$(STACKS) outputs > cdktf.out/outputs.json
 	@$(BIN)/consumer web --from-outputs cdktf.out/outputs.json
 

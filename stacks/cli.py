@@ -31,6 +31,7 @@ from stacks.names import Names
 from stacks.needs import needs
 from stacks.outputs import POLICY
 from stacks.terraform import Terraform
+from terminal.streams import guarded
 
 ROOT = Path(__file__).parent.parent
 OUT = ROOT / "cdktf.out"
@@ -137,9 +138,8 @@ class Operator:
             print("no difference")
             return 0
         text = drift.report(terraform.show("drift"), self._args.environment)
-        if self._args.out:
-            Path(self._args.out).write_text(f"{text}\n")
         print(text)
+        self._keep(f"{text}\n")
         return FAILED
 
     def needs(self) -> int:
@@ -176,10 +176,17 @@ class Operator:
             pass  # it is in the report
         finally:
             text = report.markdown()
-            if self._args.out:
-                Path(self._args.out).write_text(text)
             print(text)
+            self._keep(text)
         return 0 if report.passed else FAILED
+
+    def _keep(self, text: str) -> None:
+        if not self._args.out:
+            return
+        try:
+            Path(self._args.out).write_text(text)
+        except OSError as error:
+            raise DeployError(f"--out {self._args.out}: {error.strerror}") from None
 
     def _verify(self, report: verify.Report) -> None:
         try:
@@ -522,4 +529,5 @@ COMMANDS: dict[str, Callable[[Operator], int]] = {
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with guarded():
+        sys.exit(main())

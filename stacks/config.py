@@ -492,7 +492,7 @@ class Config(_Section):
             values = tomllib.loads(path.read_text())
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}") from None
-        except tomllib.TOMLDecodeError as error:
+        except ValueError as error:  # TOML that is none, or text that is not UTF-8
             raise ConfigError(f"{path}: {error}") from None
         return cls.of(values, str(path))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from typing import Final
@@ -30,6 +31,8 @@ def main() -> int:
     if choice not in CHOICES:
         print(f"error: {choice!r}: 1 to 6 are offered", file=sys.stderr)
         return 2
+    # Ctrl-C is for the command, which ends in good order. A handler is not inherited, as ignoring it would be.
+    signal.signal(signal.SIGINT, lambda *_: None)
     for command in CHOICES[choice][1]:
         if status := subprocess.run(["make", *command], check=False).returncode:  # noqa: S607
             return status

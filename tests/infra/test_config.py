@@ -107,9 +107,13 @@ def test_a_wrong_configuration_is_one_line(values: dict[str, Any], text: str) ->
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.toml: No such file"):
         Config.read(tmp_path / "none.toml")
-    (tmp_path / "bad.toml").write_text("region = ")
-    with pytest.raises(ConfigError, match=r"bad\.toml: Invalid value"):
-        Config.read(tmp_path / "bad.toml")
+    for content, problem in (
+        (b"region = ", "Invalid value"),
+        ('owner = "Jürgen"'.encode("latin-1"), "can't decode byte"),
+    ):
+        (tmp_path / "bad.toml").write_bytes(content)
+        with pytest.raises(ConfigError, match=rf"bad\.toml: .*{problem}"):
+            Config.read(tmp_path / "bad.toml")
 
 
 def test_subnets_do_not_overlap() -> None:

@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,10 +17,12 @@ from typing import Any
 
 import pytest
 
+from audit import Findings
 from contract.source_settings import SourceSettings
 from local.processes import ROOT, Aws
 from local.resources import REGION, client
-from stacks import image, operate, smoke
+from local.waiting import PATIENCE_SECONDS
+from stacks import image, operate, smoke, sources
 from stacks.cli import Operator
 from stacks.config import Config
 from stacks.errors import DeployError
@@ -411,6 +414,31 @@ def test_the_menu_can_be_left(typed: str, status: int) -> None:
     assert "1  build and deploy" in done.stdout
 
 
+def test_ctrl_c_in_the_menu_is_for_its_command(tmp_path: Path) -> None:
+    """`make` stands for the real one: it waits, and says how it ended."""
+    make = tmp_path / "make"
+    make.write_text(
+        "#!/bin/sh\ntrap 'kill $!; sleep 1; echo in good order; exit 7' INT\nsleep 600 &\necho waiting\nwait\n"
+    )
+    make.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = [sys.executable, "-u", "-m", "stacks.menu"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, text=True, start_new_session=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write("4\n")
+        process.stdin.flush()
+        while "waiting" not in process.stdout.readline():
+            pass
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        output, messages = process.communicate(timeout=PATIENCE_SECONDS)
+    assert (process.returncode, messages) == (7, "")
+    assert output.endswith("in good order\n")
+
+
 def test_each_choice_of_the_menu_is_a_command_of_the_makefile() -> None:
     for _, commands in CHOICES.values():
         for command in commands:
@@ -422,7 +450,50 @@ def test_the_region_of_these_tests_is_the_default() -> None:
     assert Config.of({}).region == REGION
 
 
+# -- what a command says and keeps
+
+
+def test_a_command_whose_output_finds_no_room_ends_in_a_line() -> None:
+    command = [sys.executable, "-m", "stacks.cli", "needs"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "error: standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize("target", ["send", "watch", "doctor", "web", "preflight"])
+def test_a_command_makes_the_folder_that_it_writes_to(target: str) -> None:
+    done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "> cdktf.out/" in done.stdout
+    assert done.stdout.index("mkdir -p cdktf.out\n") < done.stdout.index("> cdktf.out/")
+
+
+# -- settings of sources
+
+
+def test_settings_that_contradict_the_environments_are_refused(connect: Callable[[str], Any], tmp_path: Path) -> None:
+    """As a worker would refuse them, all of them, when it reads both."""
+    zone = {"name": "step", "polygon": [[0, 0], [1, 0], [1, 1]]}
+    rule = {"name": "visit", "kind": "appear", "zone": "step"}
+    config = Config.of({"suffix": "-contradict", "sources": {"tracking": True, "zones": [zone], "events": [rule]}})
+    ssm, file = connect("ssm"), tmp_path / "door.json"
+    file.write_text(json.dumps({"zones": [zone | {"name": "gate"}]}))
+    with pytest.raises(DeployError, match="no zone step"):
+        sources.put(ssm, config, "door", file)
+    file.write_text(json.dumps({"zones": [zone], "confidence_threshold": 0.5}))
+    sources.put(ssm, config, "door", file)
+    assert json.loads(sources.show(ssm, config)[0].removeprefix("door  ")).keys() == {"zones", "confidence_threshold"}
+    zone["name"] = rule["zone"] = "gate"  # the environment has other zones by now
+    other = Config.of({"suffix": "-contradict", "sources": {"tracking": True, "zones": [zone], "events": [rule]}})
+    assert sources.show(ssm, other) == ["door  not usable: events: visit: no zone gate; there are: step"]
+
+
 # -- a smoke test
+
+
+def test_a_smoke_test_says_that_frames_were_skipped() -> None:
+    lines = smoke.Smoke("smoke-1", Findings(accepted=3, stored=1, announced=1, skipped=2), 100).lines()
+    assert "skipped    2 frames: too old when a task read them (lag_policy: skip-stale)" in lines
+    assert not any("another consumer" in line for line in lines)
 
 
 @pytest.mark.parametrize("policy", ["all", "events"])
