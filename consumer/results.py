@@ -21,7 +21,6 @@ logger = logging.getLogger(__name__)
 
 # Limit of ReceiveMessage and DeleteMessageBatch.
 MAX_MESSAGES: Final = 10
-MAX_WAIT_SECONDS: Final = 20
 # The number of frame ids that are remembered to recognise repeated messages: half an hour at 50 frames/s.
 REMEMBERED: Final = 100_000
 ATTEMPTS: Final = 8
