@@ -7,13 +7,15 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import boto3
 import pytest
 
-from tests.infra.conftest import Checkout, skip_without_provider
+from local.processes import Aws
+from tests.infra.conftest import ACCOUNT, Checkout, skip_without_provider
 
 
 @pytest.mark.thorough
-def test_plan_asks_for_the_bootstrap_and_works_after_it(checkout: Callable[[str], Checkout]) -> None:
+def test_plan_asks_for_the_bootstrap_and_works_after_it(checkout: Callable[[str], Checkout], aws: Aws) -> None:
     operator = checkout("eu-south-2")
     operator.configure("")
     for command in ("plan", "deploy", "outputs"):
@@ -34,7 +36,8 @@ def test_plan_asks_for_the_bootstrap_and_works_after_it(checkout: Callable[[str]
     operator.configure("")
     planned = operator.succeed("plan", "--out", "plan")
     synthesised = json.loads((operator.stack.folder / "cdk.tf.json").read_text())["resource"]
-    assert f"{sum(map(len, synthesised.values()))} to add, 0 to change, 0 to destroy" in planned
+    count = sum(map(len, synthesised.values()))
+    assert f"{count} to add, 0 to change, 0 to destroy" in planned
     different = operator.run("drift", "--out", str(operator.folder / "drift.md"))
     assert (different.returncode, different.stderr) == (1, "")
     assert (operator.folder / "drift.md").read_text() == different.stdout
@@ -44,6 +47,12 @@ def test_plan_asks_for_the_bootstrap_and_works_after_it(checkout: Callable[[str]
     refused = operator.run("image")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "no registry cv2kinesis yet: run `make deploy`" in refused.stderr
+    # The bucket of the earlier pipeline is taken over, as docs/migration.md says.
+    s3 = boto3.client("s3", operator.region, endpoint_url=aws.url, aws_access_key_id="a", aws_secret_access_key="b")
+    bucket = f"processedframes-{ACCOUNT}-{operator.region}"
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": operator.region})
+    operator.stack.run("import", "-input=false", "-no-color", "aws_s3_bucket.frames", bucket)
+    assert f"{count - 1} to add, 1 to change, 0 to destroy" in operator.succeed("plan")
 
 
 def test_errors_are_one_line(checkout: Callable[[str], Checkout], tmp_path: Path) -> None:
