@@ -31,9 +31,8 @@ def examine_events(
             problems.append(f"event {name}: {' and '.join(phases)} alone")
         if len({message.model_dump_json(include=SAME) for message in messages}) > 1:
             problems.append(f"event {name}: its messages differ in what they have in common")
-        ends = {message.model_dump_json(exclude={"sent_at"}) for message in messages if message.phase == "end"}
-        if len(ends) > 1:
-            problems.append(f"event {name}: two ends differ")
+        if differing := _differing([message for message in messages if message.phase == "end"]):
+            problems.append(f"event {name}: its ends differ: {differing}")
         keys = {messages[0].index_key} | {message.snapshot_key for message in messages if message.snapshot_key}
         problems += [f"event {name}: {key} is not stored" for key in sorted(keys) if key not in stored]
         named = {key for message in messages for key in (message.first_key, message.last_key) if key}
@@ -41,3 +40,13 @@ def examine_events(
     entries = {message.index_key for messages in known.values() for message in messages}
     problems += [f"{key}: of no event" for key in stored if key.endswith(".json") and key not in entries]
     return problems
+
+
+def _differing(messages: list[EventMessage]) -> str:
+    """What messages say differently, but when they were sent."""
+    said = [message.model_dump(exclude={"sent_at"}) for message in messages]
+    return "; ".join(
+        f"{field}: {' or '.join(dict.fromkeys(str(one[field]) for one in said))}"
+        for field in (said[0] if said else ())
+        if any(one[field] != said[0][field] for one in said)
+    )
