@@ -49,13 +49,14 @@ class LeasedShard:
 
     def is_due(self, now: float) -> bool:
         """Whether `rest` has anything to do; a shard that is leased begins with it."""
+        self.scenes.read_until = now
         return not self._adopted or bool(self._due(now)) or bool(self._silent(now))
 
     async def rest(self, turn: Callable[[], Turn], now: float) -> None:
         """Tells what the time completes: nothing else has arrived up to now, in seconds."""
         async with self._telling:
             if not self._adopted:
-                await self.scenes.adopt(self._pipeline.parents)
+                await self.scenes.adopt(self._pipeline.kin_of)
                 self._adopted = True
             for source in self._due(now):
                 await self.scenes.drop_if_elsewhere(source)

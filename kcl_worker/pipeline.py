@@ -36,7 +36,7 @@ from kcl_worker.storing.sinks import About, FrameStore, MessageQueue, StateStore
 from kcl_worker.telling import Sending, Telling
 from kcl_worker.tracking.events import BestView
 from kcl_worker.tracking.scene import Shot
-from kcl_worker.tracking.scene_store import Parents, SceneStore, Seen
+from kcl_worker.tracking.scene_store import KinOf, SceneStore, Seen
 from kcl_worker.tracking.snapshots import Moment
 from kcl_worker.tracking.story import Told
 from kcl_worker.vision.compute import Compute, Picture
@@ -84,7 +84,7 @@ class Pipeline:
         isolation: Computes frames that a worker may have died of; None: as all others.
         events: Where events go; None: into the bucket alone.
         held: What frames may take that an event may still want; None: 64 MiB.
-        parents: Asked once for each leased shard; None: shards have none.
+        kin_of: Asked once for each leased shard; None: shards have no kin.
         anything_hidden: Whether any source hides something.
     """
 
@@ -102,12 +102,12 @@ class Pipeline:
         isolation: Isolation | None = None,
         events: EventSink | None = None,
         held: HeldMemory | None = None,
-        parents: Parents | None = None,
+        kin_of: KinOf | None = None,
         anything_hidden: Callable[[], bool] = lambda: False,
     ) -> None:
         self._settings, self._compute, self.settings_of = settings, compute, settings_of
         self._frames, self._results, self._quarantined = frames, results, quarantined
-        self._metrics, self._states, self.parents = metrics, states, parents
+        self._metrics, self._states, self.kin_of = metrics, states, kin_of
         self._messages = Messages(settings, compute.model, compute.class_names)
         events = events or EventSink(frames, None, None)
         self.telling = Telling(self._messages, results, events, frames, settings_of)

@@ -25,6 +25,7 @@ from kcl_worker.settings import Settings
 from kcl_worker.storing.caller import CALLS_IN_FLIGHT, Caller
 from kcl_worker.storing.event_sink import EventBus, EventSink
 from kcl_worker.storing.sinks import FrameStore, MessageQueue, StateStore
+from kcl_worker.tracking.scene_store import Kin
 from kcl_worker.tracking.source_book import SourceBook, prepare
 from kcl_worker.vision.compute import Compute
 from kcl_worker.vision.detector import Detector
@@ -171,12 +172,14 @@ class Engine:
         )
         kinesis = client("kinesis", settings.aws_region)
 
-        async def parents(shard_id: str) -> tuple[str, ...]:
+        async def kin_of(shard_id: str) -> Kin:
             found = await caller(
                 f"kinesis list {settings.kinesis_stream_name}",
                 lambda: list_shards(kinesis, settings.kinesis_stream_name),
             )
-            return next((shard.parents for shard in found if shard.shard_id == shard_id), ())
+            parents = next((shard.parents for shard in found if shard.shard_id == shard_id), ())
+            children = (shard.shard_id for shard in found if not set(parents).isdisjoint(shard.parents))
+            return Kin(parents, tuple(child for child in children if child != shard_id))
 
         pipeline = Pipeline(
             settings,
@@ -191,7 +194,7 @@ class Engine:
             self.isolation,
             EventSink(frames, events, bus),
             HeldMemory(held),
-            parents,
+            kin_of,
             sources.anything_hidden,
         )
         ahead = PUSHED if settings.kinesis_retrieval_mode == "FANOUT" else POLLED

@@ -33,12 +33,26 @@ from kcl_worker.tracking.tracker import load_library
 
 logger = logging.getLogger(__name__)
 
-Parents = Callable[[str], Awaitable[tuple[str, ...]]]
-"""Gives the shards from which a shard was split or merged."""
+
+class Kin(NamedTuple):
+    """Shards that may have a shard's sources, too.
+
+    Attributes:
+        parents: From which it was split or merged.
+        siblings: Other children of these.
+    """
+
+    parents: tuple[str, ...] = ()
+    siblings: tuple[str, ...] = ()
+
+
+KinOf = Callable[[str], Awaitable[Kin]]
 
 MAX_SERIES: Final = 16
 # A source that has paused for so long may have been in another shard meanwhile.
 PAUSE_SECONDS: Final = 5.0
+# Nobody waits for longer for a sibling to be read, if another task has it, or nobody.
+SIBLING_SECONDS: Final = 300.0
 # Sources that are remembered of one shard: plain JPEGs may name a new one in each record.
 MAX_SOURCES: Final = 2000
 # Of these, how many a frame looks through for one to drop.
@@ -67,6 +81,7 @@ class _Live:
     Attributes:
         stored: What is stored of it: one or two snapshots, the newest last.
         here: Whether a frame of it has come since the lease began.
+        siblings: Other shards in which it may have gone on; they are read at their own pace.
     """
 
     scene: Scene | None
@@ -75,6 +90,7 @@ class _Live:
     trail: deque[Snapshot]
     stored: list[Snapshot]
     here: bool = True
+    siblings: tuple[str, ...] = ()
     series: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_SERIES))
 
 
@@ -85,6 +101,9 @@ class SceneStore:
         store: Keeps texts by their names; None if nothing is remembered.
         held: The sources of all shards that this task holds, by shard.
         class_names: By class id.
+
+    Attributes:
+        read_until: Up to when the shard was read, in seconds.
     """
 
     def __init__(
@@ -98,6 +117,7 @@ class SceneStore:
         self._shard_id, self._held, self._class_names = shard_id, {} if held is None else held, class_names
         self._live: dict[str, _Live] = {}
         self._durable: SequenceNumber = (-1, 0)
+        self.read_until = 0.0
 
     async def add(
         self,
@@ -201,7 +221,7 @@ class SceneStore:
         """Whether sources outlive the lease."""
         return self._archive is not None
 
-    async def adopt(self, parents: Parents | None) -> None:
+    async def adopt(self, kin_of: KinOf | None) -> None:
         """Takes over what the last owner of this shard, and those of its parents, have begun and not told to its end.
 
         Raises:
@@ -209,17 +229,30 @@ class SceneStore:
         """
         if self._archive is None:
             return
-        for shard_id in (self._shard_id, *(await parents(self._shard_id) if parents else ())):
+        kin = await kin_of(self._shard_id) if kin_of else Kin()
+        for shard_id in (self._shard_id, *kin.parents):
+            siblings = () if shard_id == self._shard_id else kin.siblings
             for source, snapshots in (await self._archive.of(shard_id)).items():
                 story = Story(source, snapshots[-1].story)
                 if source not in self._live and story.is_open:
                     last = snapshots[-1]
-                    live = _Live(None, story, 0.0, deque([last]), [*snapshots], here=False)
+                    live = _Live(None, story, 0.0, deque([last]), [*snapshots], here=False, siblings=siblings)
                     self._live[source] = live
 
     def due(self, now: float, settings_of: Callable[[str], SourceSettings]) -> list[str]:
         """Sources of which something has to be told although no frame has come up to a time, in seconds."""
-        return [source for source, live in self._live.items() if live.story.is_due(now, settings_of(source))]
+        return [
+            source
+            for source, live in self._live.items()
+            if live.story.is_due(self._known_until(live, now), settings_of(source))
+        ]
+
+    def _known_until(self, live: _Live, now: float) -> float:
+        """Up to when it is known that no frame of a source has come, neither here nor in a sibling."""
+        if not live.siblings or now - live.trail[-1].arrived > SIBLING_SECONDS:
+            return now
+        siblings = [self._held.get(shard_id) for shard_id in live.siblings]
+        return min(now, *(sibling.read_until if sibling else 0.0 for sibling in siblings))
 
     def is_silent(self, source: str, now: float) -> bool:
         """Whether no earlier frame of a source can be part of what its next one shows."""
@@ -229,7 +262,7 @@ class SceneStore:
     def rest(self, source: str, now: float, settings: SourceSettings) -> Told:
         """Tells what the time completes of a source that is due."""
         live = self._live[source]
-        told = live.story.rest(now, settings)
+        told = live.story.rest(self._known_until(live, now), settings)
         live.trail[-1] = live.trail[-1].model_copy(update={"story": live.story.state})
         return told
 

@@ -16,7 +16,7 @@ from kcl_worker.tracking.clock import LOST_SECONDS
 from kcl_worker.tracking.pace import Pace
 from kcl_worker.tracking.scene import MAX_SESSIONS, Scene, SceneState, Shot, count_zones
 from kcl_worker.tracking.scene_archive import FORGET_SECONDS
-from kcl_worker.tracking.scene_store import SceneStore
+from kcl_worker.tracking.scene_store import SIBLING_SECONDS, Kin, SceneStore
 from kcl_worker.tracking.snapshots import Moment, ShardScenes
 from kcl_worker.tracking.tracker import Tracker
 from kcl_worker.vision.detections import Detections
@@ -412,6 +412,31 @@ async def test_sources_without_a_picture_are_forgotten_behind_one_that_has_somet
         await scenes.pass_by(f"cam-{number}", moment(number, f"cam-{number}"), "s", pace, SourceSettings(), 0.5)
     assert scenes.last("cam")
     assert sum(scenes.last(f"cam-{number}") is not None for number in range(1, 100)) <= 20
+
+
+async def test_a_child_tells_no_silence_before_its_sibling_is_read() -> None:
+    """A source of their parent may have gone on in either; the sibling may be behind, or not be read yet."""
+    memory, held, sibling = Memory(), dict[str, SceneStore](), "shardId-000000000002"
+    silent = SourceSettings.model_validate({"events": [{"name": "offline", "kind": "silent", "seconds": 60}]})
+    await (parent := store(memory)).add("cam", moment(0), shot(0), silent, 0.5)
+    await save(parent, 0)
+
+    async def kin_of(shard_id: str) -> Kin:
+        return Kin((HERE,), (sibling,))
+
+    def due(now: float) -> list[str]:
+        return child.due(now, lambda _: silent)
+
+    child = held[THERE] = SceneStore(memory, THERE, held, CLASSES)  # type: ignore[arg-type]
+    await child.adopt(kin_of)
+    assert due(100) == []
+    assert due(SIBLING_SECONDS + 1) == ["cam"]  # nobody waits for it for ever
+    held[sibling] = SceneStore(memory, sibling, held, CLASSES)  # type: ignore[arg-type]
+    held[sibling].read_until = 60.0
+    assert due(100) == []
+    held[sibling].read_until = 100.0
+    assert due(100) == ["cam"]
+    assert [change.phase for change in child.rest("cam", 100, silent).changes] == ["start"]
 
 
 async def test_a_source_is_whole_that_goes_elsewhere_while_its_next_frame_is_looked_at() -> None:
