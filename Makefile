@@ -90,6 +90,11 @@ provider-lock: synth ## lock the provider's hashes anew, of PLATFORMS; MIRROR=fo
 	@cp cdktf.out/stacks/$(ENVIRONMENT)/.terraform.lock.hcl environments/
 
 STACKS := $(BIN)/python -m stacks.cli
+# What a command of stacks.cli prints, in a file of its name.
+define keep
+@mkdir -p cdktf.out
+@$(STACKS) $(1) > cdktf.out/$(1).json
+endef
 APPROVE := $(if $(filter yes,$(YES)),--auto-approve)
 
 .PHONY: bootstrap plan drift summary deploy image outputs policy destroy
@@ -147,29 +152,24 @@ configure: $(INFRA) ## give SOURCE its own SETTINGS=door.json; without SETTINGS 
 	@$(STACKS) configure --source '$(SOURCE)' $(if $(SETTINGS),--settings '$(SETTINGS)')
 
 send: $(INFRA) ## send SOURCE (demo) to what is deployed, until Ctrl-C
-	@mkdir -p cdktf.out
-	@$(STACKS) outputs > cdktf.out/outputs.json
+	$(call keep,outputs)
 	@$(BIN)/producer send '$(or $(SOURCE),demo)' --from-outputs cdktf.out/outputs.json
 
 watch: $(INFRA) ## print the results of what is deployed, until Ctrl-C
-	@mkdir -p cdktf.out
-	@$(STACKS) outputs > cdktf.out/outputs.json
+	$(call keep,outputs)
 	@$(BIN)/consumer watch --from-outputs cdktf.out/outputs.json
 
 doctor: $(INFRA) ## check what is deployed hop by hop, and follow one frame through it
-	@mkdir -p cdktf.out
-	@$(STACKS) outputs > cdktf.out/outputs.json
-	@$(STACKS) needs > cdktf.out/needs.json
+	$(call keep,outputs)
+	$(call keep,needs)
 	@$(BIN)/python -m doctor --wait 300 --from-outputs cdktf.out/outputs.json --needs cdktf.out/needs.json
 
 preflight: $(INFRA) ## before ENVIRONMENT (dev) is deployed: whether the account's quotas leave room for it
-	@mkdir -p cdktf.out
-	@$(STACKS) needs > cdktf.out/needs.json
+	$(call keep,needs)
 	@$(BIN)/python -m doctor --preflight --needs cdktf.out/needs.json
 
 web: $(INFRA) ## show what is deployed on a page in the browser, until Ctrl-C
-	@mkdir -p cdktf.out
-	@$(STACKS) outputs > cdktf.out/outputs.json
+	$(call keep,outputs)
 	@$(BIN)/consumer web --from-outputs cdktf.out/outputs.json
 
 menu: $(DEMO) ## choose from the six that are used most

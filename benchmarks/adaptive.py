@@ -141,11 +141,16 @@ def film(source: str, images: Iterable[Image], quality: int = QUALITY) -> list[b
     """A camera's frames as records."""
     return [
         embed(
-            cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes(),
+            jpeg_of(image, quality),
             Metadata(source, "s", number, BEGIN + timedelta(seconds=number / FPS)),
         )
         for number, image in enumerate(images)
     ]
+
+
+def jpeg_of(image: Image, quality: int = QUALITY) -> bytes:
+    """A picture as a camera sends it."""
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
 def images_of(path: Path) -> Iterator[Image]:

@@ -19,11 +19,11 @@ from uuid import uuid4
 import cv2
 import numpy as np
 
-from benchmarks.adaptive import QUALITY, images_of
+from benchmarks.adaptive import images_of, jpeg_of
 from benchmarks.engine import SHARED
 from benchmarks.report import Row, show
 from benchmarks.traffic import SOURCES
-from benchmarks.whole_way import KINDS, SHARDS, Cost, cost
+from benchmarks.whole_way import KINDS, SHARDS, Cost, cost, environments
 from contract import Frame
 from kcl_worker.vision import codec
 from kcl_worker.vision.openvino_detector import OpenVinoDetector
@@ -53,23 +53,19 @@ def scene(film: Path) -> tuple[list[bytes], list[bytes]]:
     people, sampled = [], []
     for number, image in enumerate(images_of(film)):
         if number < HALF:
-            people.append(_jpeg(_enlarged(image)))
+            people.append(jpeg_of(_enlarged(image)))
         if number % STEP == 0:
             sampled.append(_enlarged(image))
     median = np.median(sampled, axis=0)
     random = np.random.default_rng(0)
     noisy = [np.clip(median + random.normal(0, NOISE, median.shape), 0, 255).astype(np.uint8) for _ in range(HALF)]
-    return people, list(map(_jpeg, noisy))
+    return people, list(map(jpeg_of, noisy))
 
 
 def _enlarged(image: Image) -> Image:
     """A picture's lower part, of 16 to 9: a car is parked above."""
     rows = image.shape[1] * HEIGHT // WIDTH
     return np.asarray(cv2.resize(image[-rows:], (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC), np.uint8)
-
-
-def _jpeg(image: Image) -> bytes:
-    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
 
 
 def occupied(model: Path, jpegs: list[bytes]) -> float:
@@ -96,12 +92,8 @@ def main() -> None:
         raise SystemExit(
             f"error: something is found in {shares[0]:.0%} and {shares[1]:.0%} of the halves, not in 100% and 0%"
         )
-    models = {"fp32": {"YOLO_MODEL_PATH": str(args.onnx)}}
-    if args.int8:
-        exported = args.int8.with_name(args.int8.name.replace("-int8.xml", ".onnx"))
-        models["int8"] = {"YOLO_MODEL_PATH": str(exported), "YOLO_PRECISION": "int8"}
     with tempfile.TemporaryDirectory() as folder, Aws(log=Path(folder) / "aws.log") as aws:
-        for precision, model in models.items():
+        for precision, model in environments(args.onnx, args.int8).items():
             costs: dict[str, list[Cost]] = {name: [] for name in WANTED}
             for _ in range(args.repetitions):
                 for name, settings in WANTED.items():

@@ -53,10 +53,7 @@ def main() -> None:
     for path in (args.weights, args.onnx, args.photograph, MODEL_PYTHON):
         if not path.exists():
             parser.error(f"{path}: no such file")
-    models = {"cv2kinesis fp32": {"YOLO_MODEL_PATH": str(args.onnx)}}
-    if args.int8:
-        exported = args.int8.with_name(args.int8.name.replace("-int8.xml", ".onnx"))
-        models["cv2kinesis int8"] = {"YOLO_MODEL_PATH": str(exported), "YOLO_PRECISION": "int8"}
+    models = {f"cv2kinesis {precision}": its for precision, its in environments(args.onnx, args.int8).items()}
     costs: dict[str, list[Cost]] = {"a boto3 loop with ultralytics": [], **{name: [] for name in models}}
     jpegs = [args.photograph.read_bytes()]
     with tempfile.TemporaryDirectory() as folder, Aws(log=Path(folder) / "aws.log") as aws:
@@ -77,6 +74,15 @@ def main() -> None:
                         )  # fmt: skip
                     measured.append(cost(process, aws, resources, jpegs, args.frames))
     present(costs, args.frames)
+
+
+def environments(onnx: Path, int8: Path | None) -> dict[str, dict[str, str]]:
+    """A worker's variables for each precision."""
+    models = {"fp32": {"YOLO_MODEL_PATH": str(onnx)}}
+    if int8:
+        exported = int8.with_name(int8.name.replace("-int8.xml", ".onnx"))
+        models["int8"] = {"YOLO_MODEL_PATH": str(exported), "YOLO_PRECISION": "int8"}
+    return models
 
 
 def cost(process: Process, aws: Aws, resources: Resources, jpegs: Sequence[bytes], frames: int) -> Cost:

@@ -30,6 +30,13 @@ def list_shards(kinesis: Any, stream: str) -> list[Shard]:
     ]
 
 
+def kin(shards: Collection[Shard], shard_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The shards from which a shard was split or merged, and the other children of these."""
+    parents = next((shard.parents for shard in shards if shard.shard_id == shard_id), ())
+    children = (shard.shard_id for shard in shards if not set(parents).isdisjoint(shard.parents))
+    return parents, tuple(child for child in children if child != shard_id)
+
+
 def without_lease(shards: Collection[Shard], finished: Mapping[str, bool]) -> set[str]:
     """Open shards that have no lease, and whose parents are not being read either.
 

@@ -48,7 +48,10 @@ class LeasedShard:
         return self._tellings[source].next()
 
     def is_due(self, now: float) -> bool:
-        """Whether `rest` has anything to do; a shard that is leased begins with it."""
+        """Notes up to when the shard was read, in seconds; gives whether `rest` has anything to do then.
+
+        A shard that is leased begins with it.
+        """
         self.scenes.read_until = now
         return not self._adopted or bool(self._due(now)) or bool(self._silent(now))
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from cloud.clients import client
-from cloud.shards import list_shards
+from cloud.shards import kin, list_shards
 from contract.source_settings import DEFAULT, SourceSettings
 from kcl_worker.breaker import Breaker
 from kcl_worker.budget import Budget
@@ -177,9 +177,7 @@ class Engine:
                 f"kinesis list {settings.kinesis_stream_name}",
                 lambda: list_shards(kinesis, settings.kinesis_stream_name),
             )
-            parents = next((shard.parents for shard in found if shard.shard_id == shard_id), ())
-            children = (shard.shard_id for shard in found if not set(parents).isdisjoint(shard.parents))
-            return Kin(parents, tuple(child for child in children if child != shard_id))
+            return Kin(*kin(found, shard_id))
 
         pipeline = Pipeline(
             settings,

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from contract.source_settings import SourceSettings
+from doctor.place import Place
+from doctor.trace import trace
 from local.processes import ROOT, Aws, Worker
 from local.resources import Resources
 from local.waiting import PATIENCE_SECONDS, wait_for
@@ -60,7 +63,11 @@ def test_nobody_works(resources: Resources) -> None:
     assert (found["frame sent"]["verdict"], found["frame stored"]["verdict"]) == ("well", "wrong")
 
 
-def test_a_frame_that_is_too_old_for_the_policy(resources: Resources, tmp_path: Path) -> None:
+def test_a_frame_that_is_too_old_for_the_policy(
+    resources: Resources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in resources.environment().items():
+        monkeypatch.setenv(name, value)
     environment = resources.environment() | {
         "YOLO_MODEL_PATH": str(ROOT / "models" / "street.onnx"),
         "LAG_POLICY": "skip-stale",
@@ -68,10 +75,12 @@ def test_a_frame_that_is_too_old_for_the_policy(resources: Resources, tmp_path: 
     }
     with Worker(environment, tmp_path / "worker.log") as worker:
         worker.wait_for_shards(1)
-        _, found = run(environment, "--wait", "15")
-    assert found["frame stored"]["verdict"] == "unsure"
-    assert "LAG_POLICY=skip-stale" in found["frame stored"]["says"]
-    assert "frame announced" not in found
+        following = trace(Place.from_environment(), SourceSettings(), patience=0)
+        assert next(following).hop == "frame sent"
+        worker.wait_for(lambda: worker.get("/status")[1]["skipped"] == 1, "the frame")
+        [stored] = following
+    assert (stored.hop, stored.verdict) == ("frame stored", "unsure")
+    assert "LAG_POLICY=skip-stale" in stored.says
 
 
 def test_ctrl_c_leaves_what_was_found(resources: Resources) -> None:

@@ -16,6 +16,7 @@ from cloud.clients import client
 from cloud.endpoints import endpoint_url, for_java
 from cloud.errors import ERRORS, Kind, classify, code_of, describe
 from cloud.retry import full_jitter
+from cloud.shards import Shard, kin
 from cloud.unusable import UnusableSettingsError
 
 
@@ -210,3 +211,14 @@ def test_settings_that_allow_no_client_are_told_in_a_line(
     assert str(caught.value).startswith(text)
     assert "\n" not in str(caught.value)
     assert caught.value.credentials == credentials
+
+
+def test_the_kin_of_shards_that_were_split_and_merged() -> None:
+    shards = [
+        Shard("other", (), True), Shard("parent", (), False), Shard("left", ("parent",), False),
+        Shard("right", ("parent",), False), Shard("merged", ("left", "right"), True),
+    ]  # fmt: skip
+    assert kin(shards, "left") == (("parent",), ("right",))
+    assert kin(shards, "right") == (("parent",), ("left",))
+    assert kin(shards, "merged") == (("left", "right"), ())
+    assert kin(shards, "parent") == kin(shards, "other") == kin(shards, "gone") == ((), ())
