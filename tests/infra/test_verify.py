@@ -56,7 +56,7 @@ def operator(checkout: Callable[[str], Checkout], aws: Aws) -> Checkout:
 def test_an_environment_is_made_used_put_to_sleep_woken_and_destroyed(
     operator: Checkout, aws: Aws, tmp_path: Path
 ) -> None:
-    connect, output = connector(aws), list[str]()
+    connect = connector(aws)
     with operator.start(*COMMAND, "--no-image") as command:
         suffix = wait_for(lambda: suffix_of(connect("ecs")) or not command.alive, "cluster", command.activity)
         if not command.alive:
@@ -72,7 +72,6 @@ def test_an_environment_is_made_used_put_to_sleep_woken_and_destroyed(
         alarms = Alarms(connect, lambda name: Names(config).own(f"scaling-{name}"), idle)
 
         def ended() -> bool:
-            output.append(command.line(timeout=1) or "")
             with suppress(*ERRORS):  # what is not there yet, or no longer
                 alarms.look()
             return not command.alive
@@ -80,8 +79,8 @@ def test_an_environment_is_made_used_put_to_sleep_woken_and_destroyed(
         with fargate(aws, connect, config, tmp_path) as tasks:
             wait_for(ended, "end", command.activity)
 
-    report = (operator.folder / "report.md").read_text()
-    assert command.process.returncode == 0, "\n".join(output[-50:])
+    report, output = (operator.folder / "report.md").read_text(), list(command.lines())
+    assert command.process.returncode == 0, "\n".join((report, *output[-100:]))
     assert report.startswith(f"# cv2kinesis in account {ACCOUNT}, {REGION}\n")
     assert rows(report) == {
         "deploy, until a task is healthy": "passed",
