@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final, Self
 
 from pydantic import TypeAdapter, ValidationError
 
+from cloud.errors import ERRORS
 from contract.message import ResultMessage, SkippedMessage
 
 _MESSAGE: Final = TypeAdapter[ResultMessage | SkippedMessage](ResultMessage | SkippedMessage)
@@ -49,4 +51,6 @@ class Inbox:
 
     def __exit__(self, *_: object) -> None:
         for handle in self._others:
-            self._sqs.change_message_visibility(QueueUrl=self._url, ReceiptHandle=handle, VisibilityTimeout=0)
+            # One that is not let go comes back by itself; one that was held too long is somebody else's by now.
+            with suppress(*ERRORS):
+                self._sqs.change_message_visibility(QueueUrl=self._url, ReceiptHandle=handle, VisibilityTimeout=0)

@@ -182,3 +182,18 @@ def test_the_inbox_takes_its_own_and_leaves_the_rest(resources: Resources) -> No
         answer = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
         left |= {message["Body"] for message in answer.get("Messages", [])}
     assert left == set(others)
+
+
+def test_the_inbox_gives_back_all_but_what_somebody_else_has_taken_meanwhile(resources: Resources) -> None:
+    sqs, queue = resources.client("sqs"), resources.queue_url
+    for number in range(3):
+        sqs.send_message(QueueUrl=queue, MessageBody=str(number))
+    with Inbox(sqs, queue, "door") as inbox:
+        handles = inbox._others
+        while len(handles) < 3:
+            inbox.take()
+        sqs.delete_message(QueueUrl=queue, ReceiptHandle=handles[0])
+    left: set[str] = set()
+    while len(left) < 2:
+        answer = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
+        left |= {message["Body"] for message in answer.get("Messages", [])}
