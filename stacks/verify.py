@@ -122,7 +122,11 @@ def sleep(ecs: Any, config: Config, seconds: float = SLEEP_SECONDS) -> None:
 
 def empty(client: Callable[[str], Any], config: Config, account: str) -> None:
     """Stops the tasks of an environment that is taken down, and deletes its frames and images, which go with neither
-    bucket nor registry."""
+    bucket nor registry.
+
+    Raises:
+        DeployError: If a task does not stop, or S3 does not delete an object.
+    """
     ecs = client("ecs")
     if service := operate.find_service(ecs, config):
         ecs.update_service(cluster=service["clusterArn"], service=service["serviceName"], desiredCount=0)
@@ -144,7 +148,9 @@ def _frames(client: Callable[[str], Any], config: Config, account: str) -> None:
             for version in page.get(kind, [])
         ]
         if keys:
-            s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+            answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+            if left := answer.get("Errors"):
+                raise DeployError(f"{bucket}: {len(left)} objects stay: {left[0]['Key']}: {left[0].get('Code')}")
 
 
 def _images(client: Callable[[str], Any], config: Config, _: str) -> None:

@@ -179,10 +179,15 @@ async def test_health_stays_200_and_names_the_service(parts: Parts) -> None:
 
 
 async def test_what_stands_still_for_the_stuck_time_after_it_was_told_ends_the_worker() -> None:
-    progress = Progress(ShardBoard(), 0.1)
-    told = iter([None, "this", "this"])
-    with pytest.raises(StuckError, match="that"):
-        await progress.run(lambda: next(told, "that"))
+    clock, told = Clock(), iter(["before", None, "first seen", "in time", "in time", "over"])
+    progress = Progress(ShardBoard(), 0.4, Doings(clock))
+
+    def problem() -> str | None:
+        clock.now += 0.15  # however long it really takes from look to look
+        return next(told)
+
+    with pytest.raises(StuckError, match="over"):
+        await progress.run(problem)
 
 
 class Daemon:
