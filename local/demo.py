@@ -107,6 +107,7 @@ def run(wanted: Wanted, interrupts: Interrupts) -> int:
             "METRICS_SECONDS": "5",
         }
         with Worker(environment, log) as worker:
+            interrupts.check()
             worker.wait_for(lambda: reads(worker), f"read of {SHARDS} shards")
             say(f"ready after {time.monotonic() - started:.1f} s   http://127.0.0.1:{worker.health_port()}/status")
             fps, reduced = choose_rate(wanted, worker.log())

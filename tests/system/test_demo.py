@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -21,8 +22,9 @@ import cv2
 import numpy as np
 import pytest
 
-from local.interrupts import STATUS
-from local.processes import ROOT
+from local import demo, models
+from local.interrupts import STATUS, InterruptionError, Interrupts
+from local.processes import ROOT, Worker, running
 from local.waiting import wait_for
 from local.wanted import FPS, Wanted, choose_rate, native_rate, producer_arguments
 
@@ -152,6 +154,22 @@ def test_ctrl_c_at_the_start_leaves_nothing(moment: str, tmp_path: Path, ended: 
     status = terminal.end()
     assert (status, "everything is shut down" in terminal.text) in ((STATUS, True), (0, False)), terminal.text
     expect_clean(terminal)
+
+
+def test_ctrl_c_just_before_the_worker_is_there_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends the embedded AWS, for which a worker would wait as long as it is let."""
+
+    class Late(Worker):
+        def __init__(self, env: dict[str, str], log: Path) -> None:
+            signal.raise_signal(signal.SIGINT)
+            super().__init__(env, log)
+
+    monkeypatch.setattr(demo, "Worker", Late)
+    before = running()
+    wanted = Wanted(models.DEMO, None, None, None, 5, tmp_path)
+    with Interrupts() as interrupts, pytest.raises(InterruptionError):
+        demo.run(wanted, interrupts)
+    assert running() == before
 
 
 @pytest.mark.thorough
