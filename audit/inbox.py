@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any, Final, Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from cloud.errors import ERRORS
+from cloud.queues import give_back
 from contract.message import ResultMessage, SkippedMessage
 
 _MESSAGE: Final = TypeAdapter[ResultMessage | SkippedMessage](ResultMessage | SkippedMessage)
@@ -50,7 +49,4 @@ class Inbox:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for handle in self._others:
-            # One that is not let go comes back by itself; one that was held too long is somebody else's by now.
-            with suppress(*ERRORS):
-                self._sqs.change_message_visibility(QueueUrl=self._url, ReceiptHandle=handle, VisibilityTimeout=0)
+        give_back(self._sqs, self._url, self._others)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
-from cloud.errors import ERRORS, code_of
+from cloud.errors import code_of
+from cloud.queues import give_back
 from consumer.bucket import Bucket
 from consumer.errors import ConsumerError, GoneError, RefusedError
 from consumer.results import MAX_MESSAGES, call, received
@@ -58,11 +59,8 @@ class Quarantine:
             self._collect(held, others)
             yield held
         finally:
-            for handle in [*others, *(handle for one in held.values() for handle in one.handles)]:
-                with suppress(*ERRORS):  # a notice that is not let go comes back by itself
-                    self._sqs.change_message_visibility(
-                        QueueUrl=self._queue_url, ReceiptHandle=handle, VisibilityTimeout=0
-                    )
+            handles = [*others, *(handle for one in held.values() for handle in one.handles)]
+            give_back(self._sqs, self._queue_url, handles)
 
     def record(self, notice: QuarantineMessage) -> bytes:
         """Gives the record's bytes.

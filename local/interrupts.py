@@ -23,7 +23,8 @@ class Interrupts:
     """Counts signals that ask for an end, instead of raising wherever the program happens to be.
 
     Each also asks the process that was started last to end, so that whoever waits for it waits no longer; once more,
-    and it hurries. The others are ended by their `with` blocks, in order.
+    and it hurries. The others are ended by their `with` blocks, in order. Whoever has started a process calls `check`:
+    a signal just before has ended the one before it, which it may need.
 
     Attributes:
         count: Signals so far.
