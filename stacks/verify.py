@@ -125,7 +125,7 @@ def empty(client: Callable[[str], Any], config: Config, account: str) -> None:
     bucket nor registry.
 
     Raises:
-        DeployError: If a task does not stop, or S3 does not delete an object.
+        DeployError: If a task does not stop, or an object or an image is not deleted.
     """
     ecs = client("ecs")
     if service := operate.find_service(ecs, config):
@@ -163,4 +163,9 @@ def _images(client: Callable[[str], Any], config: Config, _: str) -> None:
         pages = ecr.get_paginator("list_images").paginate(repositoryName=repository, filter={"tagStatus": status})
         for page in pages:
             if page["imageIds"]:
-                ecr.batch_delete_image(repositoryName=repository, imageIds=page["imageIds"])
+                answer = ecr.batch_delete_image(repositoryName=repository, imageIds=page["imageIds"])
+                # With its last tag an image goes, and is no longer there under another of the page.
+                left = [one for one in answer.get("failures", []) if one["failureCode"] != "ImageNotFound"]
+                if left:
+                    image, code = left[0]["imageId"].get("imageDigest"), left[0]["failureCode"]
+                    raise DeployError(f"{repository}: {len(left)} images stay: {image}: {code}")

@@ -36,7 +36,7 @@ def release(settings: Settings) -> int:
         released = _release(settings, client("dynamodb", settings.aws_region))
     except ERRORS as error:
         logger.warning("leases are not released: %s", code_of(error))
-        released = 0
+        return 0
     logger.info("leases released", extra={"shards": released})
     return released
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.stub import Stubber
 
 from cloud.errors import ERRORS
 from local.alarms import Alarms
@@ -18,8 +19,9 @@ from local.processes import ROOT, Aws
 from local.resources import aws_environment
 from local.waiting import wait_for
 from stacks.config import Config
+from stacks.errors import DeployError
 from stacks.names import Names
-from stacks.verify import throw_away
+from stacks.verify import empty, throw_away
 from tests.infra.conftest import ACCOUNT, Checkout, skip_without_provider
 from tests.infra.test_apply import credentials_of
 
@@ -41,6 +43,32 @@ def test_a_throw_away_environment_is_nobodys() -> None:
     assert len({config.suffix, first.suffix, second.suffix}) == 3
     assert (first.github.repository, first.service.min_tasks) == ("", 0)
     assert (first.service.cpu, first.stream.shards) == (1024, 2)
+
+
+def test_an_object_or_an_image_that_stays_is_told() -> None:
+    """S3 and ECR answer 200 to a deletion of many and tell of each that failed, such as one that somebody locked."""
+    config = Config.of({"suffix": "-once"})
+    bucket, repository = Names(config).bucket(ACCOUNT), Names(config).stream
+    digest, clients = f"sha256:{64 * 'a'}", {name: unconnected(name) for name in ("ecs", "s3", "ecr")}
+    with Stubber(clients["ecs"]) as ecs, Stubber(clients["s3"]) as s3, Stubber(clients["ecr"]) as ecr:
+
+        def image(code: str) -> dict[str, Any]:
+            return {"failures": [{"imageId": {"imageDigest": digest}, "failureCode": code}]}
+
+        def delete() -> None:
+            ecs.add_response("describe_services", {"services": []})
+            empty(clients.__getitem__, config, ACCOUNT)
+
+        s3.add_response("list_object_versions", {"Versions": [{"Key": "frames/1.jpg", "VersionId": "1"}]})
+        s3.add_response("delete_objects", {"Errors": [{"Key": "frames/1.jpg", "Code": "AccessDenied"}]})
+        with pytest.raises(DeployError, match=rf"^{bucket}: 1 objects stay: frames/1\.jpg: AccessDenied$"):
+            delete()
+        s3.add_response("list_object_versions", {})
+        for code in ("ImageNotFound", "ImageReferencedByManifestList"):
+            ecr.add_response("list_images", {"imageIds": [{"imageDigest": digest}]})
+            ecr.add_response("batch_delete_image", image(code))
+        with pytest.raises(DeployError, match=rf"^{repository}: 1 images stay: {digest}: ImageReferencedBy"):
+            delete()
 
 
 @pytest.fixture
@@ -124,6 +152,10 @@ def connector(aws: Aws) -> Callable[[str], Any]:
     return lambda service: boto3.client(
         service, endpoint_url=aws.url, region_name=REGION, aws_access_key_id="local", aws_secret_access_key="local"
     )
+
+
+def unconnected(service: str) -> Any:
+    return boto3.client(service, region_name=REGION, aws_access_key_id="local", aws_secret_access_key="local")
 
 
 def suffix_of(ecs: Any) -> str:

@@ -366,12 +366,16 @@ def test_a_stream_that_was_resharded_is_left_to_kcl(resources: Resources, of_a_w
     assert resources.client("dynamodb").scan(TableName=resources.stream)["Items"] == []
 
 
-def test_without_dynamodb_the_worker_starts_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_dynamodb_the_worker_starts_and_leaves_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
     arrival.prepare(settings())
+    caplog.clear()
     assert departure.release(settings()) == 0
+    assert caplog.messages == ["leases are not released: EndpointConnectionError"]
 
 
 @pytest.mark.parametrize(
