@@ -1,4 +1,7 @@
-"""The comparison: each accepted frame must have one outcome, and nothing else may exist."""
+"""The comparison: each accepted frame must have one outcome, and nothing else may exist.
+
+A frame of which the producer had no answer may have one.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ class Findings:
     """The result of an audit.
 
     Attributes:
+        accepted: Frames that the stream has taken; one without its answer counts if there is a message of it.
         duplicates: Messages after the first of a frame; they are allowed and counted.
         problems: One line for each problem; none means that nothing is lost or invented.
     """
@@ -54,7 +58,7 @@ def examine(
         results, notices, skipped, tallies: Messages in the order in which their queues delivered them.
     """
     ledger = {frame.frame_id: frame for frame in accepted}
-    findings = Findings(accepted=len(ledger))
+    findings = Findings()
     messages = Counter(result.frame_id for result in results)
     reasons = Counter(notice.frame_id for notice in notices)
     processed = _first_times(results, notices)
@@ -94,6 +98,9 @@ def _examine_frame(
     name, problems = frame.frame_id, findings.problems
     kinds = (("result", messages), ("notice", reasons), ("skipped", passed_over), ("tally", counted))
     outcomes = [kind for kind, found in kinds if name in found]
+    if not outcomes and not frame.answered:
+        return
+    findings.accepted += 1
     if len(outcomes) != 1 or counted[name] > 1:
         said = " and ".join(outcomes) if len(outcomes) != 1 else "two tallies"
         problems.append(f"{name}: {said or 'lost: no message of any kind'}")

@@ -1,4 +1,7 @@
-"""A line of the producer's ledger: a frame that the stream has accepted, and the keys of its possible outcomes."""
+"""A line of the producer's ledger: a frame that the stream has accepted, and the keys of its possible outcomes.
+
+A producer that ends before the stream has answered notes that frame too, since the stream may have taken it.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ class Accepted:
         index: Its place among its source's frames; None for a plain JPEG.
         key, quarantine_key: Where the annotated frame or the quarantined record must lie.
         sha256: Hash of the record's bytes, in hexadecimal.
+        answered: False if the producer had no answer, so that nobody knows whether the stream has taken the frame.
     """
 
     frame_id: str
@@ -27,15 +31,17 @@ class Accepted:
     key: str
     quarantine_key: str
     sha256: str
+    answered: bool = True
 
     @classmethod
-    def of(cls, record: bytes, shard_id: str, sequence_number: str) -> Accepted:
-        """Names the outcomes of a record with metadata; its arrival time is not part of any name."""
+    def of(cls, record: bytes, shard_id: str, sequence_number: str, *, answered: bool = True) -> Accepted:
+        """Names the outcomes of a record with metadata; neither its place nor its arrival time is part of any name."""
         metadata = Frame.parse(record).metadata
         key = metadata.source if metadata else ""
         identity = identify(metadata, Position(shard_id, sequence_number, key, datetime.now(UTC)))
         digest = hashlib.sha256(record).hexdigest()
-        return cls(identity.frame_id, identity.source, identity.index, identity.key, identity.quarantine_key, digest)
+        keys = identity.key, identity.quarantine_key
+        return cls(identity.frame_id, identity.source, identity.index, *keys, digest, answered)
 
     def to_json(self) -> str:
         """The line, without its end."""

@@ -221,8 +221,7 @@ class Rig:
             outcomes = self.outcomes
             if number is not None:
                 return outcomes >= number
-            done = all(not producer.alive for producer in self._producers)
-            return done and outcomes >= len(read_ledger(self._ledger))
+            return all(not producer.alive for producer in self._producers) and not self.missing()
 
         self.wait_for(complete, f"{number or 'more'} outcomes", self.progress)
 
@@ -250,7 +249,8 @@ class Rig:
     def missing(self) -> list[str]:
         """Accepted frames of which no outcome has been collected."""
         known = self._done()
-        return [frame.frame_id for frame in read_ledger(self._ledger) if frame.frame_id not in known]
+        ledger = read_ledger(self._ledger)
+        return [frame.frame_id for frame in ledger if frame.answered and frame.frame_id not in known]
 
     def _done(self) -> set[str]:
         """Frames of which an outcome has been collected."""

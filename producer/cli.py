@@ -158,7 +158,8 @@ def send(
         with ExitStack() as stack:
             accepted = stack.enter_context(Ledger(ledger, progress.tell)) if ledger else None
             knock = stack.enter_context(Knock(kinesis, stream, progress.tell))
-            sender = Sender(kinesis, stream, lanes, wake, accepted, progress.tell, knock.flowing)
+            unanswered = accepted.unanswered if accepted else lambda _: None
+            sender = Sender(kinesis, stream, lanes, wake, accepted, progress.tell, knock.flowing, unanswered)
             stack.enter_context(signals.stopping(partial(_stop, sender, lanes)))
             started = time.monotonic()
             ended_by = _run(sender, lanes, progress)
@@ -210,7 +211,9 @@ def _end(lanes: list[Lane], ended_by: ProducerError | None) -> None:
     if unsent or not all(lane.complete or lane.live for lane in lanes):
         status = 128 + signals.received if signals.received else INTERRUPTED
         if unsent:
-            _fail(f"{unsent} frames were not sent: the stream did not take them in time", status)
+            unanswered = sum(lane.counts.unanswered for lane in lanes)
+            but = f"; {unanswered} of them it may have taken, as it did not answer" if unanswered else ""
+            _fail(f"{unsent} frames were not sent: the stream did not take them in time{but}", status)
         raise typer.Exit(status)
 
 

@@ -59,6 +59,14 @@ def call(stream: str, work: Callable[[], Result]) -> Result:
             time.sleep(wait)
 
 
+def is_refusal(error: Exception) -> bool:
+    """Whether the stream has said that it did not take a request. What fails otherwise it may have taken."""
+    if not isinstance(error, ClientError):
+        return False
+    status: int = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+    return status < 500
+
+
 def explain(error: Exception, stream: str) -> ProducerError:
     """Turns an error of the SDK into one with a text of one line."""
     kind, text = classify(error), f"stream {stream}: {describe(error)}"

@@ -30,7 +30,8 @@ class Counts:
 
     Attributes:
         reconnects: How often a camera was reached again.
-        unsent: Those that were still queued when there was no more time; the stream may have taken the last of them.
+        unsent: Those that were still queued when there was no more time.
+        unanswered: 1 if the first of them was on its way, without an answer: the stream may have taken it.
     """
 
     captured: int = 0
@@ -40,6 +41,7 @@ class Counts:
     dropped: int = 0
     refused: int = 0
     unsent: int = 0
+    unanswered: int = 0
     sent: int = 0
     bytes: int = 0
     throttled: int = 0
@@ -83,6 +85,8 @@ class Lane:
         self.complete = False
         self.head_attempts = 0
         self.not_before = 0.0
+        # Whether an attempt to send the head has had no answer: not yet, or a failure on the way.
+        self.unanswered = False
         self._source, self._encoder = source, encoder
         self._rate = rate or Rate(0, live=source.live)
         self._limit, self._loop, self._gate = limit, loop, gate
@@ -138,7 +142,7 @@ class Lane:
 
     def close(self) -> None:
         """Counts what is still queued, which nobody sends any more."""
-        self.counts.unsent = len(self._queue)
+        self.counts.unsent, self.counts.unanswered = len(self._queue), int(self.unanswered)
 
     def head(self) -> bytes | None:
         """The next frame to send; it stays in the queue until `accept`."""
@@ -151,7 +155,7 @@ class Lane:
             # The capture is not woken for each frame, because that costs more than reading a file's frame.
             if len(self._queue) <= QUEUE_FRAMES // 2:
                 self._room.notify()
-        self.head_attempts, self.not_before = 0, 0.0
+        self.head_attempts, self.not_before, self.unanswered = 0, 0.0, False
         self.counts.sent += 1
         self.counts.bytes += size
 

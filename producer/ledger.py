@@ -38,9 +38,16 @@ class Ledger:
 
     def __call__(self, record: bytes, shard_id: str, sequence_number: str) -> None:
         """Writes the line of a record that the stream has taken."""
+        self._write(Accepted.of(record, shard_id, sequence_number))
+
+    def unanswered(self, record: bytes) -> None:
+        """Writes the line of a record that the stream may have taken; nobody waits for its answer any more."""
+        self._write(Accepted.of(record, "", "", answered=False))
+
+    def _write(self, line: Accepted) -> None:
         if self._whole:
             try:
-                self._file.write(Accepted.of(record, shard_id, sequence_number).to_json() + "\n")
+                self._file.write(line.to_json() + "\n")
             except OSError as error:
                 self._give_up(error)
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 from cloud.errors import ERRORS, Kind, classify, may_pass
 from cloud.retry import full_jitter
 from producer.errors import ProducerError
-from producer.kinesis import call, explain
+from producer.kinesis import call, explain, is_refusal
 from producer.lane import Lane
 from producer.pacing import Pacer, open_shards, spread
 
@@ -49,6 +49,7 @@ class Sender:
         kinesis: A client that does not retry by itself.
         lanes: Their capture threads share `wake`.
         accepted: Called for each record that the stream has taken, with its shard and sequence number.
+        unanswered: Called at the end for each record that the stream may have taken, because its answer has not come.
         tell: Called with a line when credentials have expired.
         flowing: Called after each request that the stream has taken frames of.
     """
@@ -62,9 +63,10 @@ class Sender:
         accepted: Callable[[bytes, str, str], None] | None = None,
         tell: Callable[[str], None] = lambda _: None,
         flowing: Callable[[], None] = lambda: None,
+        unanswered: Callable[[bytes], None] = lambda _: None,
     ) -> None:
         self._kinesis, self._stream, self._lanes, self._wake = kinesis, stream, lanes, wake
-        self._accepted, self._tell, self._flowing = accepted, tell, flowing
+        self._accepted, self._tell, self._flowing, self._unanswered = accepted, tell, flowing, unanswered
         self._threads = ThreadPoolExecutor(REQUESTS, thread_name_prefix="kinesis")
         self._hash_keys = spread([lane.source_id for lane in lanes])
         self._most = min(MAX_ENTRIES, math.ceil(len(lanes) / REQUESTS))
@@ -105,6 +107,7 @@ class Sender:
                 else:
                     return
         finally:
+            self._note_unanswered()
             self._threads.shutdown(wait=False, cancel_futures=True)
 
     def connect(self) -> None:
@@ -159,6 +162,14 @@ class Sender:
         answer: dict[str, Any] = self._kinesis.put_records(StreamName=self._stream, Records=entries)
         return answer
 
+    def _note_unanswered(self) -> None:
+        for batch in self._away.values():
+            for lane, _ in batch:
+                lane.unanswered = True
+        for lane in self._lanes:
+            if lane.unanswered and (head := lane.head()):
+                self._unanswered(head)
+
     def _await(self, calls: Iterable[Future[Any]]) -> None:
         """Waits for the ends of calls, as long as there is time."""
         waiting = set(calls)
@@ -183,6 +194,8 @@ class Sender:
                     if not may_pass(error) or self._is_hopeless(error):
                         fatal = explain(error, self._stream)
                     results = [{"ErrorCode": "RequestFailed"}] * len(batch)
+                    for lane, _ in batch:
+                        lane.unanswered |= not is_refusal(error)
                 else:
                     self._failures, self._last_success, self._expired_since = 0, time.monotonic(), None
                 try:

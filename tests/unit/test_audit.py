@@ -165,6 +165,25 @@ def test_the_producers_ledger_says_where_each_frame_will_lie(tmp_path: Path) -> 
     assert json.loads(path.read_text().splitlines()[0])["index"] == 7
 
 
+def test_a_frame_of_which_the_producer_had_no_answer_may_have_an_outcome() -> None:
+    *taken, last = FRAMES
+    frames = [*taken, replace(last, answered=False)]
+    findings = examine(frames, OBJECTS, RESULTS)
+    assert (findings.problems, findings.accepted) == ([], len(FRAMES))
+    without = {key: digest for key, digest in OBJECTS.items() if key != last.key}
+    findings = examine(frames, without, RESULTS[:-1])
+    assert (findings.problems, findings.accepted) == ([], len(taken))
+    assert examine(frames, without, RESULTS).problems == [f"{last.frame_id}: result without its object {last.key}"]
+
+
+def test_the_ledger_tells_what_was_answered(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    with Ledger(path, pytest.fail) as ledger:
+        ledger(with_metadata("door", "s1", 7), "shardId-000000000000", "42")
+        ledger.unanswered(with_metadata("door", "s1", 8))
+    assert [(frame.index, frame.answered) for frame in read_ledger(path)] == [(7, True), (8, False)]
+
+
 def test_the_inbox_takes_its_own_and_leaves_the_rest(resources: Resources) -> None:
     sqs, queue = resources.client("sqs"), resources.queue_url
     mine = [result(frame(1)), skip(frame(2))]

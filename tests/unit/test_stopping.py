@@ -13,9 +13,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from audit import read_ledger
 from local.faults import Fault, FaultControl
 from local.processes import ROOT, Aws
 from local.resources import Resources
@@ -104,11 +106,11 @@ def put_requests(control: FaultControl) -> int:
 
 
 @contextmanager
-def meeting(aws: Aws, resources: Resources, fault: Fault) -> Iterator[subprocess.Popen[str]]:
+def meeting(aws: Aws, resources: Resources, fault: Fault, *options: object) -> Iterator[subprocess.Popen[str]]:
     """A producer that has sent frames and then meets a fault, for which it would have patience."""
     control = FaultControl(aws.url)
     before = put_requests(control)
-    producer = start([*SEND, "demo", "--fps", "100", "--json"], resources)
+    producer = start([*SEND, "demo", "--fps", "100", "--json", *map(str, options)], resources)
 
     def more_than(number: int) -> None:
         wait_for(lambda: put_requests(control) > number or producer.poll() is not None, "request")
@@ -131,14 +133,20 @@ def meeting(aws: Aws, resources: Resources, fault: Fault) -> Iterator[subprocess
         pytest.param("reset", marks=pytest.mark.thorough),
     ],
 )
-def test_while_the_stream_takes_nothing(aws: Aws, resources: Resources, kind: str) -> None:
-    with meeting(aws, resources, Fault(kind, "kinesis", "PutRecords", delay=60)) as producer:
+def test_while_the_stream_takes_nothing(aws: Aws, resources: Resources, tmp_path: Path, kind: str) -> None:
+    ledger = tmp_path / "ledger.jsonl"
+    with meeting(aws, resources, Fault(kind, "kinesis", "PutRecords", delay=60), "--ledger", ledger) as producer:
         status, output, errors = ended(producer, signal.SIGTERM)
     counts = json.loads(output)["sources"]["demo"]
     assert status == 143
     assert counts["captured"] == counts["sent"] + counts["unsent"]
+    noted = read_ledger(ledger)
+    assert [frame.index for frame in noted] == list(range(counts["sent"] + counts["unanswered"]))
+    assert [frame.index for frame in noted if not frame.answered] == [counts["sent"]] * counts["unanswered"]
     if kind != "partial":
-        assert errors == f"error: {counts['unsent']} frames were not sent: the stream did not take them in time\n"
+        assert counts["unanswered"] == (kind in ("slow", "reset"))
+        but = "; 1 of them it may have taken, as it did not answer" if counts["unanswered"] else ""
+        assert errors == f"error: {counts['unsent']} frames were not sent: the stream did not take them in time{but}\n"
 
 
 def test_while_a_camera_is_away(aws: Aws, resources: Resources) -> None:
