@@ -6,14 +6,12 @@ import json
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from consumer import options
 from consumer.bucket import Bucket
-from consumer.clips.clipper import Stream, shots_of
-from consumer.clips.film import Made, write_film
 from consumer.clips.shots import MAX_AROUND_SECONDS, MAX_SECONDS, Shots, Window
 from consumer.errors import ConsumerError
 from consumer.events import READERS, EventIndex
@@ -32,6 +30,10 @@ from consumer.options import (
 from consumer.options import Bucket as BucketName
 from consumer.source_settings import SourceParameters
 from contract.event import EventMessage
+
+if TYPE_CHECKING:
+    from consumer.clips.clipper import Stream
+    from consumer.clips.film import Made
 
 EPILOG: Final = f"""[bold]Examples[/bold]
 
@@ -66,6 +68,10 @@ def clip(
     Frames that are not stored are read from the stream for as long as it holds them, if the source's settings hide no
     classes: masked areas are black.
     """
+    # Here, as no other command waits for OpenCV.
+    from consumer.clips.clipper import Stream, shots_of
+    from consumer.clips.film import write_film
+
     if output.suffix != ".mp4":
         print(f"error: --output {output}: a name that ends in .mp4 is needed", file=sys.stderr)
         raise typer.Exit(2)

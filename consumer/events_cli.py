@@ -21,7 +21,6 @@ from consumer.interrupts import interruptible
 from consumer.moments import AHEAD, ALLOWED, YEARS, moment
 from consumer.options import EXIT_STATUS, EndpointUrl, FromOutputs, Region, client, fail
 from consumer.options import Bucket as BucketName
-from consumer.report import Report
 from contract.event import EventMessage
 from contract.event_rules import EventKind
 from terminal.text import plain
@@ -104,6 +103,8 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Counts a day's events by source, zone or line, kind and hour."""
+    from consumer.report import Report  # here, as no other command waits for OpenCV
+
     try:
         chosen = datetime.strptime(day, "%Y-%m-%d") if day else datetime.now(UTC)
         if chosen.year not in YEARS:

@@ -9,15 +9,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import uuid4
 
-import cv2
-
 from audit import Inbox
 from contract import Identity, Metadata, Position, embed, identify
 from contract.message import SkippedMessage
 from contract.source_settings import SourceSettings
 from doctor.finding import Finding
 from doctor.place import HopError, Place, ask
-from producer.street import Street
 
 SOURCE: Final = "doctor"
 POLL_SECONDS: Final = 0.2
@@ -46,6 +43,10 @@ def trace(place: Place, settings: SourceSettings, patience: float) -> Iterator[F
 
 
 def _trace(place: Place, settings: SourceSettings, patience: float) -> Iterator[Finding]:
+    import cv2  # here, as a look without a frame needs neither
+
+    from producer.street import Street
+
     captured = datetime.now(UTC)
     metadata = Metadata(SOURCE, uuid4().hex[:16], 0, captured)
     _, jpeg = cv2.imencode(".jpg", Street(7, 640, 360).frame(2.0))
