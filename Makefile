@@ -217,7 +217,7 @@ check: $(DEV) ## format, lint, types and fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n auto -m 'not slow' tests/unit
+	$(BIN)/python -m pytest -q -n auto -m 'not slow and not thorough' tests/unit
 
 .PHONY: coverage
 coverage: $(DEV) ## which lines of the product the unit and system tests run, in every process

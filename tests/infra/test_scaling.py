@@ -119,7 +119,9 @@ def test_a_task_reads_within_a_hundred_seconds_of_the_first_frame(synth: Synth, 
     assert 100 < run(scaling, shape, 4, 1024, Conditions(knocks=False)).worst_lag < 240
 
 
-@pytest.mark.parametrize("second", range(-20, 40, 10))
+@pytest.mark.parametrize(
+    "second", [0, *(pytest.param(second, marks=pytest.mark.thorough) for second in (-20, -10, 10, 20, 30))]
+)
 def test_a_producer_that_begins_while_the_last_tasks_leave_wakes_one(synth: Synth, second: int) -> None:
     scaling = Scaling.from_stack(synth(FOUR))
     moment = last_moment(sleeps(scaling, Conditions()) * 60 + second)
@@ -207,6 +209,7 @@ def test_nothing_is_lost_whatever_metrics_do(synth: Synth, name: str) -> None:
         assert outcome.worst_lag < 12 * HOUR, shape.name
 
 
+@pytest.mark.thorough
 def test_without_its_guards_the_simulation_finds_what_goes_wrong(synth: Synth) -> None:
     scaling = Scaling.from_stack(synth(FOUR))
     # Without the `look` policy, records that came at the wrong moment stay unread, if their producer says nothing.

@@ -54,6 +54,7 @@ def test_a_pipeline_that_is_well(resources: Resources, tmp_path: Path) -> None:
         assert "✓ stream" in done.stdout
 
 
+@pytest.mark.thorough
 def test_nobody_works(resources: Resources) -> None:
     status, found = run(resources.environment(), "--wait", "2", "--worker-url", "http://127.0.0.1:1")
     assert status == 1
@@ -63,6 +64,7 @@ def test_nobody_works(resources: Resources) -> None:
     assert (found["frame sent"]["verdict"], found["frame stored"]["verdict"]) == ("well", "wrong")
 
 
+@pytest.mark.thorough
 def test_a_frame_that_is_too_old_for_the_policy(
     resources: Resources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,7 +97,9 @@ def test_ctrl_c_leaves_what_was_found(resources: Resources) -> None:
     assert [finding["hop"] for finding in json.loads(output)][:2] == ["credentials", "stream"]
 
 
-@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "soon"])
+@pytest.mark.parametrize(
+    "seconds", ["nan", *(pytest.param(text, marks=pytest.mark.thorough) for text in ("inf", "-1", "soon"))]
+)
 def test_how_long_to_wait_is_a_number(seconds: str) -> None:
     command = [sys.executable, "-m", "doctor", "--wait", seconds]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -119,6 +123,7 @@ def test_somebody_else_than_aws(resources: Resources) -> None:
     assert "is not AWS" in found["credentials"]["says"]
 
 
+@pytest.mark.thorough
 def test_a_frame_of_which_nothing_is_kept_is_not_missed(resources: Resources) -> None:
     environment = resources.environment() | {"SOURCE_DEFAULTS": '{"store": "none", "announce": "detections"}'}
     _, found = run(environment, "--wait", "2")
@@ -129,6 +134,7 @@ def test_a_frame_of_which_nothing_is_kept_is_not_missed(resources: Resources) ->
     assert (found["frame stored"]["verdict"], found["frame announced"]["verdict"]) == ("skipped", "unsure")
 
 
+@pytest.mark.thorough
 def test_tasks_that_do_not_run(resources: Resources) -> None:
     ecs = resources.client("ecs")
     cluster, service = f"{resources.stream}-cluster", f"{resources.stream}-service"
@@ -193,6 +199,7 @@ def test_what_is_missing_is_named_with_what_to_do(resources: Resources) -> None:
         assert found[hop]["advice"]
 
 
+@pytest.mark.thorough
 def test_without_a_service_it_says_so_once(resources: Resources) -> None:
     status, found = run(resources.environment() | {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"})
     assert status == 1

@@ -382,7 +382,9 @@ async def test_frames_of_which_a_worker_may_have_died_say_what_they_said(
     assert said_by[1] == said_by[0]
 
 
-@pytest.mark.parametrize("detect", [{"every": 3}, {"every": 2, "every_still": 5}])
+@pytest.mark.parametrize(
+    "detect", [pytest.param({"every": 3}, marks=pytest.mark.thorough), {"every": 2, "every_still": 5}]
+)
 async def test_a_replay_from_any_checkpoint_says_the_same(resources: Resources, detect: dict[str, int]) -> None:
     walk: list[int | bytes | None] = [broken(0), broken(1), 0, 4, 8, 8, 8, 8, None, 20]
     walk += [broken(10), 28, 32, broken(13), 40, 40, 40, 40, 60, 64]

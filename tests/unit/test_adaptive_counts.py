@@ -79,6 +79,7 @@ def compared(model: Path, jpegs: list[bytes], lines: list[float]) -> tuple[Run, 
     return every, half
 
 
+@pytest.mark.thorough
 def test_a_drawn_street_has_the_same_events_and_crossings() -> None:
     jpegs = film("film", islice(Street(7).frames(FPS), 300))
     every, half = compared(ROOT / "models" / "street.onnx", jpegs, [0.5, 0.7])

@@ -446,6 +446,7 @@ def test_an_http_camera_that_claims_a_length_is_a_camera(tmp_path: Path, library
     assert len(Library.visits) >= 2
 
 
+@pytest.mark.thorough
 def test_the_command_ends_with_a_film_over_http(resources: Resources, tmp_path: Path, library: str) -> None:
     film = rtsp.film([rtsp.grey(10 * n) for n in range(9)], [Fraction(n, 25) for n in range(9)], "matroska")
     (tmp_path / "film.mkv").write_bytes(film)

@@ -90,6 +90,7 @@ def test_a_film_of_stored_frames_keeps_their_times(resources: Resources, tmp_pat
     assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'b.mp4'}: 10.2 s, 9 frames from the bucket\n")
 
 
+@pytest.mark.thorough
 def test_frames_that_are_not_stored_come_from_the_stream(resources: Resources, tmp_path: Path) -> None:
     event = store(resources, happening(resources.bucket, datetime.now(UTC) - 5 * SECOND))
     for seconds in range(-4, 9):
@@ -106,6 +107,7 @@ def test_frames_that_are_not_stored_come_from_the_stream(resources: Resources, t
     assert clip(resources, event, tmp_path / "none.mp4", "--no-boxes")["from"] == "stream"
 
 
+@pytest.mark.thorough
 def test_what_a_source_hides_is_in_no_film(resources: Resources, tmp_path: Path) -> None:
     event = store(resources, happening(resources.bucket, datetime.now(UTC) - 5 * SECOND, seconds=1))
     for fifth in range(6):
@@ -149,6 +151,7 @@ def test_settings_that_cannot_be_read_may_hide_anything(resources: Resources) ->
             assert len(stream.shots(event, Window.around(event, 1, 1), boxes=True)) == 1
 
 
+@pytest.mark.thorough
 def test_wrong_usage_is_one_line(resources: Resources, tmp_path: Path) -> None:
     done = run(resources, "clip", "0" * 16, "-o", "visit.avi")
     assert (done.returncode, done.stderr) == (2, "error: --output visit.avi: a name that ends in .mp4 is needed\n")
@@ -255,6 +258,7 @@ def test_a_film_of_any_form(
 
 
 @pytest.mark.parametrize("with_av", [True, False])
+@pytest.mark.thorough
 def test_a_film_that_finds_no_room_is_not_there(tmp_path: Path, with_av: bool) -> None:
     code = f"""
 import resource, sys

@@ -54,7 +54,7 @@ def run(resources: Resources, *arguments: str) -> subprocess.CompletedProcess[st
     )
 
 
-@pytest.mark.parametrize("arguments", [[], ["--json"]])
+@pytest.mark.parametrize("arguments", [[], pytest.param(["--json"], marks=pytest.mark.thorough)])
 def test_what_finds_no_room_stays_on_the_queue(resources: Resources, arguments: list[str]) -> None:
     send(resources, body(0))
     command = [sys.executable, "-m", "consumer", "watch", "--limit", "1", *arguments]
@@ -90,6 +90,7 @@ def test_watch_json_prints_the_messages_as_they_came(resources: Resources) -> No
     assert run(resources, "watch", "--json", "--limit", "3").stdout.splitlines() == bodies
 
 
+@pytest.mark.thorough
 def test_a_frame_that_comes_twice_is_shown_once(resources: Resources) -> None:
     send(resources, body(1), body(1, processed_at="2026-01-02T00:00:00.000000Z"), body(2))
     done = run(resources, "watch", "--json", "--idle-exit", "1")
@@ -134,7 +135,7 @@ def test_json_is_a_line_a_message_and_nothing_that_a_terminal_obeys(resources: R
     assert r"red \u009b31m, erased \u007f, backwards \u202e, a tag \udb40\udc41, é, 狗" in line
 
 
-@pytest.mark.parametrize(("value", "status"), [("inf", 0), ("nan", 2)])
+@pytest.mark.parametrize(("value", "status"), [pytest.param("inf", 0, marks=pytest.mark.thorough), ("nan", 2)])
 def test_how_long_to_wait(resources: Resources, value: str, status: int) -> None:
     send(resources, body(1))
     done = run(resources, "watch", "--limit", "1", "--idle-exit", value)
@@ -142,6 +143,7 @@ def test_how_long_to_wait(resources: Resources, value: str, status: int) -> None
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.thorough
 def test_save_refuses_what_would_be_in_another_files_way(resources: Resources, tmp_path: Path) -> None:
     out = tmp_path / "out"
     keys = ["frames/x/a.jpg", "frames/x/a.json/b.jpg", "frames/y/c.json/d.jpg", "frames/y/c.jpg", "frames/z/e.jpg"]
@@ -174,6 +176,7 @@ def store(resources: Resources, number: int, content: bytes) -> ResultMessage:
     return result
 
 
+@pytest.mark.thorough
 def test_save_goes_on_past_what_is_gone_and_takes_the_pipelines_pictures_alone(
     resources: Resources, tmp_path: Path
 ) -> None:
@@ -204,6 +207,7 @@ def test_save_goes_on_past_what_is_gone_and_takes_the_pipelines_pictures_alone(
     assert left(resources) == 2
 
 
+@pytest.mark.thorough
 def test_a_bucket_that_is_missing_ends_save_and_leaves_the_messages(resources: Resources, tmp_path: Path) -> None:
     send(resources, body(1, bucket="no-such-bucket-here"))
     done = run(resources, "save", str(tmp_path), "--limit", "1", "--bucket", "no-such-bucket-here")
@@ -282,6 +286,7 @@ SKIPPED = SkippedMessage(
 ).to_json()  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_messages_of_frames_without_a_result_are_shown_once_before_they_are_deleted(resources: Resources) -> None:
     bodies = [body(1), TALLY, SKIPPED, TALLY, SKIPPED, body(2)]
     send(resources, *bodies)
@@ -297,6 +302,7 @@ def test_messages_of_frames_without_a_result_are_shown_once_before_they_are_dele
     assert left(resources) == 0
 
 
+@pytest.mark.thorough
 def test_save_counts_frames_without_a_result(resources: Resources, tmp_path: Path) -> None:
     send(resources, TALLY, SKIPPED, TALLY)
     done = run(resources, "save", str(tmp_path), "--idle-exit", "1", "--json")
@@ -325,6 +331,7 @@ def shortened(resources: Resources, number: int, **stored: Any) -> str:
     return short.to_json()
 
 
+@pytest.mark.thorough
 def test_a_message_that_was_too_long_for_the_queue_is_read_from_the_bucket(resources: Resources) -> None:
     gone = json.loads(shortened(resources, 2)) | {"key": "frames/cam/gone.jpg", "whole_key": "frames/cam/gone.json"}
     send(

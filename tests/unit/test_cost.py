@@ -174,6 +174,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.thorough
 def test_the_command_reads_the_environment() -> None:
     dev, prod = (json.loads(run("--environment", name, "--json").stdout) for name in ("dev", "prod"))
     assert prod["parts"]["NAT"] > dev["parts"]["NAT"] > 0  # a gateway in each zone

@@ -363,11 +363,16 @@ def test_they_are_looked_for_once(home: Path) -> None:
     ("config", "variables"),
     [
         (process("/no/such/program"), {}),
-        ("", {"AWS_WEB_IDENTITY_TOKEN_FILE": "/no/such/program", "AWS_ROLE_ARN": ROLE}),
-        ("", {"AWS_ENDPOINT_URL": "http://127.0.0.1:99999"}),
-        ("[default", {}),
+        *(
+            pytest.param(config, variables, marks=pytest.mark.thorough)
+            for config, variables in (
+                ("", {"AWS_WEB_IDENTITY_TOKEN_FILE": "/no/such/program", "AWS_ROLE_ARN": ROLE}),
+                ("", {"AWS_ENDPOINT_URL": "http://127.0.0.1:99999"}),
+                ("[default", {}),
+            )
+        ),
     ],
-)  # fmt: skip
+)
 def test_commands_tell_it_without_a_traceback(home: Path, name: str, config: str, variables: dict[str, str]) -> None:
     (home / "config").write_text(config)
     env = dict(os.environ) | {"AWS_REGION": REGION, "KINESIS_STREAM_NAME": "demo"} | variables

@@ -135,6 +135,7 @@ def test_the_most_confident_detections_are_kept(reference: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_ever_new_shapes_do_not_pile_up() -> None:
     detector = OpenVinoDetector(DEMO_MODEL)
     for height in range(64, 64 + 32 * (MAX_COMPILED_SHAPES + 3), 32):
@@ -143,6 +144,7 @@ def test_ever_new_shapes_do_not_pile_up() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_cameras_of_more_shapes_than_are_kept_do_not_mix_up() -> None:
     detector = OpenVinoDetector(DEMO_MODEL, confidence_threshold=0.2)
     cameras = [Street(4, 640, height).frame(2.0) for height in range(128, 128 + 64 * (MAX_COMPILED_SHAPES + 2), 64)]

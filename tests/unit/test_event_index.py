@@ -64,6 +64,7 @@ def parse(event: EventMessage) -> datetime:
     return datetime.fromisoformat(event.started_at)
 
 
+@pytest.mark.thorough
 def test_filters_and_times_of_the_command(resources: Resources) -> None:
     now = datetime.now(UTC)
     bucket = resources.bucket
@@ -91,8 +92,8 @@ def test_filters_and_times_of_the_command(resources: Resources) -> None:
     ("arguments", "said"),
     [
         (["--since", "yesterday"], "--since 'yesterday': a time such as 2026-01-01T12:00 in UTC, or 90m"),
-        (["--until", "9"], "--until '9': a time"),
-        (["--follow", "--until", "1h"], "--until: --follow has no end"),
+        pytest.param(["--until", "9"], "--until '9': a time", marks=pytest.mark.thorough),
+        pytest.param(["--follow", "--until", "1h"], "--until: --follow has no end", marks=pytest.mark.thorough),
     ],
 )
 def test_wrong_usage_is_one_line(resources: Resources, arguments: list[str], said: str) -> None:
@@ -222,6 +223,7 @@ def test_follow_prints_an_event_when_it_starts_and_when_it_ends(resources: Resou
         assert following.wait() == 0
 
 
+@pytest.mark.thorough
 def test_a_missing_bucket_is_one_line(resources: Resources) -> None:
     done = run(resources, "events", "--bucket", "somebody-elses")
     assert done.returncode == 1
@@ -230,12 +232,14 @@ def test_a_missing_bucket_is_one_line(resources: Resources) -> None:
 
 
 @pytest.mark.parametrize("times", [("--since", "1h", "--until", "2h"), ("--since", "8000-01-01")])
+@pytest.mark.thorough
 def test_a_time_that_ends_before_it_begins_is_one_line(resources: Resources, times: tuple[str, ...]) -> None:
     done = run(resources, "events", *times)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: --since: ")
 
 
+@pytest.mark.thorough
 def test_the_time_to_come_is_not_searched(resources: Resources) -> None:
     done = run(resources, "events", "--since", "1h", "--until", "8999-12-31")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -262,7 +262,7 @@ def test_the_end_is_told_to_whoever_still_waits(
     assert "Exception" not in caplog.text
 
 
-@pytest.mark.parametrize("host", ["ä..b", "x" * 300])
+@pytest.mark.parametrize("host", ["ä..b", pytest.param("x" * 300, marks=pytest.mark.thorough)])
 def test_no_name_of_a_host_is_told_in_a_line(resources: Resources, host: str) -> None:
     done = run(resources, "web", "--host", host, "--port", "0")
     assert done.returncode == 1
@@ -270,7 +270,16 @@ def test_no_name_of_a_host_is_told_in_a_line(resources: Resources, host: str) ->
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(("option", "value"), [("--token", ""), ("--token", " "), ("--token", "ü"), ("--host", "")])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--token", ""),
+        *(
+            pytest.param(*one, marks=pytest.mark.thorough)
+            for one in (("--token", " "), ("--token", "ü"), ("--host", ""))
+        ),
+    ],
+)
 def test_what_opens_the_page_to_everyone_by_mistake_is_refused(resources: Resources, option: str, value: str) -> None:
     done = run(resources, "web", "--port", "0", option, value)
     assert (done.returncode, done.stdout) == (2, "")
@@ -311,6 +320,7 @@ def long_message(number: int) -> ResultMessage:
     return ResultMessage.model_validate_json(body(number, summary=seen, detections_count=len(seen)))
 
 
+@pytest.mark.thorough
 async def test_what_is_kept_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     limit = 2 * 2**20
     monkeypatch.setattr(boards, "HISTORY_BYTES", limit)

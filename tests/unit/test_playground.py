@@ -9,12 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from local.processes import ROOT
 from local.resources import client
 from local.waiting import PATIENCE_SECONDS
 from tests.agent import free_port
 
 
+@pytest.mark.thorough
 def test_what_it_prints_is_what_the_commands_need() -> None:
     command = [sys.executable, "-m", "local.playground", "--port", str(free_port())]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as playground:

@@ -517,6 +517,7 @@ def test_the_command_sends_several_sources(resources: Resources, tmp_path: Path,
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_errors_are_one_line_and_a_status(resources: Resources, tmp_path: Path) -> None:
     for arguments, status, text in (
         (("missing.mp4",), 5, "missing.mp4: no such file"),
@@ -584,6 +585,7 @@ def test_the_summary_is_printed_whatever_ends_the_run(resources: Resources) -> N
     assert "no such stream" in errors
 
 
+@pytest.mark.thorough
 def test_a_wrong_clock_neither_ends_the_run_nor_shows_in_the_frames(aws: Aws, resources: Resources) -> None:
     """As of a Pi after a power cut: the service says what time it is."""
     control, producer = FaultControl(aws.url), sending(resources)
@@ -798,6 +800,7 @@ def _raise(code: str) -> None:
     raise ClientError({"Error": {"Code": code}}, "DescribeStreamSummary")
 
 
+@pytest.mark.thorough
 def test_the_automatic_rate_and_the_list_are_commands(resources: Resources) -> None:
     done = run(resources, "demo", "--limit", "3", "--fps", "auto", "--json")
     assert json.loads(done.stdout)["sent"] == 3

@@ -250,6 +250,7 @@ def own_aws(tmp_path: Path) -> Iterator[Aws]:
         yield server
 
 
+@pytest.mark.thorough
 def test_an_outage_of_dynamodb_is_none_of_the_daemon(own_aws: Aws, name: str) -> None:
     daemon, faults = Daemon(Resources.create(own_aws.url, name)), FaultControl(own_aws.url)
     for number in range(2):

@@ -78,6 +78,7 @@ def test_what_a_stranger_wrote_is_listed_as_it_is(bad: list[QuarantineMessage]) 
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_record_is_shown_and_saved(resources: Resources, bad: list[QuarantineMessage], tmp_path: Path) -> None:
     shown = consumer(resources, "show", bad[0].frame_id, "--save", str(tmp_path / "record"))
     assert json.loads(shown.stdout) == json.loads(bad[0].to_json())
@@ -104,6 +105,7 @@ def test_redriven_records_are_on_the_stream_and_no_longer_in_quarantine(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_all_are_redriven_in_the_order_of_their_sources(resources: Resources, bad: list[QuarantineMessage]) -> None:
     sqs = resources.client("sqs")
     sqs.purge_queue(QueueUrl=resources.quarantine_url)
@@ -114,6 +116,7 @@ def test_all_are_redriven_in_the_order_of_their_sources(resources: Resources, ba
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_record_that_has_expired_stays_announced_and_stops_no_other(
     resources: Resources, bad: list[QuarantineMessage]
 ) -> None:
@@ -126,6 +129,7 @@ def test_a_record_that_has_expired_stays_announced_and_stops_no_other(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_record_whose_bytes_were_not_kept_stays_as_it_is_and_is_told_of(
     resources: Resources, bad: list[QuarantineMessage], tmp_path: Path
 ) -> None:
@@ -143,6 +147,7 @@ def test_a_record_whose_bytes_were_not_kept_stays_as_it_is_and_is_told_of(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_record_whose_stream_is_gone_stays_and_stops_no_other(
     resources: Resources, bad: list[QuarantineMessage]
 ) -> None:
@@ -164,6 +169,7 @@ def test_a_record_whose_stream_is_gone_stays_and_stops_no_other(
     assert json.loads(left) == json.loads(elsewhere.to_json())
 
 
+@pytest.mark.thorough
 def test_a_record_that_no_stream_takes_stays_and_stops_no_other(
     resources: Resources, bad: list[QuarantineMessage]
 ) -> None:

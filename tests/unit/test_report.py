@@ -45,12 +45,14 @@ def test_the_counts_of_a_day(resources: Resources, tmp_path: Path) -> None:
     assert shown[-1].split() == ["all", "3", "0", "1", "4"]
 
 
+@pytest.mark.thorough
 def test_today_is_the_default_and_may_be_empty(resources: Resources) -> None:
     done = run(resources, "report")
     assert done.returncode == 0
     assert done.stdout.split() == ["source", "zone", "kind", "sum", "all", "0"]
 
 
+@pytest.mark.thorough
 def test_wrong_usage_and_a_folder_that_is_not_there_are_one_line_each(resources: Resources) -> None:
     for day in ("tomorrow", "9999-12-31"):
         done = run(resources, "report", "--day", day)
@@ -60,6 +62,7 @@ def test_wrong_usage_and_a_folder_that_is_not_there_are_one_line_each(resources:
     assert (done.returncode, done.stderr) == (5, "error: /nowhere/day.png: No such file or directory\n")
 
 
+@pytest.mark.thorough
 def test_a_picture_that_finds_no_room_is_not_there(resources: Resources, tmp_path: Path) -> None:
     """A file may hold one KiB here, and the picture of a day without events is larger."""
     command = ["bash", "-c", 'ulimit -f 1; exec "$@"', "bash", sys.executable, "-m", "consumer", "report"]

@@ -100,7 +100,7 @@ def test_a_worker_without_settings_says_so_in_one_line_and_ends_with_2() -> None
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("variable", ["AWS_PROFILE", "AWS_ENDPOINT_URL"])
+@pytest.mark.parametrize("variable", ["AWS_PROFILE", pytest.param("AWS_ENDPOINT_URL", marks=pytest.mark.thorough)])
 def test_settings_of_the_sdk_that_cannot_be_used_end_the_worker_in_one_line(variable: str) -> None:
     wrong = {variable: "nowhere", "YOLO_MODEL_PATH": str(ROOT / "models" / "street.onnx")}
     environment = os.environ | REQUIRED | wrong

@@ -61,7 +61,7 @@ def ended(producer: subprocess.Popen[str], number: int) -> tuple[int, str, str]:
     return producer.returncode, output, errors
 
 
-@pytest.mark.parametrize("scheme", ["rtsp", "http"])
+@pytest.mark.parametrize("scheme", ["rtsp", pytest.param("http", marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("number", SIGNALS)
 def test_while_a_camera_is_opened(resources: Resources, scheme: str, number: int) -> None:
     with silent_server() as (address, called):
@@ -149,6 +149,7 @@ def test_while_the_stream_takes_nothing(aws: Aws, resources: Resources, tmp_path
         assert errors == f"error: {counts['unsent']} frames were not sent: the stream did not take them in time{but}\n"
 
 
+@pytest.mark.thorough
 def test_while_a_camera_is_away(aws: Aws, resources: Resources) -> None:
     with silent_server() as (address, _):
         control = FaultControl(aws.url)

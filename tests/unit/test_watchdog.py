@@ -60,6 +60,7 @@ def test_nobody_is_left_when_a_runner_is_killed(runner: Any, number: int) -> Non
     wait_for(lambda: not left(), "end of what was started", left)
 
 
+@pytest.mark.thorough
 def test_nobody_is_left_when_a_runner_ends_and_forgets_to_tidy_up() -> None:
     code = "from local import watchdog; from local.processes import Aws; Aws(); print(watchdog.mark())"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
