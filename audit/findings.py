@@ -19,7 +19,7 @@ class Findings:
     """The result of an audit.
 
     Attributes:
-        accepted: Frames that the stream has taken; one without its answer counts if there is a message of it.
+        accepted: Frames that the stream has taken; one without its answer counts if there is anything of it.
         duplicates: Messages after the first of a frame; they are allowed and counted.
         problems: One line for each problem; none means that nothing is lost or invented.
     """
@@ -98,8 +98,8 @@ def _examine_frame(
     name, problems = frame.frame_id, findings.problems
     kinds = (("result", messages), ("notice", reasons), ("skipped", passed_over), ("tally", counted))
     outcomes = [kind for kind, found in kinds if name in found]
-    if not outcomes and not frame.answered:
-        return
+    if not (frame.answered or outcomes or objects.keys() & {frame.key, frame.quarantine_key}):
+        return  # the stream has not taken it
     findings.accepted += 1
     if len(outcomes) != 1 or counted[name] > 1:
         said = " and ".join(outcomes) if len(outcomes) != 1 else "two tallies"

@@ -68,13 +68,13 @@ def clip(
     Frames that are not stored are read from the stream for as long as it holds them, if the source's settings hide no
     classes: masked areas are black.
     """
-    # Here, as no other command waits for OpenCV.
-    from consumer.clips.clipper import Stream, shots_of
-    from consumer.clips.film import write_film
-
     if output.suffix != ".mp4":
         print(f"error: --output {output}: a name that ends in .mp4 is needed", file=sys.stderr)
         raise typer.Exit(2)
+    # Here, as most commands need no OpenCV, which takes as long to load as all of them.
+    from consumer.clips.clipper import Stream, shots_of
+    from consumer.clips.film import write_film
+
     now, defaults = datetime.now(UTC), options.source_defaults(source_defaults)
     begin = read_moment("--since", since, now)
     place = Bucket(client("s3", region, endpoint_url=endpoint_url, connections=READERS), bucket)

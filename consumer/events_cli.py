@@ -103,7 +103,7 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Counts a day's events by source, zone or line, kind and hour."""
-    from consumer.report import Report  # here, as no other command waits for OpenCV
+    from consumer.report import Report  # here, as `events` needs no OpenCV
 
     try:
         chosen = datetime.strptime(day, "%Y-%m-%d") if day else datetime.now(UTC)

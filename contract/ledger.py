@@ -1,6 +1,6 @@
 """A line of the producer's ledger: a frame that the stream has accepted, and the keys of its possible outcomes.
 
-A producer that ends before the stream has answered notes that frame too, since the stream may have taken it.
+A producer that ends before an answer notes that frame too, since the stream may have taken it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contract.identity import Position, identify
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A frame that the stream has taken.
+    """A frame that the stream has taken, or may have taken.
 
     Attributes:
         index: Its place among its source's frames; None for a plain JPEG.

@@ -271,10 +271,23 @@ class Rig:
 
     def audit(self) -> Findings:
         """What has become of every accepted frame."""
-        self.collect()
         accepted = read_ledger(self._ledger)
         sources = {frame.source for frame in accepted}
-        objects = stored_objects(observe(self.resources, "s3"), self.resources.bucket, sources)
+        objects = dict[str, str]()
+
+        def settled() -> bool:
+            """Whether frames of which no answer had come, and for which nobody waited, have their messages."""
+            self.collect()
+            objects.update(stored_objects(observe(self.resources, "s3"), self.resources.bucket, sources))
+            known = self._done()
+            return not any(
+                not frame.answered
+                and frame.frame_id not in known
+                and objects.keys() & {frame.key, frame.quarantine_key}
+                for frame in accepted
+            )
+
+        self.wait_for(settled, "messages of stored frames", self.progress)
         findings = examine(accepted, objects, self.results, self.notices, self.skipped, self.tallies)
         findings.problems += examine_events(
             self.events, stored_events(observe(self.resources, "s3"), self.resources.bucket), objects

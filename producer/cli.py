@@ -130,7 +130,8 @@ def send(
         str, typer.Option(envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="The stream's region.")
     ] = "eu-central-1",
     ledger: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Add a line of JSON for each frame that the stream has taken.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Add a line of JSON for each frame that the stream has, or may have, taken."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and nothing else.")] = False,
 ) -> None:
@@ -212,7 +213,7 @@ def _end(lanes: list[Lane], ended_by: ProducerError | None) -> None:
         status = 128 + signals.received if signals.received else INTERRUPTED
         if unsent:
             unanswered = sum(lane.counts.unanswered for lane in lanes)
-            but = f"; {unanswered} of them it may have taken, as it did not answer" if unanswered else ""
+            but = f"; {unanswered} of them it may have taken, without an answer" if unanswered else ""
             _fail(f"{unsent} frames were not sent: the stream did not take them in time{but}", status)
         raise typer.Exit(status)
 

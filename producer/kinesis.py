@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError, HTTPClientError, IncompleteReadError
+from botocore.parsers import ResponseParserError
 
 from cloud.clients import client
 from cloud.errors import ERRORS, Kind, classify, describe, lack_of_credentials
@@ -59,12 +60,12 @@ def call(stream: str, work: Callable[[], Result]) -> Result:
             time.sleep(wait)
 
 
-def is_refusal(error: Exception) -> bool:
-    """Whether the stream has said that it did not take a request. What fails otherwise it may have taken."""
-    if not isinstance(error, ClientError):
-        return False
-    status: int = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-    return status < 500
+def may_have_arrived(error: Exception) -> bool:
+    """Whether the stream may have taken the records of a request that failed: no answer came, or of a fault in it."""
+    if isinstance(error, ClientError):
+        status: int = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+        return status >= 500
+    return isinstance(error, (HTTPClientError, IncompleteReadError, ResponseParserError))
 
 
 def explain(error: Exception, stream: str) -> ProducerError:

@@ -31,7 +31,7 @@ class Counts:
     Attributes:
         reconnects: How often a camera was reached again.
         unsent: Those that were still queued when there was no more time.
-        unanswered: 1 if the first of them was on its way, without an answer: the stream may have taken it.
+        unanswered: 1 if the first of them was sent and no answer says what became of it: the stream may have taken it.
     """
 
     captured: int = 0
@@ -85,7 +85,7 @@ class Lane:
         self.complete = False
         self.head_attempts = 0
         self.not_before = 0.0
-        # Whether an attempt to send the head has had no answer: not yet, or a failure on the way.
+        # Whether the stream may have taken the head, though no answer says so.
         self.unanswered = False
         self._source, self._encoder = source, encoder
         self._rate = rate or Rate(0, live=source.live)

@@ -1,4 +1,7 @@
-"""Writes a line of JSON for each frame that the stream has accepted; `audit` compares it with the frame's outcome."""
+"""Writes a line of JSON for each frame that the stream has accepted; `audit` compares it with the frame's outcome.
+
+At the end come those that it may have accepted, unless a kill is the end.
+"""
 
 from __future__ import annotations
 

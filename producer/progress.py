@@ -20,13 +20,15 @@ COLUMNS: Final = (
     "unchanged",
     "dropped",
     "refused",
+    "unsent",
+    "unanswered",
     "sent",
     "fps",
     "MB/s",
     "throttled",
 )
 # Shown where there are any.
-SELDOM: Final = frozenset({"broken", "reconnects", "unsent"})
+SELDOM: Final = frozenset({"broken", "reconnects", "unsent", "unanswered"})
 
 
 class Progress:

@@ -17,7 +17,7 @@ from typing import Any, Final
 from cloud.errors import ERRORS, Kind, classify, may_pass
 from cloud.retry import full_jitter
 from producer.errors import ProducerError
-from producer.kinesis import call, explain, is_refusal
+from producer.kinesis import call, explain, may_have_arrived
 from producer.lane import Lane
 from producer.pacing import Pacer, open_shards, spread
 
@@ -49,7 +49,7 @@ class Sender:
         kinesis: A client that does not retry by itself.
         lanes: Their capture threads share `wake`.
         accepted: Called for each record that the stream has taken, with its shard and sequence number.
-        unanswered: Called at the end for each record that the stream may have taken, because its answer has not come.
+        unanswered: Called at the end for each record that the stream may have taken, because no answer says so.
         tell: Called with a line when credentials have expired.
         flowing: Called after each request that the stream has taken frames of.
     """
@@ -107,8 +107,8 @@ class Sender:
                 else:
                     return
         finally:
-            self._note_unanswered()
             self._threads.shutdown(wait=False, cancel_futures=True)
+            self._note_unanswered()
 
     def connect(self) -> None:
         """Lists the stream's shards; `run` does it otherwise, while the first pictures wait.
@@ -164,8 +164,8 @@ class Sender:
 
     def _note_unanswered(self) -> None:
         for batch in self._away.values():
-            for lane, _ in batch:
-                lane.unanswered = True
+            for lane, data in batch:
+                lane.unanswered |= lane.head() is data
         for lane in self._lanes:
             if lane.unanswered and (head := lane.head()):
                 self._unanswered(head)
@@ -186,7 +186,7 @@ class Sender:
         fatal: ProducerError | None = None
         while done := [request for request in self._away if request.done()]:
             for request in done:
-                batch = self._away.pop(request)
+                batch = self._away[request]
                 try:
                     results = request.result()["Records"]
                 except ERRORS as error:
@@ -195,13 +195,14 @@ class Sender:
                         fatal = explain(error, self._stream)
                     results = [{"ErrorCode": "RequestFailed"}] * len(batch)
                     for lane, _ in batch:
-                        lane.unanswered |= not is_refusal(error)
+                        lane.unanswered |= may_have_arrived(error)
                 else:
                     self._failures, self._last_success, self._expired_since = 0, time.monotonic(), None
                 try:
                     self._take(batch, results)
                 except ProducerError as error:
                     fatal = error
+                del self._away[request]
             if fatal:
                 self._await(self._away)
         if fatal:

@@ -123,7 +123,6 @@ def test_somebody_else_than_aws(resources: Resources) -> None:
     assert "is not AWS" in found["credentials"]["says"]
 
 
-@pytest.mark.thorough
 def test_a_frame_of_which_nothing_is_kept_is_not_missed(resources: Resources) -> None:
     environment = resources.environment() | {"SOURCE_DEFAULTS": '{"store": "none", "announce": "detections"}'}
     _, found = run(environment, "--wait", "2")

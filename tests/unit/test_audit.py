@@ -173,6 +173,8 @@ def test_a_frame_of_which_the_producer_had_no_answer_may_have_an_outcome() -> No
     without = {key: digest for key, digest in OBJECTS.items() if key != last.key}
     findings = examine(frames, without, RESULTS[:-1])
     assert (findings.problems, findings.accepted) == ([], len(taken))
+    stored = {last.key: last.sha256}
+    assert examine([frames[-1]], stored, []).problems == [f"{last.frame_id}: lost: no message of any kind"]
     assert examine(frames, without, RESULTS).problems == [f"{last.frame_id}: result without its object {last.key}"]
 
 

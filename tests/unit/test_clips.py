@@ -107,7 +107,6 @@ def test_frames_that_are_not_stored_come_from_the_stream(resources: Resources, t
     assert clip(resources, event, tmp_path / "none.mp4", "--no-boxes")["from"] == "stream"
 
 
-@pytest.mark.thorough
 def test_what_a_source_hides_is_in_no_film(resources: Resources, tmp_path: Path) -> None:
     event = store(resources, happening(resources.bucket, datetime.now(UTC) - 5 * SECOND, seconds=1))
     for fifth in range(6):

@@ -176,7 +176,6 @@ def store(resources: Resources, number: int, content: bytes) -> ResultMessage:
     return result
 
 
-@pytest.mark.thorough
 def test_save_goes_on_past_what_is_gone_and_takes_the_pipelines_pictures_alone(
     resources: Resources, tmp_path: Path
 ) -> None:
@@ -331,7 +330,6 @@ def shortened(resources: Resources, number: int, **stored: Any) -> str:
     return short.to_json()
 
 
-@pytest.mark.thorough
 def test_a_message_that_was_too_long_for_the_queue_is_read_from_the_bucket(resources: Resources) -> None:
     gone = json.loads(shortened(resources, 2)) | {"key": "frames/cam/gone.jpg", "whole_key": "frames/cam/gone.json"}
     send(

@@ -135,7 +135,6 @@ def test_the_most_confident_detections_are_kept(reference: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.thorough
 def test_ever_new_shapes_do_not_pile_up() -> None:
     detector = OpenVinoDetector(DEMO_MODEL)
     for height in range(64, 64 + 32 * (MAX_COMPILED_SHAPES + 3), 32):

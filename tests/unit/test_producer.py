@@ -18,7 +18,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ReadTimeoutError,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,7 +38,7 @@ from producer import Producer, sender
 from producer import kinesis as kinesis_calls
 from producer.encoding import Encoder
 from producer.errors import AccessError, PictureError, ProducerError, SourceError, StreamError, UnreachableError
-from producer.kinesis import connect
+from producer.kinesis import connect, may_have_arrived
 from producer.knock import Knock, _same_aws
 from producer.lane import QUEUE_FRAMES, Lane
 from producer.motion import ChangeGate
@@ -81,6 +88,13 @@ class Kinesis:
             self.taken.append((metadata.source, metadata.index))
             results.append({"SequenceNumber": "1", "ShardId": "s"})
         return {"FailedRecordCount": 0, "Records": results}
+
+
+def answer(code: str, status: int) -> ClientError:
+    """A service's answer that is an error."""
+    return ClientError(
+        {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}, "PutRecords"
+    )
 
 
 def lanes_of(*sources: Source, limit: int | None = None) -> tuple[list[Lane], threading.Event]:
@@ -184,16 +198,18 @@ def test_no_answer_is_waited_for_when_there_is_no_more_time(hanging: str) -> Non
 
         def put_records(self, StreamName: str, Records: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
             if hanging == "list_shards":
-                answer = super().put_records(StreamName, Records)
-                return {"Records": [result | {"ShardId": "new"} for result in answer["Records"]]}
+                results = super().put_records(StreamName, Records)["Records"]
+                return {"Records": [result | {"ShardId": "new"} for result in results]}
             self.requests.append(Records)
             if len(self.requests) == 1:
                 go_on.wait()
             asked.set()
-            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "PutRecords")
+            raise answer("AccessDeniedException", 400)
 
     lanes, wake = lanes_of(Pictures(3), Pictures(3))
-    sending, ended = Sender(Hanging(), "s", lanes, wake), threading.Event()
+    noted = list[bytes]()
+    sending = Sender(Hanging(), "s", lanes, wake, unanswered=noted.append)
+    ended = threading.Event()
 
     def run() -> None:
         with suppress(AccessError):
@@ -205,8 +221,28 @@ def test_no_answer_is_waited_for_when_there_is_no_more_time(hanging: str) -> Non
     assert not ended.wait(0.3)
     sending.finish_within(0.1)
     came = ended.wait(5)
+    waiting = [lane for lane in lanes if lane.unanswered]
     go_on.set()
     assert came
+    # Of the one request that hangs nobody knows; the other was refused.
+    assert len(waiting) == (hanging == "put_records")
+    assert noted == [lane.head() for lane in waiting]
+
+
+@pytest.mark.parametrize(
+    ("error", "arrived"),
+    [
+        (ReadTimeoutError(endpoint_url=""), True),
+        (ConnectionClosedError(endpoint_url=""), True),
+        (answer("InternalFailure", 500), True),
+        (EndpointConnectionError(endpoint_url=""), False),
+        (ConnectTimeoutError(endpoint_url=""), False),
+        (NoCredentialsError(), False),
+        (answer("AccessDeniedException", 400), False),
+    ],
+)
+def test_what_may_have_arrived(error: Exception, arrived: bool) -> None:
+    assert may_have_arrived(error) == arrived
 
 
 def test_a_live_source_drops_its_oldest_frames_and_counts_them() -> None:

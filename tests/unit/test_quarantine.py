@@ -78,7 +78,6 @@ def test_what_a_stranger_wrote_is_listed_as_it_is(bad: list[QuarantineMessage]) 
 
 
 @pytest.mark.slow
-@pytest.mark.thorough
 def test_a_record_is_shown_and_saved(resources: Resources, bad: list[QuarantineMessage], tmp_path: Path) -> None:
     shown = consumer(resources, "show", bad[0].frame_id, "--save", str(tmp_path / "record"))
     assert json.loads(shown.stdout) == json.loads(bad[0].to_json())
