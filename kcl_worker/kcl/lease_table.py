@@ -120,9 +120,14 @@ class LeaseTable:
         return self._change(lease, "ADD leaseCounter :one REMOVE leaseOwner, checkpointOwner", {":one": {"N": "1"}})
 
     def assign(self, lease: Lease, owner: str) -> bool:
-        """Gives it to a worker, as KCL's `assignLease` does: its discoverer takes it within a second."""
-        values = {":one": {"N": "1"}, ":new": {"S": owner}}
-        return self._change(lease, "SET leaseOwner = :new ADD leaseCounter :one REMOVE checkpointOwner", values)
+        """Gives it to a worker, as KCL's `assignLease` does: its discoverer takes it within a second.
+
+        That may be its holder, which then begins anew. The counter grows by two: where a renewal is refused, the holder
+        takes one more, with its own name as owner, for a renewal of its own whose answer was lost, and goes on
+        (`DynamoDBLeaseRefresher.renewLease`).
+        """
+        values = {":two": {"N": "2"}, ":new": {"S": owner}}
+        return self._change(lease, "SET leaseOwner = :new ADD leaseCounter :two REMOVE checkpointOwner", values)
 
     def mark(self, lease: Lease, stream: str) -> None:
         """Notes of which stream it is, unless that is known. KCL makes leases without our attribute."""

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 import pytest
 
-from kcl_worker.kcl.lease_table import Lease
+from kcl_worker.kcl.lease_table import Lease, LeaseTable
 from local.rig import Rig, kill, observe, pids_of
 from local.waiting import wait_for
 from tests.faults.conftest import MakeRig, Report
@@ -101,6 +101,30 @@ def test_a_hand_over_that_loses_a_side(rig: MakeRig, report: Report, side: str, 
     report(f"{len(handed_over)} of 8 leases handed over, {side} owners {what}", findings, seconds_until_read=seconds)
     assert findings.problems == []
     assert stage.unread() == []
+
+
+@pytest.mark.thorough
+def test_a_lease_that_is_assigned_to_its_holder_begins_anew(rig: MakeRig) -> None:
+    """So a worker mends its own daemon, which may renew for ever what it no longer reads (`kcl_worker.kcl.repairs`)."""
+    stage = rig(shards=1, environment=FAILOVER)
+    stage.fleet.scale(1)
+    [worker] = stage.fleet.workers
+    worker.wait_for_shards(1)
+    table = LeaseTable(observe(stage.resources, "dynamodb"), stage.resources.stream)
+
+    def assigned() -> bool:
+        [lease] = table.leases(consistent=True)
+        return lease.owner is not None and table.assign(lease, lease.owner)
+
+    wait_for(assigned, "change between two renewals")
+
+    def began() -> int:
+        return sum(line["message"] == "shard leased" for line in worker.log())
+
+    wait_for(lambda: began() == 2, "another record processor", began)
+    stage.send(cameras=1, fps=2, frames=4)
+    stage.wait_for_outcomes(4)
+    assert stage.audit().problems == []
 
 
 class Changes:
