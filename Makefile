@@ -189,7 +189,7 @@ scale-demo: $(DEV) ## let the policies of ENVIRONMENT (here: prod) start and sto
 PYTEST := $(BIN)/python -m pytest -n auto --dist load --maxschedchunk 1 --durations 10
 
 .PHONY: test test-rest test-all test-python
-test: $(DEV) ## unit, infra, the main job, each kind of fault: six minutes
+test: $(DEV) ## unit, infra, the main job, each kind of fault: eight minutes
 	$(PYTEST) -m 'not thorough'
 
 test-rest: $(DEV) ## what `make test` leaves out, because it takes long

@@ -75,7 +75,7 @@ def test_the_services_own_keys_are_the_default(synth: Synth) -> None:
     ("encryption", "data", "copy"),
     [
         ({"key": "own"}, DATA, REPLICA_DATA),
-        ({"key": ARN, "replica_key": REPLICA_ARN}, ARN, REPLICA_ARN),
+        pytest.param({"key": ARN, "replica_key": REPLICA_ARN}, ARN, REPLICA_ARN, marks=pytest.mark.thorough),
     ],
     ids=["own", "existing"],
 )

@@ -72,7 +72,7 @@ def opentofu(terraform: Path, folder: Path, aws: Aws) -> Terraform:
     return tofu
 
 
-@pytest.mark.parametrize("name", [pytest.param("default", marks=pytest.mark.thorough), "all"])
+@pytest.mark.parametrize("name", ["default", pytest.param("all", marks=pytest.mark.thorough)])
 def test_the_hcl_has_all_that_the_json_has(synth: Synth, tmp_path: Path, name: str) -> None:
     stack = synth(VARIANTS[name], account=ACCOUNT)
     text = (synthesise_hcl(VARIANTS[name], tmp_path / "hcl", ACCOUNT) / "cdk.tf").read_text()

@@ -31,6 +31,7 @@ def test_the_lock_is_for_every_platform() -> None:
     assert re.search(r'"h1:[A-Za-z0-9+/]{43}="', LOCK.read_text())
 
 
+@pytest.mark.thorough
 def test_terraform_takes_no_provider_with_other_hashes(
     synth: Synth, terraform: Callable[[str], Terraform], tmp_path: Path
 ) -> None:

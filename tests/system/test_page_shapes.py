@@ -131,6 +131,7 @@ def test_what_else_is_refused(api: Api, resources: Resources) -> None:
     assert api.ask("PUT", SHAPES, {"zones": []})[0] == 401
 
 
+@pytest.mark.thorough
 def test_without_the_option_nothing_can_be_changed(resources: Resources) -> None:
     resources.configure("cam", json.dumps(SETTINGS))
     api = Api(resources)

@@ -83,6 +83,7 @@ def test_a_replay_touches_nothing_of_the_live_pipeline(aws: Aws, environment: Pa
     assert [table for table in tables if table.startswith(stream)] == []
 
 
+@pytest.mark.thorough
 def test_wrong_arguments_are_one_line(aws: Aws, environment: Path) -> None:
     for arguments, text in (
         (("--from", "yesterday", "--model", "x"), "--from 'yesterday': a time such as"),

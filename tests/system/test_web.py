@@ -194,6 +194,7 @@ def test_off_this_machine_a_token_is_needed(resources: Resources) -> None:
     assert page.process.wait() == 0
 
 
+@pytest.mark.thorough
 def test_what_cannot_be_served_is_one_line(resources: Resources, page: Page) -> None:
     port = urllib.parse.urlparse(page.address).port
     taken = Process("consumer", "web", "--port", str(port), env=resources.environment())

@@ -71,6 +71,7 @@ def refused(resources: Resources, event: EventMessage, path: Path, *arguments: s
     return line
 
 
+@pytest.mark.thorough
 def test_a_film_of_stored_frames_keeps_their_times(resources: Resources, tmp_path: Path) -> None:
     event = store(resources, happening(resources.bucket, NOON + timedelta(minutes=59, seconds=58)))
     # Five a second, a pause of two seconds in which the hour ends, and ten more.

@@ -244,6 +244,7 @@ def test_a_lease_that_we_renew_and_do_not_read_is_taken_anew(fleet: Fleet) -> No
     assert fleet.pass_seconds(58, renewed=[FIRST]) == []  # it gets its time once more
 
 
+@pytest.mark.thorough
 def test_a_child_is_not_read_while_its_parent_is(fleet: Fleet) -> None:
     kinesis = fleet.resources.client("kinesis")
     kinesis.split_shard(StreamName=fleet.resources.stream, ShardToSplit=FIRST, NewStartingHashKey=str(2**127))

@@ -226,6 +226,7 @@ def test_who_asks_for_nothing_is_hung_up_on(resources: Resources, monkeypatch: p
         assert page.get("/api/sources", ("Authorization", "Bearer t"))[0] == 200
 
 
+@pytest.mark.thorough
 def test_who_listens_is_not_hung_up_on(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "SILENT_SECONDS", 0.1)
     with serving(resources) as page:

@@ -59,6 +59,7 @@ def on_the_stream(resources: Resources) -> list[bytes]:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_listing_leaves_all_where_it_is(resources: Resources, bad: list[QuarantineMessage]) -> None:
     for _ in range(2):
         listed = consumer(resources, "list", "--json")
