@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from local.processes import ROOT
 from tests.infra.conftest import ACCOUNT, Synth, Terraform
 

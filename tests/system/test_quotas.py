@@ -50,6 +50,7 @@ def test_needs_are_those_that_doctor_knows() -> None:
     assert needs(Config.of({"network": {"egress": "endpoints"}}))["addresses"] == 0
 
 
+@pytest.mark.thorough
 def test_what_a_new_account_has_and_what_it_does_not(aws: Aws, tmp_path: Path) -> None:
     status, found = preflight(aws, tmp_path, {})
     assert (status, {finding["verdict"] for finding in found.values()}) == (0, {"well"}), found
