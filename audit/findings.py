@@ -98,7 +98,7 @@ def _examine_frame(
     name, problems = frame.frame_id, findings.problems
     kinds = (("result", messages), ("notice", reasons), ("skipped", passed_over), ("tally", counted))
     outcomes = [kind for kind, found in kinds if name in found]
-    if not (frame.answered or outcomes or objects.keys() & {frame.key, frame.quarantine_key}):
+    if not (frame.answered or outcomes or frame.is_stored(objects)):
         return  # the stream has not taken it
     findings.accepted += 1
     if len(outcomes) != 1 or counted[name] > 1:

@@ -144,13 +144,26 @@ def may_pass(error: Exception) -> bool:
     return classify(error) in (Kind.PASSING, Kind.EXPIRED)
 
 
+def may_have_arrived(error: Exception) -> bool:
+    """Whether the service may have done what a request asked that failed: no answer came, or of a fault in it."""
+    if isinstance(error, ClientError):
+        return _status(error) >= 500
+    return isinstance(error, (sdk.HTTPClientError, sdk.IncompleteReadError, ResponseParserError))
+
+
+def _status(error: ClientError) -> int:
+    """The answer's HTTP status; that of a fault where there is none."""
+    status: int = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+    return status
+
+
 def _classify_answer(error: ClientError) -> Kind:
     kind = _KINDS.get(code_of(error))
     if kind is Kind.CREDENTIALS and _blames_time(error):
         return Kind.EXPIRED
     if kind is not None:
         return kind
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+    status = _status(error)
     if status == 403:
         return Kind.FORBIDDEN
     if status == 404:

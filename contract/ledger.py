@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Container
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -42,6 +43,10 @@ class Accepted:
         digest = hashlib.sha256(record).hexdigest()
         keys = identity.key, identity.quarantine_key
         return cls(identity.frame_id, identity.source, identity.index, *keys, digest, answered)
+
+    def is_stored(self, keys: Container[str]) -> bool:
+        """Whether anything of it is among the bucket's keys."""
+        return self.key in keys or self.quarantine_key in keys
 
     def to_json(self) -> str:
         """The line, without its end."""

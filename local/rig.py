@@ -218,9 +218,9 @@ class Rig:
         """
 
         def complete() -> bool:
-            outcomes = self.outcomes
             if number is not None:
-                return outcomes >= number
+                return self.outcomes >= number
+            self.collect()
             return all(not producer.alive for producer in self._producers) and not self.missing()
 
         self.wait_for(complete, f"{number or 'more'} outcomes", self.progress)
@@ -281,10 +281,7 @@ class Rig:
             objects.update(stored_objects(observe(self.resources, "s3"), self.resources.bucket, sources))
             known = self._done()
             return not any(
-                not frame.answered
-                and frame.frame_id not in known
-                and objects.keys() & {frame.key, frame.quarantine_key}
-                for frame in accepted
+                not frame.answered and frame.frame_id not in known and frame.is_stored(objects) for frame in accepted
             )
 
         self.wait_for(settled, "messages of stored frames", self.progress)

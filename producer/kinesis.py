@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from botocore.exceptions import ClientError, EndpointConnectionError, HTTPClientError, IncompleteReadError
-from botocore.parsers import ResponseParserError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from cloud.clients import client
 from cloud.errors import ERRORS, Kind, classify, describe, lack_of_credentials
@@ -58,14 +57,6 @@ def call(stream: str, work: Callable[[], Result]) -> Result:
             if not answered or time.monotonic() + wait > until:
                 raise explain(error, stream) from None
             time.sleep(wait)
-
-
-def may_have_arrived(error: Exception) -> bool:
-    """Whether the stream may have taken the records of a request that failed: no answer came, or of a fault in it."""
-    if isinstance(error, ClientError):
-        status: int = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-        return status >= 500
-    return isinstance(error, (HTTPClientError, IncompleteReadError, ResponseParserError))
 
 
 def explain(error: Exception, stream: str) -> ProducerError:

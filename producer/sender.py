@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Final
 
-from cloud.errors import ERRORS, Kind, classify, may_pass
+from cloud.errors import ERRORS, Kind, classify, may_have_arrived, may_pass
 from cloud.retry import full_jitter
 from producer.errors import ProducerError
-from producer.kinesis import call, explain, may_have_arrived
+from producer.kinesis import call, explain
 from producer.lane import Lane
 from producer.pacing import Pacer, open_shards, spread
 

@@ -29,6 +29,7 @@ from botocore.exceptions import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloud.errors import may_have_arrived
 from contract import Frame, Metadata
 from local.faults import Fault, FaultControl
 from local.processes import ROOT, Aws
@@ -38,7 +39,7 @@ from producer import Producer, sender
 from producer import kinesis as kinesis_calls
 from producer.encoding import Encoder
 from producer.errors import AccessError, PictureError, ProducerError, SourceError, StreamError, UnreachableError
-from producer.kinesis import connect, may_have_arrived
+from producer.kinesis import connect
 from producer.knock import Knock, _same_aws
 from producer.lane import QUEUE_FRAMES, Lane
 from producer.motion import ChangeGate
