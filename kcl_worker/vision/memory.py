@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import sys
 from pathlib import Path
@@ -58,6 +59,15 @@ def _limit(folder: Path) -> int | None:
 
 
 def _resident() -> int:
-    """Of this process, at its peak so far."""
+    """Of this process, at its peak so far.
+
+    On Linux `ru_maxrss` will not do: it is never less than what the process that started this one had taken.
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        status = ""
+    if own := re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE):
+        return int(own[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

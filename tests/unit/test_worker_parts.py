@@ -6,6 +6,8 @@ import asyncio
 import io
 import json
 import logging
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from contextlib import ExitStack
@@ -408,6 +410,28 @@ def test_frames_get_what_is_left_of_the_tasks_memory() -> None:
     assert large > 2**30
     heap = memory.frame_memory(settings(task_memory_mib=65536, java_heap_mib=8192))
     assert large - heap == pytest.approx(2 / 3 * (8192 - 2048) * 2**20, rel=0.05)
+
+
+MEASURE = """
+import sys
+from kcl_worker.settings import Settings
+from kcl_worker.vision.memory import frame_memory
+print(frame_memory(Settings.model_validate_json(sys.argv[1])))
+"""
+
+
+def test_what_started_the_worker_takes_nothing_of_its_memory() -> None:
+    alone = [sys.executable, "-c", MEASURE, settings(task_memory_mib=4096).model_dump_json()]
+    # As large as a test runner after many tests.
+    by_another = [
+        sys.executable,
+        "-c",
+        f"import subprocess; large = b'x' * 2**30; subprocess.run({alone!r}, check=True)",
+    ]
+    figures = [
+        int(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) for command in (alone, by_another)
+    ]
+    assert figures[1] == pytest.approx(figures[0], abs=2**25)
 
 
 def test_a_worker_takes_the_leases_that_its_heap_holds() -> None:
