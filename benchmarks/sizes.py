@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ import openvino as ov
 from benchmarks.engine import SHARED, ours
 from benchmarks.report import Row, show
 from kcl_worker.vision.cpu import thread_count
+from kcl_worker.vision.memory import peak_resident
 from local.processes import MODEL_PYTHON, QUANTISE_PYTHON, ROOT
 
 SIZES: Final = ("n", "s", "m", "l", "x")
@@ -115,7 +115,7 @@ def inside(model: Path, precision: Any, photograph: Path) -> dict[str, float]:
     started = time.perf_counter()
     run_all()
     rate = len(jpegs) / (time.perf_counter() - started)
-    return {"rate": round(rate, 2), "memory": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)}
+    return {"rate": round(rate, 2), "memory": round(peak_resident() / 2**20, 1)}
 
 
 def run(command: list[str]) -> str:

@@ -40,8 +40,23 @@ def frame_memory(settings: Settings) -> int:
 
     Of a task's memory, what neither this process has nor the daemon may take; a third of that is kept back.
     """
-    free = _task_memory(settings) - _resident() - with_heap(settings).java_heap_mib * MIB - _JVM_OVERHEAD
+    free = _task_memory(settings) - peak_resident() - with_heap(settings).java_heap_mib * MIB - _JVM_OVERHEAD
     return max(LEAST_FRAME_MEMORY, round(free * (1 - _KEPT_BACK)))
+
+
+def peak_resident() -> int:
+    """Bytes of this process, at its peak so far.
+
+    On Linux `ru_maxrss` will not do: it is never less than what the process that started this one had taken.
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        status = ""
+    if own := re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE):
+        return int(own[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _task_memory(settings: Settings) -> int:
@@ -56,18 +71,3 @@ def _limit(folder: Path) -> int | None:
             continue
         return int(text) if text.isdigit() else None  # "max": none
     return None
-
-
-def _resident() -> int:
-    """Of this process, at its peak so far.
-
-    On Linux `ru_maxrss` will not do: it is never less than what the process that started this one had taken.
-    """
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        status = ""
-    if own := re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE):
-        return int(own[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

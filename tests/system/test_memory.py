@@ -21,13 +21,12 @@ from tests import pictures
 
 LIMIT_MIB = 1250
 SHARDS = 4
-# Of what the worker finds left for frames at work, which varies as a model's size does from processor to processor:
-# one such frame fits, two do not.
-HEAVY_SHARE = 3 / 4
-HEAVY_WIDTH = 4500
-# Decoded in 400 MiB.
+# Decoded in HEAVY_MIB each. What the limit leaves for frames at work is 270 to 360, as the model varies in size
+# with the processor: one fits, two do not.
+HEAVY = (4500, 4000)
+HEAVY_MIB = 208
+# In 400 MiB.
 TOO_LARGE = (6000, 5800)
-BYTES_A_PIXEL = 12
 # The default task's.
 TASK_MIB = 2048
 # Of a camera with much detail; 25 of them are the most that Kinesis gives at once, 10 MiB.
@@ -60,28 +59,17 @@ def memory_group(name: str) -> Iterator[MakeGroup]:
         group.rmdir()
 
 
-def for_frames(worker: Worker) -> int:
-    """MiB for frames at work, 0 as long as the model is not loaded."""
-    for entry in worker.log():
-        if entry["message"] == "memory for frames":
-            return int(entry["mib"] - entry["of_them_for_waiting_records"] - entry["of_them_for_frames_before_events"])
-    return 0
-
-
-def records(memory_mib: int) -> list[tuple[str, bytes]]:
-    """For each shard a bomb, one frame that is too large, two heavy ones for this memory, and light ones among them,
-    each with the number of its shard."""
-    heavy = pictures.heavy(HEAVY_WIDTH, round(HEAVY_SHARE * memory_mib * 2**20 / BYTES_A_PIXEL / HEAVY_WIDTH))
-    large = pictures.heavy(*TOO_LARGE)
+def records() -> list[tuple[str, bytes]]:
+    """For each shard a bomb, two heavy frames and light ones among them, with the names of their cameras."""
     made = []
     for shard in range(SHARDS):
         kinds = [
             ("bomb", pictures.two_sizes((16, 16), (26_700, 26_700))),
             *[("light", pictures.street_jpeg())] * 3,
-            ("heavy", heavy),
+            ("heavy", pictures.heavy(*HEAVY)),
             *[("light", pictures.street_jpeg())] * 3,
-            ("large", large),
-            ("heavy", heavy),
+            ("large", pictures.heavy(*TOO_LARGE)),
+            ("heavy", pictures.heavy(*HEAVY)),
             ("light", pictures.street_jpeg()),
         ]
         for index, (kind, jpeg) in enumerate(kinds):
@@ -99,6 +87,10 @@ def test_heavy_frames_on_many_shards_fit_the_tasks_memory(
     kinesis = resources.client("kinesis")
     shards = kinesis.list_shards(StreamName=name)["Shards"]
     starts = [shard["HashKeyRange"]["StartingHashKey"] for shard in shards]
+    expected = 0
+    for shard, data in records():
+        kinesis.put_record(StreamName=name, Data=data, PartitionKey=shard, ExplicitHashKey=starts[int(shard)])
+        expected += 1
     environment = resources.environment() | {
         "YOLO_MODEL_PATH": str(ROOT / "models" / "street.onnx"),
         "STUCK_SHARD_SECONDS": "600",
@@ -116,12 +108,12 @@ def test_heavy_frames_on_many_shards_fit_the_tasks_memory(
         if group is not None:
             # At once: the daemon, which it starts, is born into it.
             (group / "cgroup.procs").write_text(str(worker.process.pid))
-        worker.wait_for(lambda: for_frames(worker), "a loaded model")
-        made = records(for_frames(worker))
-        for shard, data in made:
-            kinesis.put_record(StreamName=name, Data=data, PartitionKey=shard, ExplicitHashKey=starts[int(shard)])
-        worker.wait_for(lambda: outcomes() == len(made), "an outcome of every frame")
+        worker.wait_for(lambda: outcomes() == expected, "an outcome of every frame")
         peak = int(re.findall(r"VmHWM:\s+(\d+)", Path(f"/proc/{worker.process.pid}/status").read_text())[0]) // 1024
+        [memory] = [entry for entry in worker.log() if entry["message"] == "memory for frames"]
+    # So it was, in this task: three at once, one for each thread, would not have fit.
+    apart = memory["of_them_for_waiting_records"] + memory["of_them_for_frames_before_events"]
+    assert HEAVY_MIB < memory["mib"] - apart < 2 * HEAVY_MIB
     assert peak < LIMIT_MIB - 256  # the daemon's heap has its place too
     notices_by_id = {notice["frame_id"]: notice["reason"] for notice in map(json.loads, notices)}
     assert Counter(notices_by_id.values()) == {"undecodable": SHARDS, "too_large": SHARDS}
